@@ -1,0 +1,169 @@
+"""The candidate of a transaction: a pristine generation seen through a layer that takes every
+write, a home, temp and cache folder of its own, and pip.
+
+Where the kernel offers no layer the candidate is a full copy; it is never hardlinked, since an
+edit in place would then reach uv's cache, prod and every other generation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from governance import environment, observation, process, sandbox, store, uv
+from governance.errors import GovError
+from governance.resolution import Project
+from governance.workspace import Workspace
+
+_FOREIGN = ("PYTHON", "PIP_", "UV_", "VIRTUAL_ENV", "CONDA", "GIT_", "GOV_", "LD_PRELOAD")
+# How a child reaches the network and its certificates is the machine's business.
+_KEPT = ("PIP_CERT", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TRUSTED_HOST", "GIT_SSL_CAINFO")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`folder` is `.venv-candidate/<txid>`; `generation` names the pristine environment below."""
+
+    workspace: Workspace
+    folder: Path
+    generation: str
+    support: sandbox.Support
+    writable: tuple[Path, ...] = ()
+    indexes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+    @property
+    def is_layered(self) -> bool:
+        return self.support.layer
+
+    @property
+    def environment(self) -> Path:
+        """Where its Python lies: the generation's own path, or the copy's."""
+        if self.is_layered:
+            return environment.path(self.workspace, self.generation)
+        return self.folder / "env"
+
+    @property
+    def python(self) -> Path:
+        return environment.python_of(self.environment)
+
+    @property
+    def view(self) -> sandbox.View:
+        layer = None
+        if self.is_layered:
+            layer = sandbox.Layer(self.environment, self.folder / "upper", self.folder / "work")
+        return sandbox.View(layer=layer, writable=(self.folder, *self.writable))
+
+    def enter(self, argv: Sequence[str]) -> list[str]:
+        """The argv that runs `argv` inside the candidate's layer and fence."""
+        return sandbox.wrap(self.view, self.support, argv)
+
+    def isolation(self) -> str:
+        return sandbox.isolation(self.view, self.support)
+
+    def environ(self) -> dict[str, str]:
+        """The whole environment of an observed program: nothing of prod's, nothing of ours."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _KEPT or not name.startswith(_FOREIGN)
+        }
+        fixed = {
+            **observation.own_environ(self.folder),
+            "PIP_CACHE_DIR": str(self.folder / "cache/pip"),
+            "UV_CACHE_DIR": str(self.folder / "cache/uv"),
+            "VIRTUAL_ENV": str(self.environment),
+            "PATH": f"{self.environment / 'bin'}:{self.folder / 'bin'}:{kept.get('PATH', '')}",
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_INPUT": "1",
+            "UV_NO_CONFIG": "1",
+            "UV_LINK_MODE": "copy",
+            **_index_variables(self.indexes),
+        }
+        return {**kept, **fixed}
+
+
+def prepare(
+    workspace: Workspace,
+    txid: str,
+    generation: str,
+    project: Project,
+    *,
+    writable: Sequence[Path] = (),
+    copy: Callable[[Path], None],
+) -> Candidate:
+    """An empty candidate over `generation`, with pip inside; what was there before is deleted.
+
+    `copy` builds the environment at the given path, where no layer can be had.
+    """
+    folder = workspace.candidates / txid
+    store.remove_tree(folder)
+    for name in ("upper", "work", "home", "tmp", "cache", "pycache", "bin", "base"):
+        store.make_folder(folder / name)
+    candidate = Candidate(
+        workspace,
+        folder,
+        generation,
+        sandbox.probe(workspace.candidates),
+        tuple(writable),
+        tuple(project.indexes),
+    )
+    if not candidate.is_layered:
+        copy(candidate.environment)
+    (folder / "bin/uv").symlink_to(uv.executable())
+    _put_pip(candidate)
+    return candidate
+
+
+def _put_pip(candidate: Candidate) -> None:
+    """Nodes call pip at start, and a venv made by uv has none.
+
+    The wheel bundled with Python is taken: no network, and 0.1 s instead of ensurepip's 3 s.
+    """
+    wheel = _bundled_pip()
+    what = str(wheel) if wheel is not None else "pip"
+    argv = [uv.executable(), "pip", "install", "--python", str(candidate.python), what]
+    done = process.run(candidate.enter(argv), env=candidate.environ())
+    if not done.ok:
+        raise uv.failure("putting pip into the candidate", done)
+
+
+def _bundled_pip() -> Path | None:
+    import ensurepip
+
+    found = sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
+    return found[-1] if found else None
+
+
+def own_packages() -> tuple[str, ...]:
+    """The freeze line of the pip that we put in: no freeze shows it, as long as it is that one."""
+    wheel = _bundled_pip()
+    return (f"pip=={wheel.name.split('-')[1]}",) if wheel else ("pip",)
+
+
+def discard(workspace: Workspace, txid: str) -> str | None:
+    """Delete a candidate; the warning where that failed."""
+    try:
+        store.remove_tree(workspace.candidates / txid)
+    except (OSError, GovError) as error:
+        return f"the candidate {workspace.candidates / txid} could not be deleted: {error}"
+    return None
+
+
+def _index_variables(indexes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The truth's default index, said to pip and to uv."""
+    for index in indexes:
+        if index.get("default"):
+            url = str(index["url"])
+            if index.get("format") == "flat":
+                return {
+                    "PIP_NO_INDEX": "1",
+                    "PIP_FIND_LINKS": url,
+                    "UV_NO_INDEX": "1",
+                    "UV_FIND_LINKS": url,
+                }
+            return {"PIP_INDEX_URL": url, "UV_DEFAULT_INDEX": url}
+    return {}

@@ -1,0 +1,1 @@
+"""The command line: parse, words, exit codes.  The only place that knows the terminal."""

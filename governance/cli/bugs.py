@@ -1,0 +1,32 @@
+"""Where the traceback of a bug goes: state/logs/ of the workspace, never to the user's screen."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from pathlib import Path
+
+from governance import clock, workspace
+from governance.errors import GovError
+
+
+def write(error: BaseException) -> Path | None:
+    """The log's path, None where not even that could be written."""
+    text = "".join(traceback.format_exception(error))
+    name = f"bug-{clock.now().strftime('%Y%m%dT%H%M%SZ')}.log"
+    try:
+        path = _folder() / name
+        path.write_text(text)
+    except OSError:
+        return None
+    return path
+
+
+def _folder() -> Path:
+    try:
+        logs = workspace.find().logs
+        if logs.is_dir():
+            return logs
+    except GovError:
+        pass  # outside any workspace: the temp folder keeps it
+    return Path(tempfile.gettempdir())

@@ -1,0 +1,116 @@
+"""`gov`: one document or a few lines on stdout, problems on stderr, an exit code that means it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from governance.cli.outcome import Outcome
+from governance.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    GovError,
+)
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, unwound like Ctrl-C so that every child is ended and nothing is half done."""
+
+
+def run() -> None:
+    """The entry point of the console script."""
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone (`gov ... | head`); Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def main(argv: list[str]) -> int:
+    """Parse, act, tell; returns the exit code of the contract and never raises."""
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments: Namespace | None = None
+    try:
+        from governance.cli import parser
+
+        arguments = parser.parse(argv)
+        outcome = _act(arguments)
+    except Exception as error:  # everything that is not ours is a bug of ours
+        return _tell(argv, arguments, _as_failure(error))
+    except Terminated:
+        return _interrupted(argv, arguments, EXIT_TERMINATED, "terminated")
+    except KeyboardInterrupt:
+        return _interrupted(argv, arguments, EXIT_INTERRUPTED, "interrupted")
+    return _tell(argv, arguments, outcome)
+
+
+def _act(arguments: Namespace) -> Outcome:
+    from governance.cli import verbs
+
+    act: Callable[[Namespace], Outcome] = getattr(verbs, arguments.act)
+    return act(arguments)
+
+
+def _tell(argv: list[str], arguments: Any, outcome: Outcome) -> int:
+    from governance.cli import report
+
+    try:
+        return report.tell(argv, arguments, outcome)
+    except BrokenPipeError:
+        return outcome.exit_code
+
+
+def _as_failure(error: Exception) -> Outcome:
+    if isinstance(error, GovError):
+        return Outcome(None, exit_code=error.exit_code, error=error)
+    if isinstance(error, OSError):
+        ours = _disk(error)
+        if ours is not None:
+            return Outcome(None, exit_code=ours.exit_code, error=ours)
+    return Outcome(None, exit_code=EXIT_BUG, error=_bug(error))
+
+
+def _disk(error: OSError) -> GovError | None:
+    """A full or read-only disk is the machine's trouble wherever it strikes, not a bug."""
+    import errno
+    from pathlib import Path
+
+    from governance import store
+
+    known = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EIO)
+    if error.errno not in known:
+        return None
+    return store.disk_error(Path(str(error.filename or "a file of the workspace")), error)
+
+
+def _bug(error: Exception) -> GovError:
+    from governance.cli import bugs
+
+    path = bugs.write(error)
+    return GovError(
+        f"a bug in gov: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        hint=f"please report it with {path}" if path else "please report it; run it with -v",
+        code="bug",
+        facts={"log": str(path) if path else None},
+    )
+
+
+def _interrupted(argv: list[str], arguments: Any, code: int, word: str) -> int:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    error = GovError(
+        f"{word}; truth and prod are as they were", hint="run the command again", code=word
+    )
+    return _tell(argv, arguments, Outcome(None, exit_code=code, error=error))
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated

@@ -1,0 +1,377 @@
+"""The verbs, their options, and an example for each.  docs/04 is generated from this table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from governance import __version__
+from governance.errors import UsageError
+
+Add = Callable[[argparse.ArgumentParser], None]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: one `error:` line, one `hint:` line, exit 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"`{self.prog} --help` shows the usage and an example")
+
+
+class Verb:
+    """One row of the table; `words` are what is typed, `act` the function in verbs.py."""
+
+    def __init__(
+        self, words: str, act: str, what: str, example: str, add: Add | None = None, more: str = ""
+    ) -> None:
+        self.words = words
+        self.act = act
+        self.what = what
+        self.example = example
+        self.add = add
+        self.more = more
+
+
+def _init(p: argparse.ArgumentParser) -> None:
+    p.add_argument("dir", nargs="?", type=Path, metavar="DIR", help="the workspace's folder")
+    p.add_argument("--comfyui-dir", type=Path, metavar="PATH", help="the ComfyUI checkout")
+    p.add_argument("--python", metavar="SPEC", help="Python version or interpreter for prod")
+    p.add_argument(
+        "--resolution-date",
+        metavar="DATE",
+        help="only packages older than this: a day, auto (an old ComfyUI's own date), or none",
+    )
+    p.add_argument("--torch-backend", metavar="NAME", help="cpu, cu130, ... or an index URL")
+    p.add_argument("--index", metavar="URL", help="package index, or a folder of wheels")
+    _approval(p)
+
+
+def _approval(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--approve-core", action="store_true", help="allow changes of core packages")
+    p.add_argument("--reason", metavar="TEXT", help="why; recorded, needed with --approve-core")
+
+
+def _node_add(p: argparse.ArgumentParser) -> None:
+    p.add_argument("git_url", help="https, ssh, git@host:path, or a local repository")
+    p.add_argument("--ref", help="branch, tag or commit to check out")
+    p.add_argument("--id", dest="node_id", help="folder name; default: the repository's name")
+
+
+def _node_remove(p: argparse.ArgumentParser) -> None:
+    p.add_argument("node_id")
+    p.add_argument("--purge-code", action="store_true", help="delete the node's folder too")
+    _approval(p)
+
+
+def _node_check(p: argparse.ArgumentParser) -> None:
+    p.add_argument("what", metavar="GIT_URL|PATH|NODE_ID", help="the node to try")
+    p.add_argument("--ref", help="branch, tag or commit")
+
+
+def _tx_run(p: argparse.ArgumentParser) -> None:
+    p.add_argument("node_id")
+    p.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="until ComfyUI must answer")
+
+
+def _txid(p: argparse.ArgumentParser) -> None:
+    p.add_argument("txid")
+
+
+def _tx_abort(p: argparse.ArgumentParser) -> None:
+    p.add_argument("txid")
+    p.add_argument("--keep", action="store_true", help="keep the candidate's files")
+
+
+def _tx_promote(p: argparse.ArgumentParser) -> None:
+    p.add_argument("txid")
+    _approval(p)
+    p.add_argument("--allow-failed-run", action="store_true", help="although the run failed")
+    p.add_argument("--accept-skipped", action="store_true", help="although lines were skipped")
+    p.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
+    p.add_argument("--rebase", action="store_true", help="observe again on today's truth first")
+    p.add_argument("--keep", action="store_true", help="keep the candidate's files")
+
+
+def _tx_shell(p: argparse.ArgumentParser) -> None:
+    p.add_argument("txid")
+    p.add_argument("command", nargs="*", metavar="CMD", help="after --: run this instead")
+
+
+def _resolve(p: argparse.ArgumentParser) -> None:
+    p.add_argument("txid")
+    p.add_argument("--pin", action="append", default=[], metavar="PKG==VERSION", dest="pins")
+    p.add_argument("--pins-file", type=Path, metavar="FILE", help="one pin a line")
+    p.add_argument("--suggest", action="store_true", help="show tried fixes and change nothing")
+    p.add_argument("--accept", type=int, metavar="N", help="take suggestion N")
+
+
+def _snapshot_id(p: argparse.ArgumentParser) -> None:
+    p.add_argument("snapshot_id")
+
+
+def _run(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--all-nodes", action="store_true", help="load what is not promoted, too")
+    p.add_argument("arguments", nargs="*", metavar="ARGS", help="after --: ComfyUI's arguments")
+
+
+def _verify(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--full", action="store_true", help="compare every file's hash")
+
+
+def _clean(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--dry-run", action="store_true", help="show what would go")
+
+
+def _why(p: argparse.ArgumentParser) -> None:
+    p.add_argument("package")
+    p.add_argument("--if", dest="wish", metavar="SPEC", help="what if it were held at this")
+
+
+def _demo(p: argparse.ArgumentParser) -> None:
+    p.add_argument("dir", nargs="?", type=Path, metavar="DIR", help="a fresh folder")
+    p.add_argument("--offline", action="store_true", help="with tiny packages of its own")
+
+
+def _completion(p: argparse.ArgumentParser) -> None:
+    p.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+VERBS = (
+    Verb(
+        "init",
+        "init",
+        "make a workspace for a ComfyUI, or repair what is missing in it",
+        "gov init ~/comfy_env --comfyui-dir ~/ComfyUI",
+        _init,
+    ),
+    Verb("status", "status", "what the workspace looks like", "gov status --json"),
+    Verb(
+        "node add",
+        "node_add",
+        "clone a node and register it",
+        "gov node add https://github.com/cubiq/ComfyUI_essentials --ref main",
+        _node_add,
+    ),
+    Verb(
+        "node remove",
+        "node_remove",
+        "take a node and what only it needed out of prod",
+        "gov node remove ComfyUI_essentials --purge-code",
+        _node_remove,
+    ),
+    Verb(
+        "node check",
+        "node_check",
+        "would this node fit? changes nothing",
+        "gov node check https://github.com/cubiq/ComfyUI_essentials",
+        _node_check,
+    ),
+    Verb(
+        "tx run",
+        "tx_run",
+        "start ComfyUI with a node in a candidate environment and record what it changes",
+        "gov tx run ComfyUI_essentials --timeout 120",
+        _tx_run,
+        "Exits 0 when the node loaded, 1 when the run failed, 4 when its requirements conflict.",
+    ),
+    Verb(
+        "tx inspect",
+        "tx_inspect",
+        "what a transaction saw and would change",
+        "gov tx inspect 20260131T120000Z-0a1b2c3d",
+        _txid,
+    ),
+    Verb(
+        "tx abort",
+        "tx_abort",
+        "end a transaction and delete its candidate",
+        "gov tx abort 20260131T120000Z-0a1b2c3d",
+        _tx_abort,
+    ),
+    Verb(
+        "tx promote",
+        "tx_promote",
+        "take a candidate into prod, behind the gates",
+        'gov tx promote 20260131T120000Z-0a1b2c3d --approve-core --reason "tested on my flows"',
+        _tx_promote,
+    ),
+    Verb(
+        "tx shell",
+        "tx_shell",
+        "a shell, or a command, inside the candidate",
+        "gov tx shell 20260131T120000Z-0a1b2c3d -- python -c 'import numpy'",
+        _tx_shell,
+    ),
+    Verb(
+        "resolve",
+        "resolve",
+        "lock a conflicting transaction once more, with pins",
+        "gov resolve 20260131T120000Z-0a1b2c3d --pin transformers==4.49.0",
+        _resolve,
+    ),
+    Verb("snapshot list", "snapshot_list", "all snapshots", "gov snapshot list"),
+    Verb(
+        "snapshot inspect",
+        "snapshot_inspect",
+        "one snapshot's metadata",
+        "gov snapshot inspect 20260131T120000Z-snap-0a1b2c",
+        _snapshot_id,
+    ),
+    Verb(
+        "rollback",
+        "rollback",
+        "bring back a snapshot: truth and prod",
+        "gov rollback 20260131T120000Z-snap-0a1b2c",
+        _snapshot_id,
+    ),
+    Verb(
+        "run",
+        "run",
+        "start ComfyUI with prod and the promoted nodes",
+        "gov run -- --listen --port 8188",
+        _run,
+        "ComfyUI's own exit code is passed on.",
+    ),
+    Verb("stop", "stop", "end the ComfyUI that `gov run` started", "gov stop"),
+    Verb(
+        "verify",
+        "verify",
+        "is prod as gov left it? exits 1 on drift",
+        "gov verify --full",
+        _verify,
+    ),
+    Verb("repair", "repair", "build prod anew from the lock where it is broken", "gov repair"),
+    Verb(
+        "clean",
+        "clean",
+        "delete environments, candidates and logs beyond retention",
+        "gov clean --dry-run",
+        _clean,
+    ),
+    Verb(
+        "why",
+        "why",
+        "from which nodes and lines a package comes",
+        "gov why numpy --if '<2'",
+        _why,
+    ),
+    Verb(
+        "demo",
+        "demo",
+        "play the whole story on a small sample ComfyUI",
+        "gov demo --offline",
+        _demo,
+    ),
+    Verb(
+        "completion",
+        "completion",
+        "print a completion script for your shell",
+        "gov completion bash > ~/.local/share/bash-completion/completions/gov",
+        _completion,
+    ),
+)
+
+GROUPS = {
+    "node": "plugins: add, remove, check",
+    "tx": "transactions: run, inspect, promote, abort",
+    "snapshot": "snapshots: list, inspect",
+}
+
+_EPILOG = """exit codes:
+  0 done   1 failed, nothing changed   2 usage   3 refused by a gate
+  4 needs resolution   5 busy   70 bug   130 interrupted   143 terminated
+
+a first look:  gov demo --offline
+"""
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Raises UsageError for wrong usage; exits 0 after --help or --version."""
+    parser = build(argv)
+    own, rest = _split(argv)
+    arguments = parser.parse_args(own)
+    if rest is not None:
+        name = "arguments" if arguments.act == "run" else "command"
+        if not hasattr(arguments, name):
+            raise UsageError("this verb takes nothing after --", hint=f"{parser.prog} --help")
+        setattr(arguments, name, [*getattr(arguments, name), *rest])
+    return arguments
+
+
+def build(argv: list[str] | None = None) -> Parser:
+    """The parser; with `argv` only the verb that is typed gets its options, which saves time."""
+    typed = [word for word in argv or [] if not word.startswith("-")]
+    parser = Parser(
+        prog="gov",
+        description="Govern the Python environment of a ComfyUI installation.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gov {__version__}")
+    _common(parser, defaults=True)
+    top = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    groups: dict[str, Any] = {}
+    for verb in VERBS:
+        first, _, second = verb.words.partition(" ")
+        if second and first not in groups:
+            group = top.add_parser(first, help=GROUPS[first], description=GROUPS[first])
+            _common(group)
+            groups[first] = group.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+        place = groups[first] if second else top
+        sub = place.add_parser(
+            second or first,
+            help=verb.what,
+            description=f"{verb.what}. {verb.more}".strip(),
+            epilog=f"example:\n  {verb.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(act=verb.act, words=verb.words)
+        if argv is None or first in typed:
+            _common(sub)
+            if verb.add is not None:
+                verb.add(sub)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser, *, defaults: bool = False) -> None:
+    """Options of every verb, before or after it; only the outermost parser has defaults, since
+    an inner one would overwrite what was typed before the verb."""
+
+    def default(value: Any) -> Any:
+        return value if defaults else argparse.SUPPRESS
+
+    parser.add_argument("--root", type=Path, default=default(None), help="the workspace's folder")
+    parser.add_argument("--json", action="store_true", default=default(False), help="one document")
+    parser.add_argument("-v", "--verbose", action="store_true", default=default(False), help="more")
+    parser.add_argument("-q", "--quiet", action="store_true", default=default(False), help="less")
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:
+    """What follows `--` belongs to ComfyUI or to the shell, dashes and all."""
+    if "--" not in argv:
+        return argv, None
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 10**6:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return value
+
+
+def words_of(argv: list[str]) -> str:
+    """The verb as far as it can be read from an `argv` that did not parse."""
+    typed = [word for word in argv if not word.startswith("-")]
+    known = {verb.words for verb in VERBS}
+    for candidate in (" ".join(typed[:2]), *typed[:1]):
+        if candidate in known:
+            return candidate
+    return typed[0] if typed else "gov"
+
+
+def wants_json(argv: list[str]) -> bool:
+    return "--json" in _split(argv)[0]

@@ -1,0 +1,135 @@
+"""Tell an outcome: lines and tables for people, or one JSON document for scripts."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from governance.cli import parser
+from governance.cli.outcome import Outcome, Table
+from governance.errors import GovError
+
+SCHEMA = "gov/1"
+_STYLES = {"bad": "bold red", "core": "bold yellow", "good": "green", "dim": "dim"}
+
+
+def tell(argv: list[str], arguments: Any, outcome: Outcome) -> int:
+    """Print and return the exit code."""
+    if parser.wants_json(argv):
+        _tell_json(parser.words_of(argv) if arguments is None else arguments.words, outcome)
+    else:
+        quiet = bool(getattr(arguments, "quiet", False))
+        _tell_people(outcome, quiet=quiet, verbose=bool(getattr(arguments, "verbose", False)))
+    return outcome.exit_code
+
+
+def _tell_json(command: str, outcome: Outcome) -> None:
+    import json
+
+    error = outcome.error
+    document = {
+        "schema": SCHEMA,
+        "command": command,
+        "ok": outcome.exit_code == 0,
+        "exit_code": outcome.exit_code,
+        "data": outcome.data,
+        "warnings": list(outcome.warnings),
+        "error": None if error is None else _error(error),
+    }
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def _error(error: GovError) -> dict[str, Any]:
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "facts": error.facts,
+    }
+
+
+def _tell_people(outcome: Outcome, *, quiet: bool, verbose: bool) -> None:
+    if not quiet:
+        for part in outcome.parts:
+            _show(part)
+    sys.stdout.flush()
+    for warning in outcome.warnings:
+        _problem("warning", warning)
+    error = outcome.error
+    if error is not None:
+        _problem("error", error.message)
+        _problem("hint", error.hint)
+        if verbose and "log" in error.facts:
+            sys.stderr.write(printable(str(error.facts["log"])) + "\n")
+
+
+def _show(part: str | Table) -> None:
+    if isinstance(part, Table):
+        _show_rich(part) if sys.stdout.isatty() else _show_plain(part)
+    else:
+        sys.stdout.write(printable(part) + "\n")
+
+
+def _show_plain(table: Table) -> None:
+    """Columns by blanks, so that grep and awk can read them."""
+    if table.title:
+        sys.stdout.write(f"{table.title}\n")
+    rows = [[printable(cell) for cell in row] for row in (table.columns, *table.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(f"  {line.rstrip()}\n")
+
+
+def _show_rich(table: Table) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table as Grid
+
+    grid = Grid(title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in table.columns:
+        grid.add_column(column, overflow="fold")
+    for number, row in enumerate(table.rows):
+        style = _STYLES.get(table.marks.get(number, ""))
+        grid.add_row(*(escape(printable(cell)) for cell in row), style=style)
+    Console(highlight=False).print(grid)
+
+
+def _problem(word: str, text: str) -> None:
+    """One line, in colour on a terminal; what others wrote cannot steer it."""
+    line = " ".join(printable(text).split("\n"))
+    colour = {"error": "31", "warning": "33", "hint": "36"}[word]
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\x1b[{colour}m{word}:\x1b[0m {line}\n")
+    else:
+        sys.stderr.write(f"{word}: {line}\n")
+
+
+def printable(text: str) -> str:
+    """Control characters shown, not obeyed; line ends stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
+
+
+class Voice:
+    """Tells a long command's progress on stderr: plain lines, or rich's on a terminal."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            mark = "\x1b[2m·\x1b[0m" if sys.stderr.isatty() else "·"
+            sys.stderr.write(f"{mark} {printable(text)}\n")
+            sys.stderr.flush()
+
+    def live(self, stream: str, text: str) -> None:
+        """A line of the observed program; it was made safe for a terminal already."""
+        if not self._quiet:
+            sys.stderr.write(f"  | {text}\n")

@@ -1,0 +1,38 @@
+"""One function a verb: it takes what was typed and returns an Outcome.  Imported as late as it
+can be, since a question must not pay for what only a decision needs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "init": "setup",
+    "demo": "setup",
+    "completion": "setup",
+    "status": "questions",
+    "tx_inspect": "questions",
+    "snapshot_list": "questions",
+    "snapshot_inspect": "questions",
+    "why": "questions",
+    "node_add": "node",
+    "node_remove": "node",
+    "node_check": "node",
+    "tx_run": "tx",
+    "tx_abort": "tx",
+    "tx_promote": "tx",
+    "tx_shell": "tx",
+    "resolve": "resolving",
+    "rollback": "care",
+    "verify": "care",
+    "repair": "care",
+    "clean": "care",
+    "run": "running",
+    "stop": "running",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(import_module(f"governance.cli.verbs.{_HOMES[name]}"), name)

@@ -1,0 +1,63 @@
+"""rollback, verify, repair, clean."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from governance import workspace
+from governance.cli import tables
+from governance.cli.decision import deciding
+from governance.cli.outcome import Outcome, Part, Table
+from governance.errors import EXIT_FAILED, EXIT_OK, GovError
+
+
+def rollback(arguments: Namespace) -> Outcome:
+    from governance import history
+
+    with deciding(arguments) as decision:
+        history.load(decision.space, arguments.snapshot_id)
+        done = decision.run(f"rollback:{arguments.snapshot_id}")
+    data = {
+        "snapshot_id": done.snapshot_id,
+        "rollback_pre": done.rollback_pre,
+        "generation": done.generation,
+        "changes": [change.to_json() for change in done.changes],
+        "rebuilt": done.rebuilt,
+        "mismatches": list(done.warnings),
+    }
+    parts = tables.changes(done.changes, title="prod changed")
+    parts.append(f"prod is generation {done.generation}, as of {done.snapshot_id}")
+    parts.append(f"undo with: gov rollback {done.rollback_pre}")
+    return Outcome(data, parts, done.warnings)
+
+
+def verify(arguments: Namespace) -> Outcome:
+    """A question: the report is shown, not stored (`doit verify` stores it)."""
+    from governance import drift
+
+    report = drift.verify(workspace.find(arguments.root), full=arguments.full)
+    rows = [(f.kind, f.path, f.detail) for f in report.findings]
+    parts: list[Part] = [Table("", ("finding", "where", ""), rows[:40])] if rows else []
+    if report.ok:
+        parts.append(f"no drift: generation {report.generation} is as it was built")
+        return Outcome(report.to_json(), parts, report.notes, EXIT_OK)
+    error = GovError(
+        f"{len(rows)} findings in {report.generation or 'prod'}",
+        hint="`gov repair` builds anew what the lock determines",
+        code="drift",
+    )
+    return Outcome(report.to_json(), parts, report.notes, EXIT_FAILED, error)
+
+
+def repair(arguments: Namespace) -> Outcome:
+    with deciding(arguments) as decision:
+        told = decision.run("repair")
+    return Outcome({"done": told}, told or ["nothing to repair"])
+
+
+def clean(arguments: Namespace) -> Outcome:
+    with deciding(arguments) as decision:
+        gone = decision.run("prune", dry_run=arguments.dry_run)
+    word = "would be deleted" if arguments.dry_run else "deleted"
+    parts = [f"{word}: {path}" for path in gone] or ["nothing beyond retention"]
+    return Outcome({"deleted": gone, "dry_run": arguments.dry_run}, parts)

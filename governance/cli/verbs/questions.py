@@ -1,0 +1,97 @@
+"""status, inspect, list, why: no task, no lock, no write."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from governance import status as facts
+from governance import workspace
+from governance.cli.outcome import Outcome, Part, Table
+
+
+def status(arguments: Namespace) -> Outcome:
+    space = workspace.find(arguments.root)
+    data = facts.status(space)
+    parts: list[Part] = [
+        f"workspace    {data['root']}",
+        f"ComfyUI      {data['comfyui_dir']}",
+        f"prod         {data['generation'] or 'missing: run `gov init`'}",
+        f"lock         {'there' if data['lock_exists'] else 'missing: run `gov init`'}",
+        f"nodes        {data['nodes_total']}",
+        f"transactions {data['transactions_total']}, {data['transactions_pending']} pending",
+        f"drift        {_drift(data['drift'])}",
+    ]
+    if data["held_by"]:
+        held = data["held_by"]
+        parts.append(f"busy         gov {held['verb']} (pid {held['pid']}, since {held['since']})")
+    if data["recent_transactions"]:
+        parts.append(_transactions(data["recent_transactions"]))
+    return Outcome(data, parts, facts.warnings(space))
+
+
+def tx_inspect(arguments: Namespace) -> Outcome:
+    from governance import ledger
+    from governance.cli import inspection
+    from governance.transaction import ending
+
+    space = workspace.find(arguments.root)
+    tx = ledger.load(space, arguments.txid)
+    data = {
+        **tx.to_json(),
+        "interrupted": ledger.is_interrupted(tx),
+        "candidate_state": ending.candidate_state(space, tx),
+    }
+    return Outcome(data, inspection.parts(space, data))
+
+
+def snapshot_list(arguments: Namespace) -> Outcome:
+    from governance import history
+
+    rows = history.index(workspace.find(arguments.root))
+    table = Table(
+        "",
+        ("snapshot", "created", "reason", "ref"),
+        [(r["id"], r["created_at"], r["reason"], r.get("ref") or "") for r in rows],
+    )
+    return Outcome({"snapshots": rows}, [table] if rows else ["no snapshots yet"])
+
+
+def snapshot_inspect(arguments: Namespace) -> Outcome:
+    from governance import history
+
+    snapshot = history.load(workspace.find(arguments.root), arguments.snapshot_id)
+    data = snapshot.to_json()
+    lines: list[Part] = [f"{name:12} {value}" for name, value in data.items() if value]
+    return Outcome(data, lines)
+
+
+def why(arguments: Namespace) -> Outcome:
+    from governance.cli import whence
+
+    return whence.why(workspace.find(arguments.root), arguments.package, arguments.wish)
+
+
+def _drift(drift: dict[str, Any]) -> str:
+    if drift["verdict"] is None:
+        return "never verified (`gov verify`)"
+    return f"{drift['verdict']} at {drift['checked_at']}"
+
+
+def _transactions(rows: list[dict[str, Any]]) -> Table:
+    marks = {"failed": "bad", "promoted": "good", "needs_resolution": "core", "aborted": "dim"}
+    shown = [
+        (
+            row["txid"],
+            row["node_id"] or "?",
+            "interrupted" if row.get("interrupted") else row["status"],
+            row.get("started_at") or "",
+        )
+        for row in rows
+    ]
+    return Table(
+        "",
+        ("transaction", "node", "status", "started"),
+        shown,
+        {n: marks[row[2]] for n, row in enumerate(shown) if row[2] in marks},
+    )

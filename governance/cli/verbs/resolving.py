@@ -1,0 +1,131 @@
+"""resolve: pins typed, read from a file, taken from the suggestions, or asked for."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+from governance import ledger, store, workspace
+from governance.cli import inspection
+from governance.cli.decision import deciding
+from governance.cli.outcome import Outcome
+from governance.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, UsageError
+from governance.model import RESOLVED, Transaction
+from governance.workspace import Workspace
+
+
+def resolve(arguments: Namespace) -> Outcome:
+    if arguments.suggest:
+        return _suggest(arguments)
+    with deciding(arguments) as decision:
+        tx = ledger.load(decision.space, arguments.txid)
+        _require_resolvable(tx)
+        pins = _pins(arguments, decision.space, tx)
+        done = decision.run(f"resolve:{tx.txid}", pins=pins)
+        space = decision.space
+    suggestions = _report(space, done).get("suggestions", [])
+    data = {
+        "txid": done.txid,
+        "status": done.status,
+        "resolution_pins": done.resolution_pins,
+        "suggestions": suggestions,
+        "plan": done.plan.get("changes", []),
+    }
+    ok = done.status == RESOLVED
+    parts = inspection.resolution(space, done)
+    code = EXIT_OK if ok else EXIT_NEEDS_RESOLUTION
+    return Outcome(data, parts, (), code, None if ok else inspection.error_of(done))
+
+
+def _suggest(arguments: Namespace) -> Outcome:
+    space = workspace.find(arguments.root)
+    tx = ledger.load(space, arguments.txid)
+    report = _report(space, tx)
+    data = {
+        "txid": tx.txid,
+        "status": tx.status,
+        "resolution_pins": tx.resolution_pins,
+        "suggestions": report.get("suggestions", []),
+        "causes": report.get("causes", []),
+    }
+    return Outcome(data, inspection.conflict(report, tx.txid))
+
+
+def _require_resolvable(tx: Transaction) -> None:
+    from governance.model import NEEDS_RESOLUTION, PROMOTE_FAILED
+
+    if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):
+        tx.move(RESOLVED)
+
+
+def _pins(arguments: Namespace, space: Workspace, tx: Transaction) -> list[str]:
+    pins = list(arguments.pins)
+    if arguments.pins_file is not None:
+        pins += _from_file(arguments.pins_file)
+    if arguments.accept is not None:
+        pins += _accepted(space, tx, arguments.accept)
+    if not pins:
+        pins = _ask(space, tx)
+    if not pins:
+        raise UsageError(
+            "no pin was given",
+            hint="--pin package==version, --accept N, or answer the prompt",
+            code="no_pins",
+        )
+    return pins
+
+
+def _from_file(path: Any) -> list[str]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}", hint="name a text file") from None
+    stripped = (line.partition("#")[0].strip() for line in lines)
+    return [line for line in stripped if line]
+
+
+def _accepted(space: Workspace, tx: Transaction, number: int) -> list[str]:
+    suggestions = _report(space, tx).get("suggestions", [])
+    if not 1 <= number <= len(suggestions):
+        raise UsageError(
+            f"there is no suggestion {number}",
+            hint=f"`gov resolve {tx.txid} --suggest` lists {len(suggestions)}",
+            code="unknown_suggestion",
+        )
+    return list(suggestions[number - 1].get("pins", []))
+
+
+def _ask(space: Workspace, tx: Transaction) -> list[str]:
+    """As the seed says: one a line, an empty line ends; a number takes a suggestion."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "no pin was given, and there is no terminal to ask on",
+            hint="--pin package==version, --pins-file FILE or --accept N",
+            code="no_pins",
+        )
+    for part in inspection.conflict(_report(space, tx), tx.txid):
+        sys.stderr.write(f"{part}\n")
+    pins: list[str] = []
+    while True:
+        sys.stderr.write("pin (package==version, a suggestion's number, empty to end): ")
+        sys.stderr.flush()
+        line = sys.stdin.readline().strip()
+        if not line:
+            return pins
+        pins += _accepted(space, tx, int(line)) if line.isdigit() else _checked(line)
+
+
+def _checked(line: str) -> list[str]:
+    from governance import requirements
+
+    try:
+        return [requirements.parse_pin(line).text]
+    except UsageError as error:
+        sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
+        return []
+
+
+def _report(space: Workspace, tx: Transaction) -> dict[str, Any]:
+    path = space.conflicts / f"{tx.txid}.json"
+    return store.read_object(path) if path.is_file() else {}

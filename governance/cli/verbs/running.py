@@ -1,0 +1,44 @@
+"""run and stop."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from governance import recovery, status, workspace
+from governance.cli.outcome import Outcome
+from governance.cli.report import Voice
+
+
+def run(arguments: Namespace) -> Outcome:
+    from governance import environment, runtime
+
+    space = workspace.find(arguments.root)
+    voice = Voice(quiet=arguments.quiet)
+    with recovery.exclusive(space, "run") as recovered:
+        for sentence in recovered:
+            voice.say(sentence)
+        runtime.require_idle(space)
+        start = runtime.prepare(space, arguments.arguments, all_nodes=arguments.all_nodes)
+        environment.require_sound(space, start.generation)
+    for warning in status.warnings(space):
+        voice.say(f"warning: {warning}")
+    if start.left_out:
+        voice.say("left out, not promoted: " + ", ".join(start.left_out) + " (--all-nodes)")
+    for limit in start.limits:
+        voice.say(limit)
+    code = runtime.run(space, start)
+    data = {
+        "exit_code": code,
+        "generation": start.generation,
+        "left_out": list(start.left_out),
+    }
+    return Outcome(data, exit_code=code, passed_on=True)
+
+
+def stop(arguments: Namespace) -> Outcome:
+    from governance import runtime
+
+    pid = runtime.stop(workspace.find(arguments.root))
+    if pid is None:
+        return Outcome({"pid": None}, ["no ComfyUI of this workspace runs"])
+    return Outcome({"pid": pid}, [f"ComfyUI (pid {pid}) has ended"])

@@ -1,0 +1,81 @@
+"""init, demo, completion."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from governance import workspace
+from governance.cli import tables
+from governance.cli.decision import approval, deciding
+from governance.cli.outcome import Outcome, Part
+
+
+def init(arguments: Namespace) -> Outcome:
+    from governance import installation, nodes
+
+    options = installation.Options(
+        python=arguments.python,
+        date=arguments.resolution_date,
+        torch_backend=arguments.torch_backend,
+        index=arguments.index,
+        approval=approval(arguments),
+    )
+    folder = arguments.dir or arguments.root or _folder()
+    space = installation.prepare(folder, arguments.comfyui_dir)
+    with deciding(arguments, space) as decision:
+        done = decision.run("init", options=options)
+    ungoverned = nodes.ungoverned(space)
+    data = {**installation.to_json(done), "ungoverned": ungoverned}
+    return Outcome(data, _told(done, ungoverned), done.warnings)
+
+
+def demo(arguments: Namespace) -> Outcome:
+    from governance.cli import demo as story
+
+    return story.play(arguments)
+
+
+def completion(arguments: Namespace) -> Outcome:
+    from governance.cli import completion as scripts
+
+    text = scripts.script(arguments.shell)
+    return Outcome({"shell": arguments.shell, "script": text}, [text])
+
+
+def _folder() -> Path:
+    """The workspace one stands in or has named, else the checkout's own."""
+    from governance.errors import UsageError
+
+    try:
+        return workspace.find().root
+    except UsageError:
+        if (workspace.CHECKOUT / "dodo.py").is_file():
+            return workspace.default_folder()
+        raise UsageError(
+            "no folder is named for the new workspace",
+            hint="`gov init DIR --comfyui-dir PATH`",
+            code="no_workspace",
+        ) from None
+
+
+def _told(done: object, ungoverned: list[str]) -> list[Part]:
+    from governance.installation import Initialised
+
+    assert isinstance(done, Initialised)
+    parts: list[Part] = []
+    if done.changes and not done.made:
+        parts += tables.changes(done.changes, title="prod changed")
+    word = "made" if done.made else "ready"
+    parts.append(f"workspace {word}: {done.workspace.root}")
+    parts.append(f"  prod is generation {done.generation} (Python {done.python})")
+    if done.date:
+        parts.append(
+            f"  packages are resolved as of {done.date}: this ComfyUI is not recent "
+            "(--resolution-date changes that)"
+        )
+    parts += [f"  left out of core: {e.origin} {e.raw.strip()} ({e.reason})" for e in done.skipped]
+    if ungoverned:
+        parts.append("not governed yet: " + ", ".join(ungoverned))
+        parts.append("  `gov node add <its git url>` adopts one")
+    return parts

@@ -1,0 +1,124 @@
+"""tx run, promote, abort, shell."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from governance import workspace
+from governance.cli import inspection, tables
+from governance.cli.decision import Decision, approval, deciding
+from governance.cli.outcome import Outcome
+from governance.errors import EXIT_FAILED, EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError
+
+
+def tx_run(arguments: Namespace) -> Outcome:
+    from governance.model import COMPLETED, NEEDS_RESOLUTION
+
+    with deciding(arguments) as decision:
+        tx = _run(decision, arguments.node_id, arguments.timeout)
+        space = decision.space
+    codes = {COMPLETED: EXIT_OK, NEEDS_RESOLUTION: EXIT_NEEDS_RESOLUTION}
+    data = tx.to_json()
+    return Outcome(
+        data,
+        [*inspection.parts(space, data), *inspection.next_steps(data)],
+        tx.observation.get("warnings", []),
+        codes.get(tx.status, EXIT_FAILED),
+        inspection.error_of(tx),
+    )
+
+
+def tx_promote(arguments: Namespace) -> Outcome:
+    from governance import ledger
+    from governance.transaction import ending, promotion
+
+    allowed = approval(arguments)
+    if arguments.dry_run:
+        return _dry_run(arguments)
+    with deciding(arguments) as decision:
+        txid = arguments.txid
+        if arguments.rebase:
+            txid = _rebased(decision, txid)
+        promotion.promotable(decision.space, ledger.load(decision.space, txid).txid, allowed)
+        done = decision.run(f"promote:{txid}", approval=allowed)
+        warnings = [] if arguments.keep else ending.clean(decision.space, txid)
+    return _promoted(done, warnings)
+
+
+def tx_abort(arguments: Namespace) -> Outcome:
+    from governance import ledger
+    from governance.model import ABORTED
+    from governance.transaction import ending
+
+    with deciding(arguments) as decision:
+        tx = ledger.load(decision.space, arguments.txid)
+        tx.move(ABORTED)
+        tx = decision.run(f"tx_abort:{tx.txid}")
+        warnings = [] if arguments.keep else ending.clean(decision.space, tx.txid)
+    return Outcome(tx.to_json(), [f"{tx.txid} is aborted; prod was not touched"], warnings)
+
+
+def tx_shell(arguments: Namespace) -> Outcome:
+    from governance.transaction import shell
+
+    with deciding(arguments) as decision:
+        code = shell.enter(decision.session(), arguments.txid, arguments.command)
+    return Outcome({"txid": arguments.txid, "exit_code": code}, exit_code=code, passed_on=True)
+
+
+def _run(decision: Decision, node_id: str, timeout: float | None) -> Any:
+    from governance import registry
+
+    registry.find(registry.load(decision.space), node_id)
+    return decision.run(f"tx_run:{node_id}", timeout=timeout)
+
+
+def _rebased(decision: Decision, txid: str) -> str:
+    """A new run of the same node on today's truth; the old transaction is aborted."""
+    from governance import ledger
+    from governance.model import ABORTED, COMPLETED
+    from governance.transaction import ending
+
+    old = ledger.load(decision.space, txid)
+    old.move(ABORTED)
+    new = _run(decision, old.node_id, None)
+    if new.status != COMPLETED:
+        raise GovError(
+            f"observed again as {new.txid}, {old.node_id} ended as {new.status}",
+            hint=f"`gov tx inspect {new.txid}` tells why; {txid} is as it was",
+            code="rebase_failed",
+            facts={"txid": new.txid},
+        )
+    decision.run(f"tx_abort:{txid}")
+    ending.clean(decision.space, txid)
+    return str(new.txid)
+
+
+def _dry_run(arguments: Namespace) -> Outcome:
+    from governance import ledger
+
+    space = workspace.find(arguments.root)
+    tx = ledger.load(space, arguments.txid)
+    found = tx.plan.get("changes", [])
+    parts = tables.changes(found, title="prod would change")
+    parts += inspection.shared_files(tx.plan)
+    data = {"txid": tx.txid, "status": tx.status, "dry_run": True, "changes": found}
+    return Outcome(data, parts, inspection.moved(space, tx))
+
+
+def _promoted(done: Any, warnings: list[str]) -> Outcome:
+    tx = done.transaction
+    data = {
+        "txid": tx.txid,
+        "status": tx.status,
+        "pre_snapshot": done.pre_snapshot,
+        "post_snapshot": done.post_snapshot,
+        "generation": done.generation,
+        "changes": [change.to_json() for change in done.changes],
+    }
+    core = [row["name"] for row in tx.promotion.get("approved_core", [])]
+    parts = tables.changes(done.changes, title="prod changed", core=core)
+    parts.append(f"{tx.node_id} is promoted: prod is generation {done.generation}")
+    parts.append(f"back with: gov rollback {done.pre_snapshot}")
+    return Outcome(data, parts, [*done.warnings, *warnings])

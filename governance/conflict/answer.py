@@ -1,0 +1,109 @@
+"""The answer: causes, fixes that were tried, and what the search cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from governance.conflict.problem import Owned
+from governance.lockfile import Change
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A minimal set of lines that do not lock together.
+
+    `kind`: conflict, self-contradiction, not-on-index, no-version, no-wheel, yanked,
+    newer-than-date, python, build, unreachable, malformed.  `package` is the one at stake ("" where
+    no single one is).  `chains` lead from each line to it, read from a lock; the first element is
+    the line's text.
+    """
+
+    kind: str
+    lines: tuple[Owned, ...]
+    package: str
+    chains: tuple[tuple[str, ...], ...]
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "lines": [line.to_json() for line in self.lines]}
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A change with which the whole set was seen to lock.
+
+    `kind`: override, overrides, drop-line, ref, exempt-date.  `pins` are complete entries for
+    override-dependencies, `typed` the same as a person types them.  `overrides` is the whole list
+    to put into the truth (earlier overrides included).  `changes` are against prod, downgrades
+    first; `core` the core packages among them.  `command` holds {txid}.
+    """
+
+    kind: str
+    pins: tuple[str, ...] = ()
+    typed: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    dropped: tuple[Owned, ...] = ()
+    exempt: tuple[str, ...] = ()
+    ref: str = ""
+    locked: bool = True
+    violates: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    core: tuple[str, ...] = ()
+    command: str = ""
+
+    @property
+    def rank(self) -> tuple[int, int, int, int]:
+        """Best first: requirements broken, core packages changed, versions changed in prod.
+
+        Of two that cost the same, the one that leaves the node all its packages comes first.
+        """
+        changed = [change for change in self.changes if change.before is not None]
+        return len(self.violates), len(self.core), len(changed), len(self.dropped)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **asdict(self),
+            "dropped": [line.to_json() for line in self.dropped],
+            "changes": [change.to_json() for change in self.changes],
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """`complete` is False where the time limit cut the search.
+
+    `cause_seconds` and `fix_seconds` tell when all causes and the first fix were known (None:
+    never).
+    """
+
+    causes: tuple[Cause, ...]
+    fixes: tuple[Fix, ...]
+    runs: int
+    seconds: float
+    complete: bool
+    cause_seconds: float | None = None
+    fix_seconds: float | None = None
+
+    @property
+    def summary(self) -> str:
+        return "; ".join(cause.sentence for cause in self.causes)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cause.package for cause in self.causes if cause.package))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "causes": [cause.to_json() for cause in self.causes],
+            "suggestions": numbered(self.fixes),
+            "resolver_runs": self.runs,
+            "seconds": round(self.seconds, 3),
+            "complete": self.complete,
+        }
+
+
+def numbered(fixes: Sequence[Fix]) -> list[dict[str, Any]]:
+    """As `--accept N` counts them, from 1."""
+    return [{"number": number, **fix.to_json()} for number, fix in enumerate(fixes, 1)]

@@ -1,0 +1,265 @@
+"""All minimal sets of lines that do not lock together, and what each one is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from governance.conflict import message
+from governance.conflict.answer import Cause
+from governance.conflict.chains import chains, demands
+from governance.conflict.message import Message
+from governance.conflict.problem import PIN, Owned
+from governance.conflict.search import Ids, Search
+from governance.conflict.solver import CONFLICT, Solved
+from governance.requirements import override_text, parse_pin
+from governance.requirements.grammar import leading_name
+
+# Beyond so many sets nobody reads on, and the fixes are the same.
+MOST_SETS = 12
+# Packages that uv names in one message and that are tried as the one at stake.
+MOST_STAKES = 3
+
+# Codes of errors that are no conflict and end the search for minimal sets at once.
+UNREACHABLE = ("index_unreachable", "bad_download")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cause and what the search knows about it.
+
+    `relaxed` locks with the package set free; without `given_up` the set locks (and so does
+    everything without what all independent findings give up).
+    """
+
+    ids: Ids
+    cause: Cause
+    relaxed: Solved | None
+    given_up: Ids
+
+
+def find(search: Search, log: str) -> Iterator[Finding]:
+    """Independent causes first, then the further opponents of each newcomer's lines."""
+    independent: list[Ids] = []
+    for finding in _independent(search, log):
+        independent.append(finding.ids)
+        yield finding
+    for ids in independent:
+        if search.new(ids) != ids:
+            yield from (describe(search, more) for more in _opponents(search, ids, independent))
+
+
+def _independent(search: Search, log: str) -> Iterator[Finding]:
+    """Minimal sets, each found after lines of the earlier ones were left out."""
+    rest = search.everything
+    for _ in range(MOST_SETS):
+        finding = describe(search, search.minimal(rest, log))
+        rest = rest - finding.given_up
+        # The second set is asked for only later, by `_opponents`, but both take their time.
+        search.foresee([rest, _rivals(search, finding.ids, finding.ids)])
+        yield finding
+        if search.known(rest):
+            return
+        log = search.probe(rest, by_line=False).log
+
+
+def _given_up(search: Search, ids: Ids, package: str) -> Ids:
+    """What to leave out so that the set locks: one newcomer's line, a direct one rather."""
+    lines = search.problem.lines
+    return frozenset([max(search.new(ids), key=lambda i: (lines[i].name == package, i))])
+
+
+def _rivals(search: Search, ids: Ids, left_out: Ids) -> Ids:
+    """All standing lines but those `left_out`, with the new lines of `ids`."""
+    new = search.new(ids)
+    return ((search.standing - left_out) | new) if search.standing else frozenset()
+
+
+def _opponents(search: Search, ids: Ids, known: Sequence[Ids]) -> Iterator[Ids]:
+    """Further sets of the same new lines with other standing lines."""
+    left_out = ids
+    for _ in range(MOST_SETS):
+        rest = _rivals(search, ids, left_out)
+        if search.locks(rest, by_line=False):
+            return
+        more = search.minimal(rest, search.probe(rest, by_line=False).log)
+        if more not in known:
+            yield more
+        if not more & search.standing:
+            return
+        left_out |= more
+
+
+def describe(search: Search, ids: Ids) -> Finding:
+    """Name the package at stake, the kind and the chains.  The set fails, which was seen."""
+    failed = search.ask(search.question(ids, by_line=True), "reading the message")
+    said = message.read(failed.log)
+    order = sorted(search.new(ids)) + sorted(ids & search.standing)
+    lines = tuple(search.problem.lines[i] for i in order)
+    package, relaxed = _at_stake(search, ids, said, lines)
+    ways = tuple(_chain(search, relaxed, i, package) for i in order)
+    pins = _pins(search, package, relaxed)
+    kind = _kind(failed, said, lines, package)
+    lines, ways = (*pins, *lines), (*((pin.text,) for pin in pins), *ways)
+    sentence = _sentence(search, kind, lines, package, ways)
+    cause = Cause(kind, lines, package, ways, sentence)
+    return Finding(ids, cause, relaxed, _given_up(search, ids, package))
+
+
+def _pins(search: Search, package: str, relaxed: Solved | None) -> list[Owned]:
+    """Overrides of today without which the lines lock: they are parties, too."""
+    kept = without(search.problem.overrides, package)
+    if relaxed is None:
+        return []
+    gone = [text for text in search.problem.overrides if text not in kept]
+    return [Owned(text, PIN, "pyproject.toml", 0, package) for text in gone]
+
+
+def set_free(
+    search: Search, lines: Sequence[Owned], package: str, lock: Solved | None
+) -> list[str]:
+    """Overrides that take every version of `package`, keeping extras and markers."""
+    replaced = [line.text for line in lines if line.name == package]
+    replaced += demands(lock.lock, package) if lock else []
+    entries = override_text(parse_pin(f"{package}==0"), replaced)
+    return [entry.replace("==0", "", 1) for entry in entries]
+
+
+def without(overrides: Sequence[str], package: str) -> tuple[str, ...]:
+    """`overrides` less those of `package`."""
+    return tuple(text for text in overrides if leading_name(text) != package)
+
+
+def _at_stake(
+    search: Search, ids: Ids, said: Message, lines: Sequence[Owned]
+) -> tuple[str, Solved | None]:
+    """The package that, set free, lets the lines lock; else uv's first guess and None."""
+    guesses = said.at_stake() or [lines[0].name]
+    for package in guesses[:MOST_STAKES]:
+        if said.absent.get(package) == "not-on-index":
+            return package, None
+        relaxed = release(search, ids, package)
+        if relaxed.ok:
+            return package, relaxed
+    return guesses[0], None
+
+
+def release(search: Search, ids: Ids, package: str) -> Solved:
+    """Lock the lines with `package` set free, to the newest version that can be had."""
+    lines = [search.problem.lines[i] for i in ids]
+    free = set_free(search, lines, package, None)
+    overrides = (*without(search.problem.overrides, package), *free)
+    question = search.question(ids, by_line=True, overrides=overrides, fresh=True)
+    return search.ask(question, f"setting {package} free")
+
+
+def _kind(failed: Solved, said: Message, lines: Sequence[Owned], package: str) -> str:
+    if failed.code == "build_failed":
+        return "build"
+    if failed.code in UNREACHABLE:
+        return "unreachable"
+    if failed.code != CONFLICT:
+        return "malformed"
+    contested = said.parties.get(package, 0) > 1
+    if len(lines) == 1 and package in said.absent and not contested:
+        return said.absent[package]
+    same = {line.owner for line in lines}
+    return "self-contradiction" if len(same) == 1 else "conflict"
+
+
+def _chain(search: Search, relaxed: Solved | None, index: int, package: str) -> tuple[str, ...]:
+    """(the line, `package version` ..., the package as its last parent wants it)."""
+    line = search.problem.lines[index]
+    if line.name == package or relaxed is None:
+        return (line.text,)
+    mine = [c for c in chains(relaxed.lock, package) if c.group == f"{message.LINE_GROUP}{index}"]
+    if not mine:
+        return (line.text,)
+    way = mine[0].packages
+    steps = [f"{name} {relaxed.versions.get(name, '')}".strip() for name in way[:-1]]
+    return (line.text, *steps, package + _wanted(search, way[-2], package, relaxed))
+
+
+def _wanted(search: Search, parent: str, package: str, relaxed: Solved) -> str:
+    """The specifier that uv quoted for this very version of the parent, "" where it did not."""
+    version = relaxed.versions.get(parent, "")
+    for said in search.statements:
+        if (said.who, said.name) == (parent, package) and holds(said.who_range, version):
+            return said.spec
+    return ""
+
+
+def holds(specifier: str, version: str) -> bool:
+    """Whether `version` is within `specifier`; False for what is neither."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.version import InvalidVersion
+
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except (InvalidSpecifier, InvalidVersion):
+        return False
+
+
+def _sentence(
+    search: Search,
+    kind: str,
+    lines: Sequence[Owned],
+    package: str,
+    ways: Sequence[tuple[str, ...]],
+) -> str:
+    parties = [_party(line, way) for line, way in zip(lines, ways, strict=True)]
+    asked = " and ".join(parties)
+    if kind == "conflict":
+        end = (
+            f"no version of {package} satisfies all of them"
+            if package
+            else "they exclude each other"
+        )
+        return f"{asked}: {end}"
+    if kind == "self-contradiction":
+        return f"{lines[0].who} contradicts itself: {asked}"
+    return f"{asked}, but {_ABSENT[kind].format(package=package)}{_near(search, kind, package)}"
+
+
+_ABSENT = {
+    "not-on-index": "{package} is not on the index",
+    "no-version": "no such version of {package} is on the index",
+    "no-wheel": "{package} has no wheel for this Python and platform",
+    "yanked": "the versions of {package} that fit were yanked",
+    "newer-than-date": "{package} had no such version at the workspace's resolution date",
+    "python": "{package} needs another Python than this workspace's",
+    "build": "{package} has no wheel here and building it failed",
+    "unreachable": "{package} could not be fetched",
+    "malformed": "uv cannot read it",
+}
+
+
+def _party(line: Owned, way: Sequence[str]) -> str:
+    through = f" (through {', '.join(way[1:-1])}: {way[-1]})" if len(way) > 2 else ""
+    return f"{line.who} wants {line.text}{through} ({line.place})"
+
+
+def _near(search: Search, kind: str, package: str) -> str:
+    """The package that may be meant, where the name is of none (or of a mere placeholder)."""
+    if kind not in ("not-on-index", "build"):
+        return ""
+    names = {line.name for line in search.problem.lines} - {package}
+    part = package.partition("-")[0]
+    near = get_close_matches(package, names, n=1, cutoff=0.8) or [n for n in names if n == part]
+    meant = _IMPORTED.get(package) or next(iter(near), "")
+    return f" (is {meant} meant?)" if meant else ""
+
+
+# Names by which popular packages are imported, which are not their names on the index.
+_IMPORTED = {
+    "cv2": "opencv-python",
+    "pil": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "git": "gitpython",
+    "bs4": "beautifulsoup4",
+    "dotenv": "python-dotenv",
+    "ffmpeg": "ffmpeg-python",
+}

@@ -1,0 +1,72 @@
+"""One failed lock explained: causes, then fixes that were tried, within a time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from governance.conflict import causes, fixes
+from governance.conflict.answer import Fix, Report
+from governance.conflict.causes import Finding
+from governance.conflict.fixes import Prod, Ref
+from governance.conflict.problem import Problem
+from governance.conflict.search import Search, TimeUp
+from governance.conflict.solver import Solver
+
+
+def explain(
+    problem: Problem,
+    solver: Solver,
+    *,
+    versions_now: Mapping[str, str],
+    core_packages: frozenset[str],
+    deadline: float,
+    progress: Callable[[str], None],
+    refs: Callable[[], Iterable[Ref]] | None = None,
+) -> Report:
+    """Why `problem` does not lock, and what would make it lock; `deadline` in seconds.
+
+    `refs` yields other refs of the newcomer with its lines there, the likeliest first.  A problem
+    that locks after all gives a report without causes.
+    """
+    found = _Found(Search(problem, solver, deadline, progress))
+    try:
+        found.look(Prod(versions_now, core_packages), refs)
+    except TimeUp:
+        found.complete = False
+    return found.report()
+
+
+class _Found:
+    """What is known so far; it stands when the time is up."""
+
+    def __init__(self, search: Search) -> None:
+        self.complete = True
+        self._search = search
+        self._findings: list[Finding] = []
+        self._fixes: list[Fix] = []
+        self._cause_seconds: float | None = None
+        self._fix_seconds: float | None = None
+
+    def look(self, prod: Prod, refs: Callable[[], Iterable[Ref]] | None) -> None:
+        log = self._search.first_log()
+        if log is None:
+            return
+        for finding in causes.find(self._search, log):
+            self._findings.append(finding)
+        self._cause_seconds = self._search.seconds
+        if any(finding.cause.kind == "unreachable" for finding in self._findings):
+            return
+        for fix in fixes.offer(self._search, self._findings, prod, refs):
+            self._fix_seconds = self._fix_seconds or self._search.seconds
+            self._fixes.append(fix)
+
+    def report(self) -> Report:
+        return Report(
+            causes=tuple(finding.cause for finding in self._findings),
+            fixes=fixes.ordered(self._fixes),
+            runs=self._search.runs,
+            seconds=self._search.seconds,
+            complete=self.complete,
+            cause_seconds=self._cause_seconds,
+            fix_seconds=self._fix_seconds,
+        )

@@ -1,0 +1,286 @@
+"""Candidate fixes, each run through the resolver with the whole set; only what locks is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from governance.conflict import causes, message
+from governance.conflict.answer import Fix
+from governance.conflict.causes import Finding
+from governance.conflict.chains import demands
+from governance.conflict.plan import changes, in_core
+from governance.conflict.problem import Owned
+from governance.conflict.search import AT_ONCE, Search
+from governance.conflict.solver import Question, Solved
+from governance.requirements import override_text, parse_pin
+
+# Resolver runs spent on combinations; the first one is the likeliest.
+MOST_TRIES = 8
+# Further packages overridden when the first overrides are not enough.
+MOST_MORE = 3
+MOST_REFS = 5
+
+Ref = tuple[str, Sequence[Owned]]
+
+
+@dataclass(frozen=True)
+class Prod:
+    """What prod has now, and which packages of it need an approval."""
+
+    versions: Mapping[str, str]
+    core_packages: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do about one package: pin it, exempt it from the date, or leave lines out."""
+
+    pins: tuple[tuple[str, str], ...] = ()
+    exempt: tuple[str, ...] = ()
+    dropped: frozenset[int] = field(default_factory=frozenset)
+
+    def __add__(self, other: Remedy) -> Remedy:
+        return Remedy(
+            tuple(dict([*self.pins, *other.pins]).items()),
+            tuple(dict.fromkeys((*self.exempt, *other.exempt))),
+            self.dropped | other.dropped,
+        )
+
+    @property
+    def kind(self) -> str:
+        if self.dropped:
+            return "drop-line"
+        if self.exempt and not self.pins:
+            return "exempt-date"
+        return "override" if len(self.pins) == 1 else "overrides"
+
+
+def offer(
+    search: Search,
+    findings: Sequence[Finding],
+    prod: Prod,
+    refs: Callable[[], Iterable[Ref]] | None,
+) -> Iterator[Fix]:
+    """Fixes as they are found, unsorted."""
+    attempt = _Attempt(search, findings, prod)
+    yield from attempt.without_lines()
+    yield from attempt.combinations()
+    if refs is not None:
+        yield from attempt.other_refs(refs())
+
+
+def ordered(fixes: Iterable[Fix]) -> tuple[Fix, ...]:
+    """Best first, without doubles, each with the command that accepts it."""
+    best = sorted(dict.fromkeys(fixes), key=lambda fix: fix.rank)
+    return tuple(replace(fix, command=_command(n, fix)) for n, fix in enumerate(best, 1))
+
+
+def _command(number: int, fix: Fix) -> str:
+    if fix.kind in ("override", "overrides") and not fix.exempt:
+        pins = " ".join(f"--pin {pin}" for pin in fix.typed)
+        return f"gov resolve {{txid}} {pins}"
+    return f"gov resolve {{txid}} --accept {number}"
+
+
+class _Attempt:
+    """Builds candidates from the findings and tries them."""
+
+    def __init__(self, search: Search, findings: Sequence[Finding], prod: Prod) -> None:
+        self._search = search
+        self._findings = findings
+        self._prod = prod
+
+    def combinations(self) -> Iterator[Fix]:
+        """One remedy per package at stake: the likeliest ones, then each replaced in turn."""
+        found = False
+        tries = _varied(self._menus())[:MOST_TRIES]
+        for start in range(0, len(tries), AT_ONCE):
+            for remedy, solved in self._tried(tries[start : start + AT_ONCE]):
+                if solved.ok:
+                    found = True
+                    yield self._fix(remedy, solved)
+        if not found:
+            yield from self._widened(tries[0])
+
+    def without_lines(self) -> Iterator[Fix]:
+        """Leave out one newcomer's line of every cause: fewest where they share lines."""
+        remedy = Remedy(dropped=self._given_up(self._findings))
+        yield from (self._fix(remedy, s) for _, s in self._tried([remedy]) if s.ok)
+
+    def other_refs(self, refs: Iterable[Ref]) -> Iterator[Fix]:
+        """The first other ref of the node whose requirements lock."""
+        tries = 0
+        for ref, lines in refs:
+            if self._is_hopeless(lines):
+                continue
+            solved = self._search.ask(self._with_lines(lines), f"trying the node at {ref}")
+            if solved.ok:
+                yield self._described(Fix("ref", ref=ref), solved)
+                return
+            tries += 1
+            if tries == MOST_REFS:
+                return
+
+    def _menus(self) -> list[list[Remedy]]:
+        """The remedies for each package at stake."""
+        by_package: dict[str, list[Finding]] = {}
+        for finding in self._findings:
+            by_package.setdefault(finding.cause.package, []).append(finding)
+        return [self._remedies(package, found) for package, found in by_package.items()]
+
+    def _remedies(self, package: str, findings: Sequence[Finding]) -> list[Remedy]:
+        remedies = [Remedy(((package, v),)) for v in self._versions(package, findings)]
+        if any(finding.cause.kind == "newer-than-date" for finding in findings):
+            remedies.insert(0, Remedy(exempt=(package,)))
+        if not remedies:
+            remedies = [Remedy(dropped=self._given_up(findings))]
+        return remedies
+
+    def _versions(self, package: str, findings: Sequence[Finding]) -> list[str]:
+        """What prod has, what each line of a set gets alone (newcomers first), the newest."""
+        relaxed = [finding.relaxed for finding in findings if finding.relaxed is not None]
+        if not relaxed:
+            return []
+        now = self._prod.versions.get(package)
+        ids = sorted({i for f in findings for i in f.ids}, key=self._newcomers_first)
+        alone = [self._search.known_answer(frozenset([i])) for i in ids]
+        versions = [
+            now,
+            *(a.versions.get(package) for a in alone if a),
+        ]
+        versions += [solved.versions.get(package) for solved in relaxed]
+        return list(dict.fromkeys(v for v in versions if v and not v.startswith("@")))
+
+    def _newcomers_first(self, index: int) -> tuple[bool, int]:
+        return index not in self._search.new([index]), index
+
+    def _given_up(self, findings: Sequence[Finding]) -> frozenset[int]:
+        """A cause that shares a given-up line with an earlier one needs no other."""
+        given_up: frozenset[int] = frozenset()
+        for finding in findings:
+            if not given_up & finding.ids:
+                given_up |= finding.given_up
+        return given_up
+
+    def _tried(self, remedies: Sequence[Remedy]) -> list[tuple[Remedy, Solved]]:
+        questions = [self._question(remedy) for remedy in remedies]
+        answers = self._search.ask_all(questions, "trying fixes")
+        return list(zip(remedies, answers, strict=True))
+
+    def _question(self, remedy: Remedy) -> Question:
+        overrides = self._overrides(remedy)
+        kept = self._search.everything - remedy.dropped
+        return self._search.question(kept, overrides=overrides, exempt=remedy.exempt)
+
+    def _overrides(self, remedy: Remedy) -> tuple[str, ...]:
+        overrides = self._search.problem.overrides
+        for package, _ in remedy.pins:
+            overrides = causes.without(overrides, package)
+        return (*overrides, *self._entries(remedy))
+
+    def _entries(self, remedy: Remedy) -> list[str]:
+        lines = self._search.problem.lines
+        entries: list[str] = []
+        for package, version in remedy.pins:
+            replaced = [line.text for line in lines if line.name == package]
+            for finding in self._findings:
+                if finding.relaxed is not None:
+                    replaced += demands(finding.relaxed.lock, package)
+            entries += override_text(parse_pin(f"{package}=={version}"), replaced)
+        return entries
+
+    def _widened(self, remedy: Remedy) -> Iterator[Fix]:
+        """Override the next package that uv names, until the set locks."""
+        for _ in range(MOST_MORE):
+            solved = self._tried([remedy])[0][1]
+            if solved.ok:
+                yield self._fix(remedy, solved)
+                return
+            further = self._further(remedy, solved)
+            if further is None:
+                return
+            remedy = further
+
+    def _further(self, remedy: Remedy, failed: Solved) -> Remedy | None:
+        pinned = dict(remedy.pins)
+        for package in message.read(failed.log).at_stake():
+            version = self._prod.versions.get(package)
+            if package not in pinned and version:
+                return remedy + Remedy(((package, version),))
+        return None
+
+    def _fix(self, remedy: Remedy, solved: Solved) -> Fix:
+        lines = self._search.problem.lines
+        fix = Fix(
+            remedy.kind,
+            pins=tuple(self._entries(remedy)),
+            typed=tuple(f"{package}=={version}" for package, version in remedy.pins),
+            overrides=self._overrides(remedy),
+            dropped=tuple(lines[i] for i in sorted(remedy.dropped)),
+            exempt=remedy.exempt,
+            violates=tuple(self._violated(remedy, solved)),
+        )
+        return self._described(fix, solved)
+
+    def _described(self, fix: Fix, solved: Solved) -> Fix:
+        changed = changes(self._prod.versions, solved.versions)
+        return replace(fix, changes=changed, core=in_core(changed, self._prod.core_packages))
+
+    def _violated(self, remedy: Remedy, solved: Solved) -> Iterator[str]:
+        for index in sorted(remedy.dropped):
+            line = self._search.problem.lines[index]
+            yield f"leaves out {line.who}'s {line.text}"
+        for package, _ in remedy.pins:
+            version = solved.versions.get(package, "")
+            yield from self._broken_lines(package, version, remedy.dropped)
+            yield from self._broken_packages(package, version, solved)
+
+    def _broken_lines(self, package: str, version: str, dropped: frozenset[int]) -> Iterator[str]:
+        from packaging.requirements import Requirement
+
+        for index, line in enumerate(self._search.problem.lines):
+            if line.name != package or index in dropped:
+                continue
+            found = Requirement(line.text)
+            applies = found.marker is None or found.marker.evaluate()
+            if applies and not causes.holds(str(found.specifier), version):
+                yield f"breaks {line.who}'s {line.text}"
+
+    def _broken_packages(self, package: str, version: str, solved: Solved) -> Iterator[str]:
+        """By what uv said of the locked versions of those who depend on the package."""
+        broken: dict[str, str] = {}
+        for said in self._search.statements:
+            if said.name != package or not said.who or not said.spec:
+                continue
+            mine = solved.versions.get(said.who, "")
+            in_force = causes.holds(said.who_range, mine)
+            if in_force and not causes.holds(said.spec, version):
+                # uv shortens a specifier where a part of it decides; the longest says most.
+                broken[said.who] = max(broken.get(said.who, ""), said.spec, key=len)
+        for who, spec in broken.items():
+            yield f"breaks {who} {solved.versions[who]}'s {package}{spec}"
+
+    def _is_hopeless(self, lines: Sequence[Owned]) -> bool:
+        """The ref asks for the same lines that were seen to fail."""
+        texts = {line.text for line in lines}
+        for finding in self._findings:
+            mine = {self._search.problem.lines[i].text for i in self._search.new(finding.ids)}
+            if mine <= texts:
+                return True
+        return False
+
+    def _with_lines(self, lines: Sequence[Owned]) -> Question:
+        """The whole problem with other lines for the newcomers."""
+        problem = self._search.problem
+        kept = [(i, problem.lines[i]) for i in sorted(self._search.standing)]
+        first = len(problem.lines)
+        return Question((*kept, *enumerate(lines, first)), problem.overrides)
+
+
+def _varied(menus: Sequence[Sequence[Remedy]]) -> list[Remedy]:
+    """The first choice of every menu, then each menu's other choices one at a time."""
+    picks = [tuple(menu[0] for menu in menus)]
+    for place, menu in enumerate(menus):
+        picks += [(*picks[0][:place], other, *picks[0][place + 1 :]) for other in menu[1:]]
+    return [sum(pick, Remedy()) for pick in picks]

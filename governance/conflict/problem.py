@@ -1,0 +1,72 @@
+"""The question: requirement lines, each with its owner, that do not lock together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from governance.requirements import group_name
+from governance.requirements.grammar import leading_name
+
+CORE = "core"
+PIN = "pin"
+NODE = "node:"
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A requirement line and whose it is.
+
+    `owner` is "core", "node:<id>" or "pin"; `line` is 1-based, 0 where there is no file.
+    """
+
+    text: str
+    owner: str
+    file: str
+    line: int
+    name: str
+
+    @property
+    def group(self) -> str:
+        if self.owner.startswith(NODE):
+            return group_name(self.owner.removeprefix(NODE))
+        return self.owner
+
+    @property
+    def who(self) -> str:
+        return owner_words(self.owner)
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "who": self.who}
+
+
+def owner_words(owner: str) -> str:
+    """The owner as a person knows it."""
+    if owner.startswith(NODE):
+        return owner.removeprefix(NODE)
+    return {CORE: "ComfyUI", PIN: "a pin"}.get(owner, owner)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`lines` as they would be declared, `overrides` as they stand today.
+
+    `newcomers` are the owners whose lines are new: the lines of all others are known to lock
+    together.  Empty: nothing is known to lock.  `log` is what uv said of the whole set, where it
+    was asked already; that saves a run.
+    """
+
+    lines: tuple[Owned, ...]
+    overrides: tuple[str, ...] = ()
+    newcomers: frozenset[str] = frozenset()
+    log: str = ""
+
+    def holding(self, text: str) -> Problem:
+        """The same with `text` (numpy<2) as one more requirement, the only one in question."""
+        held = Owned(text, PIN, "--if", 0, leading_name(text))
+        lines = tuple(line for line in self.lines if line.owner != PIN)
+        return Problem((*lines, held), self.overrides, frozenset({PIN}))

@@ -1,0 +1,151 @@
+"""Files that several packages install: whoever came last owns them, and uv says nothing.
+
+Measured: opencv-python, -headless and -contrib share 89 files, onnxruntime and onnxruntime-gpu 316.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.names import normalise
+
+NEVER = "sys_platform == 'never'"
+
+# The richest member first.  For a plan there are only names; an environment has its RECORDs.
+_FAMILIES = (
+    (
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+        "opencv-python",
+        "opencv-python-headless",
+    ),
+    ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime"),
+)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Packages that install the same `files`.
+
+    `owner` is the package whose bytes are on the disk, "" in a plan and where several are mixed;
+    `keep` is the richest, and `overrides` take the others away, empty where too little is shared
+    for one to stand in for the other.
+    """
+
+    packages: tuple[str, ...]
+    files: int
+    owner: str
+    keep: str
+    overrides: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One RECORD: path relative to site-packages to its told (hash, size)."""
+
+    package: str
+    files: Mapping[str, tuple[str, str]]
+
+
+def same_files(site_packages: Path) -> tuple[Shared, ...]:
+    """Groups of installed packages that share files, by their RECORDs, the largest first."""
+    records = {record.package: record for record in _records(site_packages)}
+    owned: dict[str, list[str]] = {}
+    for record in records.values():
+        for path in record.files:
+            owned.setdefault(path, []).append(record.package)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for path, packages in owned.items():
+        if len(packages) > 1:
+            groups.setdefault(tuple(sorted(packages)), []).append(path)
+    found = [
+        _shared(site_packages, [records[name] for name in names], paths)
+        for names, paths in _joined(groups).items()
+    ]
+    return tuple(sorted(found, key=lambda shared: (-shared.files, shared.packages)))
+
+
+def families(names: Collection[str]) -> tuple[Shared, ...]:
+    """The same guessed from the names of a plan, for the families that are known to share."""
+    found = [[name for name in family if name in names] for family in _FAMILIES]
+    return tuple(
+        Shared(tuple(sorted(members)), 0, "", members[0], _away(members[1:]))
+        for members in found
+        if len(members) > 1
+    )
+
+
+def _records(site_packages: Path) -> Iterator[_Record]:
+    for path in sorted(site_packages.glob("*.dist-info/RECORD")):
+        name = normalise(path.parent.name.removesuffix(".dist-info").rpartition("-")[0])
+        with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+            rows = [row for row in csv.reader(stream) if len(row) == 3 and row[1]]
+        yield _Record(name, {row[0]: (row[1], row[2]) for row in rows})
+
+
+def _joined(groups: Mapping[tuple[str, ...], list[str]]) -> dict[tuple[str, ...], list[str]]:
+    """Groups that have a package in common are one family."""
+    joined: list[tuple[set[str], list[str]]] = []
+    for names, paths in groups.items():
+        family, shared = set(names), list(paths)
+        apart = []
+        for other, others in joined:
+            if family & other:
+                family |= other
+                shared += others
+            else:
+                apart.append((other, others))
+        joined = [*apart, (family, shared)]
+    return {tuple(sorted(family)): paths for family, paths in joined}
+
+
+def _shared(site_packages: Path, records: list[_Record], paths: list[str]) -> Shared:
+    by_size = sorted(records, key=lambda record: (-len(record.files), record.package))
+    names = [record.package for record in by_size]
+    # One licence or test file in common does not make two packages stand in for each other.
+    is_family = all(
+        len(record.files.keys() & set(paths)) * 2 > len(record.files) for record in by_size[1:]
+    )
+    return Shared(
+        packages=tuple(sorted(names)),
+        files=len(paths),
+        owner=_owner(site_packages, records, paths),
+        keep=names[0],
+        overrides=_away(names[1:]) if is_family else (),
+    )
+
+
+def _owner(site_packages: Path, records: list[_Record], paths: list[str]) -> str:
+    """The package to which most of the files on the disk belong alone, by content."""
+    votes: Counter[str] = Counter()
+    for path in paths:
+        told = {r.package: r.files[path] for r in records if path in r.files}
+        if len(set(told.values())) == 1:
+            continue
+        found = _digest(site_packages / path)
+        votes.update(name for name, (digest, _) in told.items() if digest == found)
+    return votes.most_common(1)[0][0] if len(votes) == 1 else ""
+
+
+def _digest(path: Path) -> str:
+    """As RECORD tells it; "" for a file that is not there."""
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").digest()
+    except OSError:
+        return ""
+    return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _away(names: Collection[str]) -> tuple[str, ...]:
+    return tuple(f"{name} ; {NEVER}" for name in names)

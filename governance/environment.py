@@ -1,0 +1,417 @@
+"""Generations: environments built at their final path, checked, sealed, durable, never changed.
+
+`.generations/<name>` is a virtual environment, `.generations/<name>.d/` its papers: the truth it
+was built from, the list of its files, and manifest.json, written last.  A folder without a
+manifest is the rest of an interrupted build and is deleted, never resumed: after a kill, uv was
+seen to exit 0 over a broken environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import fcntl
+import hashlib
+import os
+import platform
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from governance import clock, lockfile, resolution, store
+from governance.errors import GovError
+from governance.model import Generation
+from governance.uv import Uv
+from governance.workspace import Workspace
+
+MANIFEST = "manifest.json"
+FILES = "files.txt"
+_FICLONE = 0x40049409
+_CHUNK = 1 << 20
+# Files that a venv's own making or a first import leaves behind, and that no RECORD names.
+_UNRECORDED = ("__pycache__",)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file or package that is not as it should be; `kind` is stable."""
+
+    kind: str
+    path: str
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def path(workspace: Workspace, name: str) -> Path:
+    return workspace.generations / name
+
+
+def papers(workspace: Workspace, name: str) -> Path:
+    return workspace.generations / f"{name}.d"
+
+
+def current(workspace: Workspace) -> str | None:
+    """The generation that prod leads to; None where there is no prod."""
+    try:
+        target = workspace.prod.readlink()
+    except OSError:
+        return None
+    return target.name if (workspace.root / target).is_dir() else None
+
+
+def python_of(environment: Path) -> Path:
+    return environment / "bin/python"
+
+
+def site_packages(environment: Path) -> Path:
+    """Raises GovError where the environment has none."""
+    found = sorted((environment / "lib").glob("python3.*/site-packages"))
+    if not found:
+        raise GovError(
+            f"{environment} holds no Python packages folder",
+            hint="`gov repair` builds it again from the lock",
+            code="broken_environment",
+        )
+    return found[0]
+
+
+def manifest(workspace: Workspace, name: str) -> Generation | None:
+    """The manifest of a finished generation; None for an unfinished or missing one."""
+    file = papers(workspace, name) / MANIFEST
+    try:
+        value = store.read_json(file)
+    except FileNotFoundError:
+        return None
+    return Generation.from_json(value, file)
+
+
+def prod(workspace: Workspace) -> Generation | None:
+    """The manifest of the generation that prod leads to."""
+    name = current(workspace)
+    return manifest(workspace, name) if name else None
+
+
+def find(workspace: Workspace, key: str) -> Generation | None:
+    """The newest finished generation for this key."""
+    found = [m for m in (manifest(workspace, n) for n in names(workspace)) if m is not None]
+    matching = [m for m in found if m.key == key and path(workspace, m.name).is_dir()]
+    return max(matching, key=lambda m: m.created_at, default=None)
+
+
+def names(workspace: Workspace) -> list[str]:
+    """All generations that have papers, finished or not."""
+    if not workspace.generations.is_dir():
+        return []
+    return sorted(entry.name[:-2] for entry in workspace.generations.glob("*.d"))
+
+
+def key_of(lock: bytes, python: Path, lock_path: Path) -> str:
+    """What determines an environment: the lock's content, the interpreter, the platform."""
+    content = lockfile.content_digest(lockfile.parse(lock, lock_path))
+    text = "\n".join((content, str(python), platform.system(), platform.machine()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def build(
+    workspace: Workspace,
+    uv: Uv,
+    project_folder: Path,
+    *,
+    fresh: bool = False,
+    offline: bool = False,
+) -> Generation:
+    """The generation for the lock in `project_folder`: an existing sound one, else a new one.
+
+    One `uv sync`.  Prod is not touched.  `fresh` builds even where one exists (repair).
+    """
+    lock = (project_folder / "uv.lock").read_bytes()
+    pyproject = (project_folder / "pyproject.toml").read_bytes()
+    project = resolution.Project.read(pyproject, project_folder / "pyproject.toml")
+    python = uv.find_python(project.python)
+    key = key_of(lock, python, project_folder / "uv.lock")
+    existing = None if fresh else find(workspace, key)
+    if existing is not None and not check_files(workspace, existing.name):
+        return existing
+    name = f"{key[:12]}-{secrets.token_hex(2)}"
+    try:
+        return _build(workspace, uv, project_folder, name, key, project.python, offline)
+    except BaseException:
+        discard(workspace, name)
+        raise
+
+
+def discard(workspace: Workspace, name: str) -> None:
+    """Delete a generation: its manifest first, so that half a folder never counts as one."""
+    (papers(workspace, name) / MANIFEST).unlink(missing_ok=True)
+    store.remove_tree(path(workspace, name))
+    store.remove_tree(workspace.generations / f"{name}.pycache")
+    store.remove_tree(papers(workspace, name))
+
+
+def discard_unfinished(workspace: Workspace) -> list[str]:
+    """Delete what interrupted builds left; part of recovery."""
+    left = [n for n in names(workspace) if manifest(workspace, n) is None]
+    for name in left:
+        discard(workspace, name)
+    return left
+
+
+def _build(
+    workspace: Workspace, uv: Uv, folder: Path, name: str, key: str, python: str, offline: bool
+) -> Generation:
+    store.make_folder(papers(workspace, name))
+    environment = path(workspace, name)
+    mode = link_mode(workspace)
+    uv.sync(folder, environment, python=python, link_mode=mode, offline=offline)
+    damaged = check_records(environment)
+    if damaged:
+        _rebuild_clean(uv, folder, environment, python, mode, damaged)
+    if mode != "copy":
+        seal(environment)
+    return _finish(workspace, uv, folder, name, key, mode)
+
+
+def _rebuild_clean(
+    uv: Uv, folder: Path, environment: Path, python: str, mode: str, damaged: Sequence[Finding]
+) -> None:
+    """A damaged file came from uv's cache: clean those packages out and fetch them once more."""
+    uv.clean_packages(sorted({finding.detail for finding in damaged}))
+    store.remove_tree(environment)
+    uv.sync(folder, environment, python=python, link_mode=mode, offline=False)
+    still = check_records(environment)
+    if still:
+        raise GovError(
+            f"{still[0].path} is not what its package's RECORD names, even when fetched anew",
+            hint="the package on the index is broken, or the disk is; try another version of it",
+            code="broken_package",
+            facts={"findings": [finding.to_json() for finding in still[:20]]},
+        )
+
+
+def _finish(
+    workspace: Workspace, uv: Uv, folder: Path, name: str, key: str, mode: str
+) -> Generation:
+    environment = path(workspace, name)
+    own = papers(workspace, name)
+    lock = (folder / "uv.lock").read_bytes()
+    pyproject = (folder / "pyproject.toml").read_bytes()
+    listing = file_list(environment)
+    (own / "uv.lock").write_bytes(lock)
+    (own / "pyproject.toml").write_bytes(pyproject)
+    (own / FILES).write_bytes(listing)
+    store.sync_filesystem(workspace.generations)
+    made = Generation(
+        name=name,
+        key=key,
+        lock_sha256=store.digest(lock),
+        pyproject_sha256=store.digest(pyproject),
+        created_at=clock.stamp(),
+        parent=current(workspace),
+        python=interpreter_version(environment),
+        uv=uv.version(),
+        platform=f"{platform.system()}-{platform.machine()}",
+        link_mode=mode,
+        packages=freeze(environment),
+        locked=lockfile.versions(lockfile.parse(lock, folder / "uv.lock")),
+        files=listing.count(b"\n"),
+        files_sha256=store.digest(listing),
+        shared_files=shared_files(records(environment)),
+    )
+    store.write_json(own / MANIFEST, made.to_json())
+    return made
+
+
+def freeze(environment: Path) -> list[str]:
+    """`name==version` (or `name @ url`) of every distribution, sorted; read from the folder itself.
+
+    No program is started, so no ambient Python can be read by mistake.
+    """
+    from governance import observation
+
+    return observation.freeze(environment)
+
+
+def interpreter_version(environment: Path) -> str:
+    for line in (environment / "pyvenv.cfg").read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() in ("version_info", "version"):
+            return value.strip()
+    return ""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What one RECORD says of a file: `wanted` is `<algorithm>=<urlsafe base64>` (PEP 376)."""
+
+    owner: str
+    wanted: str
+    size: str
+
+
+def check_records(environment: Path) -> list[Finding]:
+    """Every file that a RECORD names is there with that size and hash.
+
+    Several packages may own one file (the opencv family): whoever was installed last won, so one
+    matching RECORD is enough.
+    """
+    recorded = records(environment)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda item: _check_recorded(*item), recorded.items())
+        return [finding for finding in found if finding is not None]
+
+
+def records(environment: Path) -> dict[Path, list[Recorded]]:
+    """Every file with a hash in some RECORD, and what each RECORD says of it."""
+    site = site_packages(environment)
+    result: dict[Path, list[Recorded]] = {}
+    for record in sorted(site.glob("*.dist-info/RECORD")):
+        owner = record.parent.name.split("-")[0]
+        with open(record, newline="", encoding="utf-8") as stream:
+            for row in csv.reader(stream):
+                if len(row) == 3 and row[1]:
+                    entry = Recorded(owner, row[1], row[2])
+                    result.setdefault(site / row[0], []).append(entry)
+    return result
+
+
+def shared_files(recorded: dict[Path, list[Recorded]]) -> list[dict[str, Any]]:
+    """Sets of packages that install the same files, with the number of files."""
+    counts: dict[tuple[str, ...], int] = {}
+    for entries in recorded.values():
+        owners = tuple(sorted({entry.owner for entry in entries}))
+        if len(owners) > 1:
+            counts[owners] = counts.get(owners, 0) + 1
+    return [{"packages": list(owners), "files": number} for owners, number in counts.items()]
+
+
+def _check_recorded(file: Path, entries: list[Recorded]) -> Finding | None:
+    verdicts = [_compare(file, entry) for entry in entries]
+    if None in verdicts:
+        return None
+    return Finding(str(verdicts[0]), str(file), entries[0].owner)
+
+
+def _compare(file: Path, entry: Recorded) -> str | None:
+    algorithm, _, encoded = entry.wanted.partition("=")
+    try:
+        if entry.size and file.stat().st_size != int(entry.size):
+            return "size"
+        hashed = hashlib.new(algorithm)
+        with open(file, "rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                hashed.update(chunk)
+    except FileNotFoundError:
+        return "missing"
+    found = base64.urlsafe_b64encode(hashed.digest()).rstrip(b"=").decode()
+    return None if found == encoded else "hash"
+
+
+def seal(environment: Path) -> None:
+    """Take write permission from every file: with hardlinks an edit in place would reach uv's
+    cache and every other generation."""
+    for entry in _walk(environment):
+        if entry.is_file(follow_symlinks=False):
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if mode & 0o222:
+                Path(entry.path).chmod(stat.S_IMODE(mode) & ~0o222)
+
+
+def file_list(environment: Path) -> bytes:
+    """One line a file: size, mtime in ns, inode, mode, path; links: their target."""
+    return "".join(f"{line}\n" for line in sorted(_describe_all(environment))).encode(
+        errors="surrogateescape"
+    )
+
+
+def check_files(workspace: Workspace, name: str) -> list[Finding]:
+    """The generation's files are those of its list (0.3 s for 49,000 files).
+
+    An edit in place, by whatever road, moves the mtime or the size; a replaced file the inode.
+    """
+    environment = path(workspace, name)
+    if not environment.is_dir():
+        return [Finding("missing", str(environment), "the environment is gone")]
+    listed = (papers(workspace, name) / FILES).read_bytes()
+    now = file_list(environment)
+    return [] if now == listed else list(_differences(environment, listed, now))
+
+
+def require_sound(workspace: Workspace, name: str) -> None:
+    """Raises GovError (code `generation_damaged`) before anything relies on a changed file."""
+    findings = check_files(workspace, name)
+    if findings:
+        raise GovError(
+            f"{findings[0].path} was changed after the environment was built",
+            hint="run the command again: the environment is then built anew",
+            code="generation_damaged",
+            facts={"findings": [finding.to_json() for finding in findings[:20]]},
+        )
+
+
+def _differences(environment: Path, listed: bytes, now: bytes) -> Iterator[Finding]:
+    before, after = _by_path(listed), _by_path(now)
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            kind = "missing" if name not in after else "extra" if name not in before else "changed"
+            yield Finding(kind, str(environment / name), "")
+
+
+def _by_path(listing: bytes) -> dict[str, str]:
+    lines = listing.decode(errors="surrogateescape").splitlines()
+    return {name: facts for name, _, facts in (line.partition("\t") for line in lines)}
+
+
+def _describe_all(environment: Path) -> Iterator[str]:
+    prefix = len(str(environment)) + 1
+    for entry in _walk(environment):
+        name = entry.path[prefix:].replace("\n", "\\n")
+        if entry.is_symlink():
+            yield f"{name}\t-> {os.readlink(entry.path)}"  # noqa: PTH115 (an os.DirEntry)
+        elif entry.is_file(follow_symlinks=False):
+            facts = entry.stat(follow_symlinks=False)
+            mode = stat.S_IMODE(facts.st_mode)
+            yield f"{name}\t{facts.st_size} {facts.st_mtime_ns} {facts.st_ino} {mode:o}"
+
+
+def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Every entry below, links not followed, byte code folders left out: Python may write them
+    into prod when an operator starts it by hand, and they decide nothing."""
+    stack = [str(folder)]
+    while stack:
+        with os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name not in _UNRECORDED:
+                        stack.append(entry.path)
+                else:
+                    yield entry
+
+
+def link_mode(workspace: Workspace) -> str:
+    """The configured mode; `auto` is a reflink where a probe succeeds, else a hardlink."""
+    chosen = workspace.config.text("storage.link_mode")
+    if chosen != "auto":
+        return chosen
+    return "clone" if can_clone(workspace.generations) else "hardlink"
+
+
+def can_clone(folder: Path) -> bool:
+    """Probe for reflinks: uv's `clone` falls back to hardlinks in silence (ext4, tmpfs)."""
+    source = folder / f"{store.TEMPORARY}clone-{secrets.token_hex(4)}"
+    target = source.with_suffix(".copy")
+    try:
+        source.write_bytes(b"x" * 4096)
+        with open(source, "rb") as old, open(target, "wb") as new:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        return True
+    except OSError:
+        return False
+    finally:
+        source.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+"""Questions to a checkout whose own `.git` may have been written by the code we govern.
+
+Its config decides nothing here.  Where HEAD leads is asked with every setting overridden that
+names a program, and that question runs none.  All else is asked of a shadow: an empty git folder
+of ours that borrows the checkout's objects and index, so that its config (filters, fsmonitor,
+promisor remotes), attributes in `info/` and hooks are never read.  Naming the git folder also
+means that git neither looks for a repository further up nor minds who owns this one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from governance.errors import GovError
+from governance.git.call import Output, environment, run
+from governance.git.source import stripped
+
+_FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class _Located:
+    head: str
+    objects: str
+    index: str
+
+
+def is_repository(path: Path) -> bool:
+    """Whether `path` itself is the top of a checkout (not merely inside of one)."""
+    return (path / ".git").exists() and _ask(path, "rev-parse", "--git-dir").ok
+
+
+def head(checkout: Path) -> str | None:
+    """The full id of the commit that is checked out; None where git can find none."""
+    located = _locate(checkout)
+    return located.head if located else None
+
+
+def origin(checkout: Path) -> str | None:
+    """The URL of `origin`, without credentials; None where there is none."""
+    found = _ask(
+        checkout, "config", "--local", "--no-includes", "--null", "--get-all", "remote.origin.url"
+    )
+    url = found.text().split("\0")[0]
+    return stripped(url) if url.isprintable() and url else None
+
+
+def commit_date(checkout: Path) -> datetime | None:
+    """When HEAD was committed, in UTC; None where there is no commit or its date is nonsense."""
+    with _shadow(checkout) as shadow:
+        if shadow is None:
+            return None
+        told = shadow.ask("rev-list", "--timestamp", "--no-walk", shadow.head)
+    try:
+        return datetime.fromtimestamp(int(told.text().split()[0]), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def modified(checkout: Path) -> bool:
+    """Whether a file that git tracks differs from HEAD; False where there is no commit."""
+    with _shadow(checkout) as shadow:
+        if shadow is None:
+            return False
+        told = shadow.ask(
+            "status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=all"
+        )
+    return bool(told.stdout)
+
+
+def tracked(checkout: Path, subfolder: str) -> set[str]:
+    """Names directly below `subfolder` in the commit that is checked out."""
+    with _shadow(checkout) as shadow:
+        if shadow is None:
+            return set()
+        below = f"{subfolder.strip('/')}/".lstrip("/")
+        places = ["--", below] if below else []
+        told = shadow.ask("ls-tree", "-z", "--name-only", "--full-tree", shadow.head, *places)
+    return {name.removeprefix(below) for name in told.text().split("\0") if name}
+
+
+@dataclass(frozen=True)
+class _Shadow:
+    checkout: Path
+    head: str
+    env: dict[str, str]
+
+    def ask(self, *arguments: str) -> Output:
+        told = run(arguments, self.env)
+        if not told.ok:
+            raise GovError(
+                f"git cannot read {self.checkout}: {told.stderr.strip().rpartition(chr(10))[2]}",
+                hint="look at it with `git fsck`",
+                code="git_failed",
+                facts={"path": str(self.checkout)},
+            )
+        return told
+
+
+@contextmanager
+def _shadow(checkout: Path) -> Iterator[_Shadow | None]:
+    import tempfile
+
+    located = _locate(checkout)
+    if located is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="gov-git-") as name:
+        shadow = Path(name)
+        (shadow / "refs").mkdir()
+        (shadow / "HEAD").write_text(f"{located.head}\n")
+        (shadow / "config").write_text(_config(located.head))
+        borrowed = {
+            "GIT_DIR": name,
+            "GIT_WORK_TREE": str(checkout),
+            "GIT_OBJECT_DIRECTORY": located.objects,
+            "GIT_INDEX_FILE": located.index,
+        }
+        yield _Shadow(checkout, located.head, environment() | borrowed)
+
+
+def _config(head: str) -> str:
+    objects = "sha256" if len(head) == 64 else "sha1"
+    return f"[core]\nrepositoryformatversion = 1\n[extensions]\nobjectformat = {objects}\n"
+
+
+def _locate(checkout: Path) -> _Located | None:
+    told = _ask(checkout, "rev-parse", "--git-path", "objects", "--git-path", "index", "HEAD", "--")
+    lines = told.text().split("\n")
+    if not told.ok or len(lines) < 3 or not _FULL.fullmatch(lines[2]):
+        return None
+    return _Located(head=lines[2], objects=lines[0], index=lines[1])
+
+
+def _ask(checkout: Path, *arguments: str) -> Output:
+    path = checkout.absolute()
+    return run(
+        arguments, environment() | {"GIT_DIR": str(path / ".git"), "GIT_WORK_TREE": str(path)}
+    )

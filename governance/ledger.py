@@ -1,0 +1,198 @@
+"""Transaction records, and a small index that lets `status` answer without reading them all.
+
+The index is derived: it holds the transactions folder's mtime and counts only while that is
+unchanged.  Writers refresh it; a reader that finds it stale reads the records.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from governance import clock, commit, names, process, store
+from governance.errors import GovError, UsageError
+from governance.model import FINAL, RUNNING, Transaction
+from governance.workspace import Workspace
+
+RECENT = 10
+_STATUS = re.compile(rb'^  "status": "([a-z_]+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """`pending` and `recent`: brief rows, newest last; `total` counts all records."""
+
+    total: int
+    pending: list[dict[str, Any]]
+    recent: list[dict[str, Any]]
+
+
+def begin(workspace: Workspace, node_id: str, *, kind: str = "add") -> Transaction:
+    """A new running transaction, named by pid and start time, not yet written."""
+    moment = clock.now()
+    own = {"pid": os.getpid(), "start_time": process.start_time(os.getpid())}
+    txid = names.new_txid(moment)
+    return Transaction(
+        txid=txid,
+        node_id=node_id,
+        kind=kind,
+        status=RUNNING,
+        started_at=clock.stamp(moment),
+        process=own,
+    )
+
+
+def path(workspace: Workspace, txid: str) -> str:
+    """The record's path relative to the workspace."""
+    return f"state/transactions/{names.txid(txid)}.json"
+
+
+def load(workspace: Workspace, txid: str) -> Transaction:
+    """Raises UsageError for an unknown or ill-formed id, Damaged for a bad record."""
+    file = workspace.root / path(workspace, txid)
+    try:
+        data = commit.read_document(workspace, file)
+    except FileNotFoundError:
+        raise UsageError(
+            f"no transaction {txid}",
+            hint="`gov status` lists the recent ones",
+            code="unknown_transaction",
+            facts={"txid": txid},
+        ) from None
+    return Transaction.from_json(store.parse_json(data, file), file)
+
+
+def save(workspace: Workspace, transaction: Transaction) -> None:
+    with indexed(workspace, transaction.txid):
+        store.write(workspace.root / path(workspace, transaction.txid), dump(transaction))
+
+
+@contextmanager
+def indexed(workspace: Workspace, txid: str) -> Iterator[None]:
+    """Keep the index true over a write of the record `txid` (by save or by a commit)."""
+    before = _current_index(workspace)
+    yield
+    _write_index(
+        workspace, _scan(workspace) if before is None else _updated(workspace, before, txid)
+    )
+
+
+def dump(transaction: Transaction) -> bytes:
+    return store.dump_json(transaction.to_json())
+
+
+def is_interrupted(transaction: Transaction) -> bool:
+    """Running by its record, though the process that ran it is gone."""
+    if transaction.status != RUNNING:
+        return False
+    pid = transaction.process.get("pid")
+    started = transaction.process.get("start_time")
+    return not isinstance(pid, int) or process.start_time(pid) != started
+
+
+def overview(workspace: Workspace) -> Overview:
+    index = _current_index(workspace)
+    if index is not None:
+        return Overview(index["total"], index["pending"], index["recent"])
+    return _scan(workspace)
+
+
+def rebuild(workspace: Workspace) -> None:
+    """Derive the index from all records anew."""
+    _write_index(workspace, _scan(workspace))
+
+
+def _write_index(workspace: Workspace, found: Overview) -> None:
+    """Not synced, since it can always be derived."""
+    value = {
+        "folder_mtime_ns": _folder_mtime(workspace),
+        "total": found.total,
+        "pending": found.pending,
+        "recent": found.recent,
+    }
+    temporary = workspace.transactions_index.with_suffix(".tmp")
+    temporary.write_bytes(store.dump_json(value))
+    temporary.replace(workspace.transactions_index)
+
+
+def _current_index(workspace: Workspace) -> dict[str, Any] | None:
+    index = _read_index(workspace)
+    fresh = index is not None and index["folder_mtime_ns"] == _folder_mtime(workspace)
+    return index if fresh else None
+
+
+def _read_index(workspace: Workspace) -> dict[str, Any] | None:
+    try:
+        index = json.loads(workspace.transactions_index.read_bytes())
+    except (OSError, ValueError):
+        return None
+    wanted = {"folder_mtime_ns", "total", "pending", "recent"}
+    return index if isinstance(index, dict) and wanted <= index.keys() else None
+
+
+def _folder_mtime(workspace: Workspace) -> int:
+    try:
+        return workspace.transactions.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _ids(workspace: Workspace) -> list[str]:
+    """All transaction ids, oldest first; other names in the folder are nobody's record."""
+    try:
+        found = os.listdir(workspace.transactions)  # noqa: PTH208 (names only, thousands of them)
+    except FileNotFoundError:
+        return []
+    return sorted(name[:-5] for name in found if names.is_txid_file(name))
+
+
+def _scan(workspace: Workspace) -> Overview:
+    ids = _ids(workspace)
+    return _overview_of(workspace, ids, ids)
+
+
+def _updated(workspace: Workspace, index: dict[str, Any], txid: str) -> Overview:
+    """The overview after a write of `txid`: no other record can have changed."""
+    ids = _ids(workspace)
+    open_ids = sorted({row["txid"] for row in index["pending"]} | {txid})
+    return _overview_of(workspace, ids, open_ids)
+
+
+def _overview_of(workspace: Workspace, ids: list[str], open_ids: list[str]) -> Overview:
+    rows = (_pending_row(workspace, txid) for txid in open_ids)
+    recent = [_row(workspace, txid) for txid in ids[-RECENT:]]
+    return Overview(len(ids), [row for row in rows if row is not None], recent)
+
+
+def _pending_row(workspace: Workspace, txid: str) -> dict[str, Any] | None:
+    """The row of a transaction that is not over; the status is looked up without parsing."""
+    file = workspace.transactions / f"{txid}.json"
+    try:
+        found = _STATUS.search(file.read_bytes())
+    except OSError:
+        return None
+    if found is not None and found[1].decode() in FINAL:
+        return None
+    return _row(workspace, txid)
+
+
+def _row(workspace: Workspace, txid: str) -> dict[str, Any]:
+    try:
+        tx = load(workspace, txid)
+    except GovError as error:
+        return {"txid": txid, "node_id": None, "status": "damaged", "error": error.message}
+    return {
+        "txid": txid,
+        "node_id": tx.node_id,
+        "kind": tx.kind,
+        "status": tx.status,
+        "interrupted": is_interrupted(tx),
+        "started_at": tx.started_at,
+        "ended_at": tx.ended_at,
+        "base": tx.base,
+    }

@@ -1,0 +1,227 @@
+"""Documents of the state folder as values.
+
+Readers tolerate unknown fields and keep them when they write back (`extra`).  Field names are the
+contract's; docs/05_data_contracts.md is generated from the classes below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from governance import store
+from governance.errors import Refused
+
+SCHEMA = 1
+
+RUNNING = "running"
+COMPLETED = "completed"
+FAILED = "failed"
+NEEDS_RESOLUTION = "needs_resolution"
+RESOLVED = "resolved"
+PROMOTED = "promoted"
+PROMOTE_FAILED = "promote_failed"
+ABORTED = "aborted"
+
+FINAL = frozenset({PROMOTED, ABORTED})
+
+MOVES: dict[str, frozenset[str]] = {
+    RUNNING: frozenset({COMPLETED, FAILED, NEEDS_RESOLUTION, ABORTED}),
+    COMPLETED: frozenset({PROMOTED, NEEDS_RESOLUTION, PROMOTE_FAILED, ABORTED}),
+    RESOLVED: frozenset({PROMOTED, NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED, ABORTED}),
+    FAILED: frozenset({PROMOTED, NEEDS_RESOLUTION, PROMOTE_FAILED, ABORTED}),
+    PROMOTE_FAILED: frozenset({PROMOTED, NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED, ABORTED}),
+    NEEDS_RESOLUTION: frozenset({RESOLVED, NEEDS_RESOLUTION, ABORTED}),
+    PROMOTED: frozenset(),
+    ABORTED: frozenset(),
+}
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "str | None": (str, type(None)),
+    "int": int,
+    "int | None": (int, type(None)),
+    "bool": bool,
+    "list[str]": list,
+    "list[dict[str, Any]]": list,
+    "dict[str, Any]": dict,
+    "dict[str, str]": dict,
+}
+
+
+@dataclass(kw_only=True)
+class Document:
+    """A JSON object with known fields, checked for type, and unknown ones, kept."""
+
+    required: ClassVar[tuple[str, ...]] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: object, path: Path) -> Self:
+        """Raises Damaged, naming `path` and the field."""
+        if not isinstance(value, dict):
+            raise store.damaged(path, f"holds a {type(value).__name__}, not an object")
+        schema = value.get("schema", SCHEMA)
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise store.damaged(path, f"schema {schema!r} is newer than this gov ({SCHEMA})")
+        for name in cls.required:
+            if name not in value:
+                raise store.damaged(path, f"the field {name!r} is missing")
+        known = {entry.name: entry for entry in fields(cls) if entry.name != "extra"}
+        given = {name: value[name] for name in known if name in value}
+        for name, item in given.items():
+            if not isinstance(item, _KINDS[str(known[name].type)]):
+                raise store.damaged(path, f"the field {name!r} is a {type(item).__name__}")
+        rest = {name: item for name, item in value.items() if name not in known}
+        return cls(**given, extra=rest)
+
+    def to_json(self) -> dict[str, Any]:
+        known = {e.name: getattr(self, e.name) for e in fields(self) if e.name != "extra"}
+        return {**known, **self.extra}
+
+
+@dataclass(kw_only=True)
+class Plugin(Document):
+    """One record of state/plugins.json: a governed node."""
+
+    required: ClassVar[tuple[str, ...]] = ("id", "git_url", "group")
+
+    id: str
+    git_url: str
+    ref: str | None = None
+    commit: str | None = None
+    path: str = ""
+    group: str
+    enabled: bool = True
+    managed_deps: list[str] = field(default_factory=list)
+    override_deps: list[str] = field(default_factory=list)
+    last_txid: str | None = None
+    last_snapshot: str | None = None
+    created_at: str = ""
+    updated_at: str = ""
+
+
+def _no_diff() -> dict[str, Any]:
+    return {"added": [], "removed": [], "changed": []}
+
+
+def _no_plan() -> dict[str, Any]:
+    return {"direct_additions": [], "override_additions": []}
+
+
+def _no_logs() -> dict[str, Any]:
+    return {"stdout": None, "stderr": None, "run_exit_code": None}
+
+
+def _no_promotion() -> dict[str, Any]:
+    return {
+        "status": None,
+        "reason": None,
+        "pre_snapshot": None,
+        "post_snapshot": None,
+        "error": None,
+    }
+
+
+@dataclass(kw_only=True)
+class Transaction(Document):
+    """state/transactions/<txid>.json: one change to one node, from first run to its end."""
+
+    required: ClassVar[tuple[str, ...]] = ("txid", "node_id", "status")
+
+    schema: int = SCHEMA
+    txid: str
+    kind: str = "add"
+    node_id: str
+    status: str
+    started_at: str = ""
+    ended_at: str | None = None
+    commit: str | None = None
+    candidate_env: str | None = None
+    base: dict[str, Any] = field(default_factory=dict)
+    process: dict[str, Any] = field(default_factory=dict)
+    pre_freeze: list[str] = field(default_factory=list)
+    post_freeze: list[str] = field(default_factory=list)
+    diff: dict[str, Any] = field(default_factory=_no_diff)
+    core_impact: list[dict[str, Any]] = field(default_factory=list)
+    logs: dict[str, Any] = field(default_factory=_no_logs)
+    conflict_report: str | None = None
+    resolution_pins: list[str] = field(default_factory=list)
+    promotion_plan: dict[str, Any] = field(default_factory=_no_plan)
+    skipped_requirements: list[dict[str, Any]] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)
+    observation: dict[str, Any] = field(default_factory=dict)
+    promotion: dict[str, Any] = field(default_factory=_no_promotion)
+
+    def move(self, status: str) -> None:
+        """Change the status as the contract allows; Refused names the allowed moves."""
+        allowed = MOVES.get(self.status, frozenset())
+        if status not in allowed:
+            raise Refused(
+                f"transaction {self.txid} is {self.status} and cannot become {status}",
+                hint="allowed from here: " + (", ".join(sorted(allowed)) or "nothing, it is over"),
+                code="bad_transition",
+                facts={"status": self.status, "allowed": sorted(allowed)},
+            )
+        self.status = status
+
+
+@dataclass(kw_only=True)
+class Conflict(Document):
+    """state/conflicts/<txid>.json: why a lock failed and which fixes were tried."""
+
+    required: ClassVar[tuple[str, ...]] = ("txid", "node_id")
+
+    schema: int = SCHEMA
+    txid: str
+    node_id: str
+    created_at: str = ""
+    raw_log: str = ""
+    summary: str = ""
+    detected_packages: list[str] = field(default_factory=list)
+    input_hint: str = ""
+    causes: list[dict[str, Any]] = field(default_factory=list)
+    suggestions: list[dict[str, Any]] = field(default_factory=list)
+    resolver_runs: int = 0
+    complete: bool = True
+
+
+@dataclass(kw_only=True)
+class Snapshot(Document):
+    """snapshots/<id>/meta.json; the three files of the truth lie beside it."""
+
+    required: ClassVar[tuple[str, ...]] = ("id", "created_at", "digests")
+
+    schema: int = SCHEMA
+    id: str
+    created_at: str
+    reason: str = ""
+    ref: str | None = None
+    generation: str | None = None
+    digests: dict[str, Any] = field(default_factory=dict)
+    nodes: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Generation(Document):
+    """.generations/<name>.d/manifest.json, written last: without it there is no generation."""
+
+    required: ClassVar[tuple[str, ...]] = ("name", "key", "lock_sha256", "packages")
+
+    schema: int = SCHEMA
+    name: str
+    key: str
+    lock_sha256: str
+    pyproject_sha256: str = ""
+    created_at: str = ""
+    parent: str | None = None
+    python: str = ""
+    uv: str = ""
+    platform: str = ""
+    link_mode: str = ""
+    packages: list[str] = field(default_factory=list)
+    locked: dict[str, str] = field(default_factory=dict)
+    files: int = 0
+    files_sha256: str = ""
+    shared_files: list[dict[str, Any]] = field(default_factory=list)

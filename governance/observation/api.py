@@ -1,0 +1,64 @@
+"""ComfyUI's HTTP API on a port of this machine: does it answer, which classes does it have."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+
+from governance import comfyui
+from governance.errors import GovError
+
+_ANSWER_SECONDS = 5.0
+_CLASSES_SECONDS = 60.0
+_MAX_ANSWER_BYTES = 1 << 20
+_MAX_CLASSES_BYTES = 128 << 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((comfyui.OWN_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Does ComfyUI's API answer?  Anything but 200 means not yet."""
+    try:
+        status, _ = _get(port, comfyui.READY_PATH, _ANSWER_SECONDS, _MAX_ANSWER_BYTES)
+    except (OSError, http.client.HTTPException):
+        return False
+    return status == 200
+
+
+def fetch_classes(port: int) -> tuple[dict[str, str], str | None]:
+    """Class -> python_module, and what went wrong where it could not be had."""
+    try:
+        status, body = _get(port, comfyui.CLASSES_PATH, _CLASSES_SECONDS, _MAX_CLASSES_BYTES)
+        if status != 200:
+            return {}, f"{comfyui.CLASSES_PATH} answered {status}"
+        if len(body) > _MAX_CLASSES_BYTES:
+            return {}, f"{comfyui.CLASSES_PATH} answered more than {_MAX_CLASSES_BYTES >> 20} MB"
+        return comfyui.read_classes(body), None
+    except GovError as error:
+        return {}, error.message
+    except (OSError, http.client.HTTPException) as error:
+        return {}, f"{comfyui.CLASSES_PATH} gave no answer: {error or type(error).__name__}"
+
+
+def _get(port: int, path: str, seconds: float, limit: int) -> tuple[int, bytes]:
+    """At most `limit` bytes and a few, within about `seconds` even from a server that trickles."""
+    deadline = time.monotonic() + seconds
+    connection = http.client.HTTPConnection(comfyui.OWN_HOST, port, timeout=seconds)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        parts: list[bytes] = []
+        size = 0
+        while size <= limit and (part := answer.read1(1 << 16)):
+            parts.append(part)
+            size += len(part)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not complete after {seconds:.0f} s")
+        return answer.status, b"".join(parts)
+    finally:
+        connection.close()

@@ -1,0 +1,58 @@
+"""Lists what is installed in a site-packages folder, as JSON on stdout.
+
+Run by path (`python -I -S looker.py SITE_PACKAGES`) inside the layer, where alone the candidate's
+changes can be seen; it imports the standard library only and runs nothing of the environment.
+Each entry is [name as written, version, direct_url.json or null]; a folder without a readable
+METADATA is told by its own name.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+_MAX_BYTES = 1 << 20
+
+
+def look(site_packages: Path) -> list[list[Any]]:
+    folders = (
+        path for path in site_packages.iterdir() if path.suffix in (".dist-info", ".egg-info")
+    )
+    return [_entry(path) for path in sorted(folders) if not path.name.startswith("~")]
+
+
+def _entry(path: Path) -> list[Any]:
+    name, _, version = path.stem.partition("-")
+    for line in _head(path):
+        key, _, value = line.partition(":")
+        if key.lower() == "name":
+            name = value.strip()
+        elif key.lower() == "version":
+            version = value.strip()
+    return [name, version, _direct_url(path / "direct_url.json")]
+
+
+def _head(path: Path) -> list[str]:
+    about = path if path.is_file() else path / ("PKG-INFO", "METADATA")[path.suffix == ".dist-info"]
+    return _text(about).partition("\n\n")[0].splitlines()
+
+
+def _direct_url(path: Path) -> Any:
+    try:
+        return json.loads(_text(path) or "null")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_MAX_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    json.dump(look(Path(sys.argv[1])), sys.stdout)

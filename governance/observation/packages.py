@@ -1,0 +1,110 @@
+"""What lies in an environment's site-packages, seen from where its changes can be seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from governance import names, process
+from governance.errors import GovError
+from governance.observation import looker, recorder
+
+Enter = Callable[[Sequence[str]], list[str]]
+
+RECORDER_FILES = recorder.FILES
+_SECONDS = 120.0
+
+
+def freeze(
+    environment: Path,
+    enter: Enter | None = None,
+    *,
+    exclude: Collection[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> list[str]:
+    """`name==version`, or `name @ url` where it came from a URL; sorted, names normalised.
+
+    With `enter` a child looks from inside the layer.  `exclude` holds normalised names, or whole
+    lines to leave out a package only as long as it is the version that gov put in.
+    """
+    site_packages = find_site_packages(environment)
+    if enter is None:
+        found = looker.look(site_packages)
+    else:
+        found = _look_inside(environment, site_packages, enter, environ)
+    lines = {
+        (names.normalise(str(name)), _line(str(name), version, url)) for name, version, url in found
+    }
+    return sorted(line for name, line in lines if name not in exclude and line not in exclude)
+
+
+def put_recorder(environment: Path, enter: Enter, environ: Mapping[str, str] | None = None) -> None:
+    """Copy the recorder into the candidate's layer.  Raises GovError."""
+    script = str(Path(recorder.__file__).resolve())
+    _run(environment, [script, "--plant", str(find_site_packages(environment))], enter, environ)
+
+
+def find_site_packages(environment: Path) -> Path:
+    """Raises GovError where `environment` is no environment."""
+    found = sorted(environment.glob("lib/python3*/site-packages"))
+    if not found:
+        raise GovError(
+            f"{environment} is not a Python environment: it has no site-packages",
+            hint="build it again with `gov init`",
+            code="bad_environment",
+            facts={"path": str(environment)},
+        )
+    return found[0]
+
+
+def _look_inside(
+    environment: Path, site_packages: Path, enter: Enter, environ: Mapping[str, str] | None
+) -> list[list[Any]]:
+    script = str(Path(looker.__file__).resolve())
+    text = _run(environment, [script, str(site_packages)], enter, environ)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise _failed(environment, "its answer is not JSON") from None
+    return list(found)
+
+
+def _run(
+    environment: Path, argv: list[str], enter: Enter, environ: Mapping[str, str] | None
+) -> str:
+    command = enter([str(environment / "bin/python"), "-I", "-S", *argv])
+    done = process.run(command, env=environ, timeout=_SECONDS)
+    if not done.ok:
+        lines = done.stderr.strip().splitlines()
+        raise _failed(environment, lines[-1] if lines else f"exit {done.returncode}")
+    return done.stdout
+
+
+def _failed(environment: Path, why: str) -> GovError:
+    return GovError(
+        f"cannot look into {environment}: {why}",
+        hint="see whether its bin/python starts, else build it again",
+        code="bad_environment",
+        facts={"path": str(environment)},
+    )
+
+
+def _line(name: str, version: object, direct_url: object) -> str:
+    url = _url(direct_url) if isinstance(direct_url, dict) else None
+    return f"{names.normalise(name)} @ {url}" if url else f"{names.normalise(name)}=={version}"
+
+
+def _url(direct: dict[str, Any]) -> str | None:
+    """The URL as pip's freeze writes it (PEP 610)."""
+    url = direct.get("url")
+    if not isinstance(url, str):
+        return None
+    vcs, archive = direct.get("vcs_info"), direct.get("archive_info")
+    if isinstance(vcs, dict):
+        url = f"{vcs.get('vcs', 'git')}+{url}@{vcs.get('commit_id', '')}"
+    elif isinstance(archive, dict) and isinstance(archive.get("hash"), str):
+        url += "#" + archive["hash"]
+    folder = direct.get("subdirectory")
+    return f"{url}#subdirectory={folder}" if isinstance(folder, str) else url

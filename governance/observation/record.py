@@ -1,0 +1,133 @@
+"""What one observation found, as values: the field `observation` of a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from governance import comfyui
+
+COMPLETED = "completed"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What prod was last seen with: class -> python_module, nodes loaded, lines of warning."""
+
+    classes: Mapping[str, str] = field(default_factory=dict)
+    loaded: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Baseline:
+        return cls(
+            dict(document.get("classes", {})),
+            tuple(document.get("loaded", ())),
+            tuple(document.get("said", ())),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "classes": dict(self.classes),
+            "loaded": list(self.loaded),
+            "said": list(self.said),
+        }
+
+
+@dataclass
+class NodeReport:
+    """`loaded` is None where nothing tells; `seconds` is the time of its import."""
+
+    loaded: bool | None = None
+    seconds: float | None = None
+    error: str | None = None
+    traceback_tail: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Observation:
+    """`times` are seconds: install_script, ready, total; the caller adds environment.
+
+    `installs`, `programs`, `hosts` and `writes` are lists of objects, see events.py; `node` in
+    them is the folder whose code was on the stack, or null for ComfyUI and libraries.  `classes`
+    is what the API told (class -> python_module) and is left out of the JSON: see `baseline`.
+    """
+
+    verdict: str = FAILED
+    reason: str = ""
+    run_exit_code: int | None = None
+    ready: bool = False
+    starts: int = 0
+    times: dict[str, float] = field(default_factory=dict)
+    nodes: dict[str, NodeReport] = field(default_factory=dict)
+    classes_added: list[str] = field(default_factory=list)
+    classes_lost: list[str] = field(default_factory=list)
+    collateral: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
+    installs: list[dict[str, Any]] = field(default_factory=list)
+    programs: list[dict[str, Any]] = field(default_factory=list)
+    hosts: list[dict[str, Any]] = field(default_factory=list)
+    writes: list[dict[str, Any]] = field(default_factory=list)
+    installed_freeze: list[str] = field(default_factory=list)
+    post_freeze: list[str] = field(default_factory=list)
+    comfyui_version: str | None = None
+    generation: str | None = None
+    isolation: str = "none"
+    said: list[str] = field(default_factory=list)
+    classes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def completed(self) -> bool:
+        return self.verdict == COMPLETED
+
+    def to_json(self) -> dict[str, Any]:
+        document = asdict(self)
+        del document["classes"]
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Observation:
+        """Unknown fields of a newer version are passed over."""
+        known = _known(cls, document)
+        reports = document.get("nodes", {})
+        known["nodes"] = {
+            name: NodeReport(**_known(NodeReport, report)) for name, report in reports.items()
+        }
+        return cls(**known)
+
+    def baseline(self) -> Baseline:
+        """What the next observation compares with, if this one becomes prod."""
+        loaded = tuple(name for name, report in self.nodes.items() if report.loaded)
+        return Baseline(dict(self.classes), loaded, tuple(self.said))
+
+
+def report_nodes(
+    folders: tuple[str, ...], log: comfyui.Log, classes: Mapping[str, str]
+) -> dict[str, NodeReport]:
+    return {folder: _report(folder, log, classes) for folder in folders}
+
+
+def _report(folder: str, log: comfyui.Log, classes: Mapping[str, str]) -> NodeReport:
+    line = log.imports.get(folder)
+    own = comfyui.classes_of(folder, classes)
+    error = log.errors.get(folder)
+    if line is not None:
+        loaded: bool | None = not line.failed
+    elif error or log.listed:
+        loaded = False
+        error = error or "ComfyUI did not load it: it is not in its list of imports"
+    else:
+        loaded = True if own else None
+    if loaded is False:
+        error = error or "its import failed"
+    tail = log.tracebacks.get(folder, [])
+    return NodeReport(loaded, line.seconds if line else None, error, list(tail), own)
+
+
+def _known(cls: type, document: Mapping[str, Any]) -> dict[str, Any]:
+    names = {entry.name for entry in fields(cls)}
+    return {name: value for name, value in document.items() if name in names}

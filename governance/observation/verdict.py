@@ -1,0 +1,171 @@
+"""The verdict: a pure reading of what a start showed.  ComfyUI's exit code alone proves nothing."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from governance import comfyui
+from governance.observation.record import Baseline, NodeReport
+
+_NAMED = 20
+
+
+@dataclass
+class Run:
+    """One start of ComfyUI, as it was watched.
+
+    `own_end`: it ended before it was told to.  `classes` is None where the API did not tell.
+    """
+
+    log: comfyui.Log = field(default_factory=comfyui.Log)
+    is_server: bool = True
+    quick: bool = False
+    ready: bool = False
+    ready_seconds: float | None = None
+    exit_code: int | None = None
+    own_end: bool = False
+    timeout: float = 0.0
+    classes: dict[str, str] | None = None
+    last_loaded: str | None = None
+    limits: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def timed_out(self) -> bool:
+        return not self.ready and not self.own_end
+
+    @property
+    def loading(self) -> str | None:
+        """The node that was being loaded when it stopped saying anything."""
+        return None if self.log.listed else self.last_loaded
+
+
+def judge(
+    run: Run, node: str | None, reports: Mapping[str, NodeReport], collateral: Collection[str]
+) -> tuple[bool, str]:
+    """Completed or not, and why in one sentence."""
+    failure = (
+        _failed_start(run, tuple(reports))
+        or _failed_node(run, node, reports)
+        or _failed_others(collateral)
+    )
+    return (False, failure) if failure else (True, _success(run, node))
+
+
+def collateral(
+    node: str | None, reports: Mapping[str, NodeReport], baseline: Baseline | None
+) -> list[str]:
+    """Other nodes that used to load and now do not.
+
+    Without a baseline a smoke test excuses nobody, and an observation blames nobody.
+    """
+    others = [name for name, report in reports.items() if name != node and report.loaded is False]
+    if baseline is None:
+        return [] if node else others
+    return [name for name in others if name in baseline.loaded]
+
+
+def compare_classes(
+    node: str | None, classes: Mapping[str, str] | None, baseline: Baseline | None
+) -> tuple[list[str], list[str]]:
+    """Classes added and lost against the baseline; without one, those of the node are new."""
+    if classes is None:
+        return [], []
+    if baseline is None or not baseline.classes:
+        return (comfyui.classes_of(node, classes) if node else []), []
+    before = set(baseline.classes)
+    return sorted(classes.keys() - before), sorted(before - classes.keys())
+
+
+def warnings(
+    run: Run,
+    node: str | None,
+    reports: Mapping[str, NodeReport],
+    lost: list[str],
+    baseline: Baseline | None,
+) -> list[str]:
+    known = baseline.said if baseline else ()
+    found = [
+        f"the start-up script of {name} failed: {error}"
+        for name, error in run.log.startup_script_errors.items()
+    ]
+    found += [
+        f"{name} did not load either: {report.error}"
+        for name, report in reports.items()
+        if name != node and report.loaded is False
+    ]
+    found += [f"ComfyUI's own {name} did not import" for name in run.log.core_failures]
+    found += [f"the log says: {line}" for line in run.log.said if line not in known]
+    if run.log.unreadable_classes:
+        found.append(f"ComfyUI cannot describe {_list(run.log.unreadable_classes)}")
+    if lost:
+        found.append(f"gone against prod: {_list(lost)}")
+    own = reports.get(node) if node else None
+    if own is not None and own.loaded and run.classes is not None and not own.classes:
+        found.append(f"{node} loaded, but registered no node class")
+    return found
+
+
+def exit_words(code: int | None) -> str:
+    if code is not None and code < 0:
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+    return f"ended with exit code {code}"
+
+
+def _failed_start(run: Run, expected: tuple[str, ...]) -> str | None:
+    if run.ready:
+        return (
+            f"ComfyUI came up, then {exit_words(run.exit_code)} by itself" if run.own_end else None
+        )
+    if run.timed_out:
+        still = f"; it was still loading {run.loading}" if run.loading else ""
+        return f"ComfyUI did not come up within {run.timeout:g} s{still}"
+    if run.exit_code != 0:
+        return _crash(run)
+    if not run.is_server or (run.quick and (run.log.listed or not expected)):
+        return None
+    where = f", while it was loading {run.loading}" if run.loading else ""
+    return f"ComfyUI ended by itself with exit code 0 before it came up{where}"
+
+
+def _crash(run: Run) -> str:
+    where = f" while it was loading {run.loading}" if run.loading else ""
+    if run.log.port_taken:
+        said = ": another program took its port"
+    else:
+        said = f": {run.log.last_traceback[-1].strip()}" if run.log.last_traceback else ""
+    return f"{'ComfyUI' if run.is_server else 'main.py'} {exit_words(run.exit_code)}{where}{said}"
+
+
+def _failed_node(run: Run, node: str | None, reports: Mapping[str, NodeReport]) -> str | None:
+    if node is None:
+        return None
+    report = reports[node]
+    if report.loaded is False:
+        return f"{node} failed to import: {report.error}"
+    if report.loaded is None and run.is_server:
+        return f"ComfyUI said nothing about {node}, and it registered no node class"
+    return None
+
+
+def _failed_others(names: Collection[str]) -> str | None:
+    if not names:
+        return None
+    return f"{_list(names)} used to load and now {'does' if len(names) == 1 else 'do'} not"
+
+
+def _success(run: Run, node: str | None) -> str:
+    if not run.is_server:
+        return "main.py ended by itself with exit code 0"
+    return "ComfyUI came up" + (f" with {node} loaded" if node else "")
+
+
+def _list(names: Collection[str]) -> str:
+    shown = sorted(names)[:_NAMED]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,260 @@
+"""Observe: freeze, install script, start, freeze, start again where something was installed."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from governance import comfyui
+from governance.errors import GovError, UsageError
+from governance.observation import api, events, packages, recorder, verdict
+from governance.observation.program import Program, Streams, running
+from governance.observation.record import COMPLETED, FAILED, Observation, report_nodes
+from governance.observation.request import Request, make_folders, own_environ
+from governance.observation.verdict import Run
+from governance.workspace import require_comfyui
+
+_SEEN = "seen is what passes through Python; other programs are known by their command line only"
+
+
+@dataclass
+class Session:
+    """One observation under way: what was asked, what it runs in, what was seen so far."""
+
+    request: Request
+    seen: Observation = field(default_factory=Observation)
+    phases: list[events.Phase] = field(default_factory=list)
+
+    @property
+    def streams(self) -> Streams:
+        request = self.request
+        return Streams(request.stdout_log, request.stderr_log, request.log_limit, request.live)
+
+    def environ(self, phase: str) -> dict[str, str]:
+        request = self.request
+        nodes = comfyui.custom_nodes(request.comfyui_dir)
+        return {
+            **request.environ,
+            **own_environ(request.folder),
+            recorder.FOLDER: str(self.events_folder(phase)),
+            recorder.NODES: _both(nodes),
+            recorder.OWN: _both(request.folder),
+            recorder.ENVIRONMENT: _both(request.environment),
+        }
+
+    def events_folder(self, phase: str) -> Path:
+        folder = self.request.folder / "events" / phase.replace(" ", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def read_events(self, phase: str) -> events.Phase:
+        read = events.read(self.events_folder(phase), phase)
+        self.phases.append(read)
+        return read
+
+    def freeze(self) -> list[str]:
+        request = self.request
+        return packages.freeze(
+            request.environment, request.enter, exclude=request.exclude, environ=request.environ
+        )
+
+    def warn(self, text: str) -> None:
+        if text not in self.seen.warnings:
+            self.seen.warnings.append(text)
+
+    def limit(self, text: str) -> None:
+        if text not in self.seen.limits:
+            self.seen.limits.append(text)
+
+
+def observe(request: Request) -> Observation:
+    """Raises UsageError where there is no ComfyUI or no such node, GovError where the candidate
+    cannot be looked into; what goes wrong inside is a verdict, never an error."""
+    began = time.monotonic()
+    require_comfyui(request.comfyui_dir)
+    _require_node(request)
+    make_folders(request.folder)
+    session = Session(request)
+    session.seen.comfyui_version = comfyui.version(request.comfyui_dir)
+    session.seen.installed_freeze = session.freeze()
+    _put_recorder(session)
+    _run_install_script(session)
+    _start_until_settled(session)
+    _record_deeds(session)
+    session.seen.times["total"] = round(time.monotonic() - began, 3)
+    return session.seen
+
+
+def _require_node(request: Request) -> None:
+    folder = comfyui.custom_nodes(request.comfyui_dir)
+    if request.node is not None and not (folder / request.node).exists():
+        raise UsageError(
+            f"no node {request.node} in {folder}",
+            hint="add it with `gov node add`, or see `gov status` for the names",
+            code="no_node",
+            facts={"node": request.node},
+        )
+
+
+def _put_recorder(session: Session) -> None:
+    request = session.request
+    try:
+        packages.put_recorder(request.environment, request.enter, request.environ)
+        session.limit(_SEEN)
+    except GovError as error:
+        session.limit(f"what nodes do could not be recorded: {error.message}")
+
+
+def _run_install_script(session: Session) -> None:
+    """As ComfyUI-Manager does: in the node's folder, told where ComfyUI is."""
+    request = session.request
+    if request.node is None or not request.install_script:
+        return
+    folder = comfyui.custom_nodes(request.comfyui_dir) / request.node
+    if not (folder / comfyui.INSTALL_SCRIPT).is_file():
+        return
+    phase = "install script"
+    environ = {
+        **session.environ(phase),
+        recorder.NODE: request.node,
+        "COMFYUI_PATH": str(request.comfyui_dir),
+        "COMFYUI_FOLDERS_BASE_PATH": str(request.comfyui_dir),
+    }
+    argv = request.enter([str(request.python), comfyui.INSTALL_SCRIPT])
+    with running(
+        argv, cwd=folder, environ=environ, streams=session.streams, feed=_nothing
+    ) as program:
+        code = program.wait(request.timeout)
+    session.seen.times["install_script"] = round(program.seconds(), 3)
+    if code is None:
+        session.warn(f"{comfyui.INSTALL_SCRIPT} was stopped after {request.timeout:g} s")
+    elif code != 0:
+        session.warn(f"{comfyui.INSTALL_SCRIPT} {verdict.exit_words(code)}")
+    session.read_events(phase)
+
+
+def _start_until_settled(session: Session) -> None:
+    """A start that installed something is no evidence for the next one: start once more."""
+    before = session.freeze()
+    run, after = _start(session, "start")
+    if after != before and not run.timed_out:
+        first, was_completed = session.seen.reason, session.seen.completed
+        _, again = _start(session, "second start")
+        if was_completed != session.seen.completed:
+            session.warn(f"the first start, which installed packages, differs: {first}")
+        if again != after:
+            session.warn("the second start installed something again")
+        after = again
+    session.seen.post_freeze = after
+
+
+def _start(session: Session, phase: str) -> tuple[Run, list[str]]:
+    run = _watch(session, phase)
+    run.last_loaded = session.read_events(phase).last_loaded()
+    _conclude(session, run)
+    return run, session.freeze()
+
+
+def _watch(session: Session, phase: str) -> Run:
+    request = session.request
+    flags = comfyui.read_flags(request.comfyui_dir)
+    port = api.free_port()
+    start = comfyui.Start(
+        request.folder / "base", port, request.expected, request.quick, request.extra_args
+    )
+    arguments, limits = comfyui.arguments(flags, start)
+    run = Run(
+        is_server=comfyui.is_server(flags),
+        quick=request.quick and "--quick-test-for-ci" in flags,
+        timeout=request.timeout,
+        limits=limits,
+    )
+    main = comfyui.main_path(request.comfyui_dir)
+    argv = request.enter([str(request.python), str(main), *arguments])
+    environ = session.environ(phase)
+    with running(
+        argv,
+        cwd=request.comfyui_dir,
+        environ=environ,
+        streams=session.streams,
+        feed=run.log.feed,
+    ) as program:
+        _follow(run, program, port, request)
+    run.exit_code = program.child.returncode
+    run.problems += program.problems
+    return run
+
+
+def _follow(run: Run, program: Program, port: int, request: Request) -> None:
+    """Until it is up (then a little longer) or over, or the time is."""
+
+    def where() -> int | None:
+        return port if run.is_server else run.log.gui_port
+
+    def is_up() -> bool:
+        found = where()
+        return found is not None and not run.quick and api.answers(found)
+
+    run.ready = program.wait_until(is_up, request.timeout)
+    if run.ready:
+        run.ready_seconds = program.seconds()
+        classes, problem = api.fetch_classes(where() or port)
+        run.classes = None if problem else classes
+        run.problems += [problem] if problem else []
+        run.is_server = True
+        program.wait(request.settle)
+    run.own_end = program.exit_code() is not None
+
+
+def _conclude(session: Session, run: Run) -> None:
+    """The last start's findings are the observation's."""
+    request, seen = session.request, session.seen
+    reports = report_nodes(request.expected, run.log, run.classes or {})
+    seen.nodes = reports
+    seen.collateral = verdict.collateral(request.node, reports, request.baseline)
+    is_completed, seen.reason = verdict.judge(run, request.node, reports, seen.collateral)
+    seen.verdict = COMPLETED if is_completed else FAILED
+    seen.run_exit_code = run.exit_code
+    seen.ready = run.ready
+    seen.starts += 1
+    seen.classes = run.classes or {}
+    seen.said = list(run.log.said)
+    seen.classes_added, seen.classes_lost = verdict.compare_classes(
+        request.node, run.classes, request.baseline
+    )
+    if run.ready_seconds is not None:
+        seen.times["ready"] = round(run.ready_seconds, 3)
+    for text in run.limits:
+        session.limit(text)
+    lost = seen.classes_lost
+    for text in verdict.warnings(run, request.node, reports, lost, request.baseline):
+        session.warn(text)
+    for text in run.problems:
+        session.warn(text)
+
+
+def _record_deeds(session: Session) -> None:
+    seen = session.seen
+    places = events.Places(
+        comfyui.custom_nodes(session.request.comfyui_dir), session.request.environment
+    )
+    found = events.deeds(session.phases, places)
+    seen.installs, seen.programs = found.installs, found.programs
+    seen.hosts, seen.writes = found.hosts, found.writes
+    if found.cut:
+        session.limit("so much was done that the record of it is cut")
+    for entry in found.installs:
+        if entry["outcome"] == "failed":
+            asked = " ".join((*entry["requested"], *(f"-r {name}" for name in entry["files"])))
+            session.warn(f"{entry['tool']} {entry['action']} {asked} failed ({entry['at']})")
+
+
+def _both(folder: Path) -> str:
+    """As it is named and as it is: programs may see either."""
+    return os.pathsep.join(dict.fromkeys((str(folder), str(folder.resolve()))))
+
+
+def _nothing(stream: str, line: str) -> None:
+    """The install script's output is shown and kept, not read."""

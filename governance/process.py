@@ -1,0 +1,201 @@
+"""The one place that starts programs.
+
+A child gets a session of its own, so that a Ctrl-C on the terminal reaches us first and we decide
+how it ends; and it dies with us (PR_SET_PDEATHSIG), so that a killed `gov` leaves no uv behind
+that goes on writing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from governance.errors import GovError
+
+GRACE_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
+
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """`returncode` is negative for a death by signal, as subprocess reports it."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.returncode == 0
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    on_line: OnLine | None = None,
+    input_text: str | None = None,
+) -> Completed:
+    """Run to the end and return both outputs; `on_line` sees stderr line by line meanwhile.
+
+    Raises GovError (code `program_missing`, `timed_out`) and lets KeyboardInterrupt pass; in every
+    case the child is gone when this returns.
+    """
+    with _started(argv, cwd, env, stdin=input_text is not None) as child:
+        stderr = _Reader(child.stderr, on_line)
+        stdout = _Reader(child.stdout, None)
+        if input_text is not None and child.stdin is not None:
+            child.stdin.write(input_text.encode())
+            child.stdin.close()
+        try:
+            child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise GovError(
+                f"{Path(argv[0]).name} did not finish within {timeout:.0f} s",
+                hint="check the network and the disk, then try again",
+                code="timed_out",
+                facts={"argv": list(argv)},
+            ) from None
+        return Completed(tuple(argv), child.returncode, stdout.text(), stderr.text())
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    own_session: bool = True,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start and return at once; the caller ends it (see `stop`)."""
+    try:
+        return subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=own_session,
+            pass_fds=tuple(pass_fds),
+            preexec_fn=_die_with_parent,
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv, error) from None
+    except PermissionError as error:
+        raise _missing(argv, error) from None
+
+
+def stop(child: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> None:
+    """End the child and its process group: SIGTERM, then after `grace` seconds SIGKILL."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is None:
+            _signal_group(child, number)
+            try:
+                child.wait(grace)
+            except subprocess.TimeoutExpired:
+                continue
+    _signal_group(child, signal.SIGKILL)
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks since boot at which `pid` started (proc(5), field 22); None when it is gone.
+
+    A pid alone may have been given to another process since; pid and start time may not.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat.rpartition(b")")[2].split()[19])
+
+
+@contextmanager
+def _started(
+    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, *, stdin: bool
+) -> Iterator[subprocess.Popen[bytes]]:
+    child = spawn(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield child
+    finally:
+        stop(child)
+
+
+class _Reader:
+    """Collects one stream in a thread, so that two full pipes cannot block each other."""
+
+    def __init__(self, stream: IO[bytes] | None, on_line: OnLine | None) -> None:
+        self._lines: list[str] = []
+        self._on_line = on_line
+        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def _read(self, stream: IO[bytes] | None) -> None:
+        if stream is None:
+            return
+        with stream:
+            for raw in stream:
+                line = raw.decode(errors="replace")
+                self._lines.append(line)
+                if self._on_line is not None:
+                    self._on_line(line.rstrip("\n"))
+
+    def text(self) -> str:
+        self._thread.join(GRACE_SECONDS)
+        return "".join(self._lines)
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(child.pid, number)
+    except (ProcessLookupError, PermissionError):
+        if child.poll() is None:
+            child.send_signal(number)
+
+
+def _missing(argv: Sequence[str], error: OSError) -> GovError:
+    return GovError(
+        f"cannot start {argv[0]}: {error.strerror}",
+        hint=f"install {Path(argv[0]).name} or put it on PATH",
+        code="program_missing",
+        facts={"argv": list(argv)},
+    )
+
+
+def _prctl() -> Callable[[int, int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True).prctl
+
+
+_call_prctl = _prctl()
+
+
+def _die_with_parent() -> None:
+    if _call_prctl is not None:
+        _call_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,211 @@
+"""What the graph derives from the truth: the lock, the environment, its freeze, a snapshot.
+
+Each is idempotent, and says by a claim that reads as a sentence whether there is work.  They are
+the road for a maintainer who edited pyproject.toml by hand; the same gates hold on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from governance import commit, environment, gates, history, resolution, staging, store, trial
+from governance.errors import GovError, NeedsResolution, Refused
+from governance.gates import Approval
+from governance.lockfile import Change
+from governance.staging import Stages
+from governance.transaction.session import Session
+from governance.workspace import Workspace
+
+LOCK_STAGES = "lock"
+SYNC_STAGES = "sync"
+
+
+@dataclass(frozen=True)
+class Synced:
+    generation: str
+    pre_snapshot: str | None
+    post_snapshot: str | None
+    changes: tuple[Change, ...]
+
+
+# --- lock -------------------------------------------------------------------------------------
+
+
+def lock_is_current(workspace: Workspace) -> bool:
+    """Claim: uv.lock is what was locked from this pyproject.toml."""
+    receipt = _receipt(workspace)
+    return (
+        receipt.get("pyproject_sha256") == store.file_digest(workspace.pyproject)
+        and receipt.get("lock_sha256") == store.file_digest(workspace.lock)
+        and workspace.lock.is_file()
+    )
+
+
+def lock(session: Session) -> bool:
+    """Lock a pyproject.toml that was edited by hand; whether there was work.
+
+    A lock that was changed outside gov is an error, never a silent re-lock.
+    """
+    workspace = session.workspace
+    if lock_is_current(workspace):
+        return False
+    _refuse_tampered_lock(workspace)
+    stages = Stages(workspace, LOCK_STAGES)
+    pyproject = workspace.pyproject.read_bytes()
+    project = resolution.Project.read(pyproject, workspace.pyproject)
+    before = workspace.lock.read_bytes() if workspace.lock.is_file() else None
+    resolution.stage(stages.folder, project, before)
+    stages.lock_receipt.unlink(missing_ok=True)
+    locked = stages.lock(session.uv)
+    if not locked.ok:
+        raise NeedsResolution(
+            f"{workspace.pyproject} does not lock: " + " ".join(locked.log.split())[-600:],
+            hint="mend the groups, or bring the file back with `gov rollback`",
+            facts={"log": locked.log[-8000:]},
+        )
+    _commit_lock(workspace, stages)
+    stages.clear()
+    return True
+
+
+def _commit_lock(workspace: Workspace, stages: Stages) -> None:
+    documents = stages.documents()
+    plugins = commit.read_document(workspace, workspace.plugins)
+    new = history.Truth(documents["pyproject.toml"], documents["uv.lock"], plugins)
+    generation = environment.current(workspace)
+    changed = {
+        "uv.lock": new.lock,
+        "state/receipt.json": staging.receipt_bytes(workspace, new, generation, "lock"),
+    }
+    commit.commit(workspace, commit.Change("lock", changed))
+
+
+def _refuse_tampered_lock(workspace: Workspace) -> None:
+    wanted = _receipt(workspace).get("lock_sha256")
+    found = store.file_digest(workspace.lock)
+    if wanted is not None and found is not None and found != wanted:
+        raise GovError(
+            f"{workspace.lock} was changed outside gov",
+            hint="bring it back with `gov rollback <snapshot_id>`, or delete it and run "
+            "`gov init`, which restores it",
+            code="lock_tampered",
+            facts={"expected": wanted, "found": found},
+        )
+
+
+# --- sync -------------------------------------------------------------------------------------
+
+
+def prod_is_current(workspace: Workspace) -> bool:
+    """Claim: prod is the environment of this uv.lock."""
+    prod = environment.prod(workspace)
+    return prod is not None and prod.lock_sha256 == store.file_digest(workspace.lock)
+
+
+def sync(session: Session, approval: Approval) -> Synced | None:
+    """Build the environment of uv.lock and switch prod to it, behind the core gate and a smoke
+    test; None where there is no work."""
+    workspace = session.workspace
+    if prod_is_current(workspace):
+        return None
+    if not lock_is_current(workspace):
+        _refuse_tampered_lock(workspace)
+        raise Refused(
+            "uv.lock is not that of pyproject.toml",
+            hint="run `doit lock` first (a plain `doit` does both)",
+            code="lock_stale",
+        )
+    stages = _staged_truth(workspace)
+    generation = stages.build(session.uv)
+    found = stages.changes()
+    gates.require_core(gates.core_changes(workspace, found), approval)
+    _smoke(session, stages)
+    environment.require_sound(workspace, generation.name)
+    done = _switch(workspace, generation.name, found)
+    stages.clear()
+    return done
+
+
+def _staged_truth(workspace: Workspace) -> Stages:
+    stages = Stages(workspace, SYNC_STAGES)
+    truth = history.truth(workspace)
+    project = resolution.Project.read(truth.pyproject, workspace.pyproject)
+    resolution.stage(stages.folder, project, truth.lock)
+    stages.write_lock_receipt()
+    return stages
+
+
+def _smoke(session: Session, stages: Stages) -> None:
+    session.say("smoke test of the new environment")
+    verdict = trial.smoke(session.workspace, stages, session.uv, node=None, live=session.live)
+    if not verdict.ok:
+        raise GovError(
+            f"the smoke test failed: {verdict.reason}",
+            hint="state/logs/ tells more; prod is as it was",
+            code="smoke_failed",
+        )
+
+
+def _switch(workspace: Workspace, generation: str, found: list[Change]) -> Synced:
+    truth = history.truth(workspace)
+    old = environment.current(workspace)
+    pre = history.take(workspace, reason="sync_pre", generation=old)
+    post = history.write(workspace, truth, reason="sync", generation=generation, ref=None)
+    documents = {
+        "state/snapshots_index.json": history.indexed(workspace, post),
+        "state/receipt.json": staging.receipt_bytes(workspace, truth, generation, "sync"),
+    }
+    commit.commit(workspace, commit.Change("sync", documents, generation))
+    history.prune(workspace, keep=(pre.id, post.id))
+    return Synced(generation, pre.id, post.id, tuple(found))
+
+
+# --- freeze -----------------------------------------------------------------------------------
+
+
+def freeze_is_current(workspace: Workspace) -> bool:
+    """Claim: state/prod.freeze.txt tells of the environment that prod leads to."""
+    try:
+        first = workspace.freeze.read_text().partition("\n")[0]
+    except OSError:
+        return False
+    return first == _freeze_header(environment.current(workspace))
+
+
+def freeze(workspace: Workspace) -> bool:
+    """Write what prod holds, as `pip freeze` would; whether there was work."""
+    name = environment.current(workspace)
+    if freeze_is_current(workspace) or name is None:
+        return False
+    lines = environment.freeze(environment.path(workspace, name))
+    text = "\n".join([_freeze_header(name), *lines]) + "\n"
+    store.write(workspace.freeze, text.encode())
+    return True
+
+
+def _freeze_header(generation: str | None) -> str:
+    return f"# generation {generation}"
+
+
+# --- snapshot ---------------------------------------------------------------------------------
+
+
+def truth_is_snapshotted(workspace: Workspace) -> bool:
+    """Claim: the newest snapshot holds exactly this truth."""
+    return history.is_held(workspace, history.truth(workspace).digests())
+
+
+def snapshot(workspace: Workspace, reason: str = "manual") -> str | None:
+    """Take a snapshot of the truth, unless the newest one holds it; its id."""
+    if truth_is_snapshotted(workspace):
+        return None
+    taken = history.take(workspace, reason=reason, generation=environment.current(workspace))
+    history.prune(workspace, keep=(taken.id,))
+    return taken.id
+
+
+def _receipt(workspace: Workspace) -> dict[str, object]:
+    try:
+        return store.read_object(workspace.receipt)
+    except FileNotFoundError:
+        return {}

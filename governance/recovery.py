@@ -1,0 +1,40 @@
+"""The frame of every writing command: hold the workspace, finish what was cut off, go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from governance import commit, environment, ledger, store, workspace
+from governance.transaction import ending
+from governance.workspace import Workspace
+
+
+@contextmanager
+def exclusive(space: Workspace, verb: str) -> Iterator[list[str]]:
+    """Hold the workspace alone, recovered; yields sentences that tell what recovery did."""
+    with workspace.writing(space, verb) as just_now:
+        yield recover(space) if just_now else []
+
+
+def recover(space: Workspace) -> list[str]:
+    """Roll an interrupted commit forward, then drop what other interrupted work left behind."""
+    for folder in (space.state, space.generations, space.snapshots, space.candidates, space.work):
+        store.refuse_link(folder)
+    done = []
+    verb = commit.recover(space)
+    if verb is not None:
+        done.append(f"finished the interrupted `gov {verb}`")
+        ledger.rebuild(space)
+    for name in environment.discard_unfinished(space):
+        done.append(f"deleted the unfinished environment {name}")
+    for txid in ending.end_interrupted(space):
+        done.append(f"transaction {txid} was interrupted and is failed now")
+    _drop_unfinished_snapshots(space)
+    return done
+
+
+def _drop_unfinished_snapshots(space: Workspace) -> None:
+    if space.snapshots.is_dir():
+        for left in space.snapshots.glob(f"{store.TEMPORARY}*"):
+            store.remove_tree(left)

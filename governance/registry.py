@@ -1,0 +1,48 @@
+"""state/plugins.json: the nodes that this workspace governs.  Part of the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from governance import commit, store
+from governance.errors import UsageError
+from governance.model import Plugin
+from governance.workspace import Workspace
+
+
+def load(workspace: Workspace) -> list[Plugin]:
+    """All records.  A damaged file raises Damaged and is left as it is; so is a missing one."""
+    try:
+        data = commit.read_document(workspace, workspace.plugins)
+    except FileNotFoundError:
+        raise store.damaged(workspace.plugins, "it is missing") from None
+    return parse(store.parse_json(data, workspace.plugins), workspace)
+
+
+def parse(value: Any, workspace: Workspace) -> list[Plugin]:
+    if not isinstance(value, list):
+        raise store.damaged(workspace.plugins, f"holds a {type(value).__name__}, not a list")
+    return [Plugin.from_json(record, workspace.plugins) for record in value]
+
+
+def dump(plugins: Sequence[Plugin]) -> bytes:
+    return store.dump_json([plugin.to_json() for plugin in plugins])
+
+
+def find(plugins: Sequence[Plugin], node_id: str) -> Plugin:
+    """The record of `node_id`; UsageError names the near ones."""
+    for plugin in plugins:
+        if plugin.id == node_id:
+            return plugin
+    known = ", ".join(plugin.id for plugin in plugins[:8]) or "none"
+    raise UsageError(
+        f"no node {node_id!r} is registered",
+        hint=f"registered: {known}; add one with `gov node add <git_url>`",
+        code="unknown_node",
+        facts={"node_id": node_id},
+    )
+
+
+def replace(plugins: Sequence[Plugin], changed: Plugin) -> list[Plugin]:
+    return [changed if plugin.id == changed.id else plugin for plugin in plugins]

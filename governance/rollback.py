@@ -1,0 +1,101 @@
+"""Bring back any snapshot: the same versions, the same files, the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from governance import commit, environment, history, lockfile, nodes, staging, store
+from governance.lockfile import Change
+from governance.model import Generation, Snapshot
+from governance.transaction.session import Session
+from governance.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """`rebuilt` says whether uv was needed; where the generation was there, it was not."""
+
+    snapshot_id: str
+    rollback_pre: str
+    generation: str
+    changes: tuple[Change, ...]
+    rebuilt: bool
+    warnings: tuple[str, ...]
+
+
+def rollback(session: Session, snapshot_id: str) -> RolledBack:
+    """Restore the truth of a snapshot and switch prod to its generation.
+
+    Without the network where the generation exists; node code is never moved.
+    """
+    workspace = session.workspace
+    snapshot = history.load(workspace, snapshot_id)
+    content = history.content(workspace, snapshot)
+    before = environment.prod(workspace)
+    target, rebuilt = _generation(session, snapshot, content)
+    pre = _take_pre(workspace, snapshot_id)
+    documents = {
+        **content.documents(),
+        "state/receipt.json": staging.receipt_bytes(workspace, content, target.name, "rollback"),
+    }
+    commit.commit(workspace, commit.Change("rollback", documents, target.name))
+    history.prune(workspace, keep=(pre.id, snapshot_id))
+    return RolledBack(
+        snapshot_id,
+        pre.id,
+        target.name,
+        tuple(lockfile.changes(before.locked if before else {}, target.locked)),
+        rebuilt,
+        tuple(nodes.mismatches(workspace)),
+    )
+
+
+def _take_pre(workspace: Workspace, snapshot_id: str) -> Snapshot:
+    """The truth as it is, damaged or not as TOML: a rollback is the way out of that."""
+    return history.take(
+        workspace,
+        reason="rollback_pre",
+        generation=environment.current(workspace),
+        ref=snapshot_id,
+        content=history.truth_as_it_is(workspace),
+    )
+
+
+def _generation(
+    session: Session, snapshot: Snapshot, content: history.Truth
+) -> tuple[Generation, bool]:
+    workspace = session.workspace
+    found = _existing(workspace, snapshot)
+    if found is not None:
+        return found, False
+    session.say("the environment is not there any more, or was changed: building it again")
+    folder = workspace.work / f"rollback-{snapshot.id}"
+    store.make_folder(folder)
+    try:
+        store.write(folder / "pyproject.toml", content.pyproject)
+        store.write(folder / "uv.lock", content.lock)
+        return environment.build(workspace, session.uv, folder), True
+    finally:
+        store.remove_tree(folder)
+
+
+def _existing(workspace: Workspace, snapshot: Snapshot) -> Generation | None:
+    """The snapshot's own generation, if its files are as they were built."""
+    if snapshot.generation is None:
+        return None
+    found = environment.manifest(workspace, snapshot.generation)
+    if found is None or not _holds(workspace, found, snapshot):
+        return None
+    return None if environment.check_files(workspace, found.name) else found
+
+
+def _holds(workspace: Workspace, found: Generation, snapshot: Snapshot) -> bool:
+    """The same lock, or one of other bytes and equal content."""
+    if found.lock_sha256 == snapshot.digests.get("lock_sha256"):
+        return True
+    paths = (
+        workspace.snapshots / snapshot.id / "uv.lock",
+        environment.papers(workspace, found.name) / "uv.lock",
+    )
+    contents = {lockfile.content_digest(lockfile.parse(p.read_bytes(), p)) for p in paths}
+    return len(contents) == 1

@@ -1,0 +1,46 @@
+"""How one observed program sees the disk, and how all its descendants end.
+
+A program that is observed must be able to do what it likes and change nothing: prod, the
+generations and uv's cache share files by hardlink, so one edit in place would reach all of them.
+`wrap` turns an argv into one that first enters a `View`; nothing stays mounted and nothing keeps
+running afterwards, so that each command enters anew and several in a row share one upper folder.
+
+What is done, in this order (`enter` tells the processes apart):
+
+1. Namespaces (`privileges`): mounts, processes and, for who may not mount, users; in the last
+   the caller keeps its own uid, and files of everybody else look like nobody's.
+2. The layer (`mounts`): an overlay over the generation's own path.  `upper` is then the exact
+   list of what was changed: whiteouts are character devices 0:0, a replaced folder carries the
+   xattr `trusted.overlay.opaque` (`user.overlay.opaque` in a user namespace).
+3. The fence by mounts: every mount outside the writable places becomes read-only, which stops
+   chmod, utime and xattr too.  Raw disks and the sockets of daemons that act for others are
+   covered; the machine's switches in /proc are read-only.
+4. Privileges are given away, so that root cannot mount, make a disk's device, open files by
+   handle, or enter processes outside.
+5. The fence by Landlock, which needs no privilege, holds for root, and denies all mounting.
+
+At the end every descendant gets SIGTERM, after `View.grace` seconds SIGKILL; also when the outer
+process is killed.  The exit is the program's own; 125 with one line means it never started.
+
+`probe` tries each of these and says why one does not work.  A missing layer is an error; any
+other lack degrades as `isolation` tells: "full" (3 and 5), "mounts", "landlock", "none".
+`self_test` shows what the fence stops here and now.
+
+What stays open.  Inside a writable place everything is allowed, also writing through a hardlink
+that was there before: nothing that shares inodes with prod may lie in one.  With Landlock alone,
+chmod, utime and xattr still reach files of the same owner.  The network is open, and with it
+whatever a daemon does for its callers; of the sockets on disk only the well-known are covered.
+Below kernel 6.2 a program on the operator's terminal may type into it (TIOCSTI).  With
+`read_only` and no writable set, Landlock (used where mounts fail) also forbids new entries in
+the folders that lead to a closed place.  Two programs in one layer at the same time are
+undefined by the kernel: enter one after the other.
+"""
+
+from __future__ import annotations
+
+from governance.sandbox.canary import Canary, self_test
+from governance.sandbox.plan import isolation, wrap
+from governance.sandbox.support import probe
+from governance.sandbox.view import Layer, Support, View
+
+__all__ = ["Canary", "Layer", "Support", "View", "isolation", "probe", "self_test", "wrap"]

@@ -1,0 +1,49 @@
+"""Send a canary into a view before anything else goes there, and see whether the fence holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from governance import process
+from governance.errors import GovError
+from governance.sandbox.plan import wrap
+from governance.sandbox.view import Support, View
+
+_TRESPASS = Path(__file__).with_name("trespass.py")
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Canary:
+    """One change that was tried from inside; `error` is what stopped it, "" where nothing did."""
+
+    path: str
+    action: str
+    stopped: bool
+    error: str
+
+
+def self_test(view: View, support: Support, protected: Sequence[Path]) -> tuple[Canary, ...]:
+    """Try to change each existing file or folder of `protected` from inside the view.
+
+    Nothing is changed where the fence does not hold.  Raises GovError where the view cannot be
+    entered at all, or a path does not exist.
+    """
+    inside = [sys.executable, "-I", "-S", str(_TRESPASS), *map(str, protected)]
+    # From "/": a caller's working directory may be closed to whoever runs inside.
+    done = process.run(wrap(view, support, inside), cwd=Path("/"), timeout=_SECONDS)
+    if not done.ok:
+        last_line = done.stderr.strip().rpartition("\n")[2]
+        raise GovError(
+            f"the fence could not be tried: {last_line or f'exit {done.returncode}'}",
+            hint="see which of the protected and writable places are missing",
+            code="canary_failed",
+        )
+    return tuple(
+        Canary(path, action, stopped=error is not None, error=error or "")
+        for path, action, error in json.loads(done.stdout)
+    )

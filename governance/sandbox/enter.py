@@ -1,0 +1,272 @@
+"""Run one program inside a view: `python -I -S enter.py PLAN -- PROGRAM ARGS…` (PLAN is JSON).
+
+Three processes stand in line.  The outer one, which the caller knows, only forwards signals and
+repeats the end of the program.  The keeper builds the view, is pid 1 where there is a process
+namespace, and outlives the program just long enough to end what it leaves behind.  The third
+gives up its privileges and becomes the program.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import types
+from typing import TYPE_CHECKING, NoReturn
+
+if not __package__:
+    # Run by path.  Stand-ins for the packages leave out what their own __init__ would import,
+    # which costs more than all the mounting.
+    _here = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120
+    for _name, _folder in (("governance", ".."), ("governance.sandbox", ".")):
+        _package = types.ModuleType(_name)
+        _package.__path__ = [f"{_here}/{_folder}"]
+        sys.modules[_name] = _package
+
+from governance.sandbox import landlock, mounts, privileges, processes, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Set
+
+    from governance.sandbox.plan import Plan
+
+SETUP_FAILED = 125
+
+
+class Program:
+    """What to become, and what the caller handed down: folder, signal mask, terminal."""
+
+    def __init__(self, command: list[str], mask: Set[int]) -> None:
+        self.command = command
+        self.mask = mask
+        self.folder = _current_folder()
+        self.terminal = terminal.in_our_hands()
+
+
+def outer(plan: Plan, command: list[str]) -> int:
+    """Start the keeper and wait for it; the program's wait status."""
+    # A caller that ignores the ends of its children must not make us miss ours.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    program = Program(command, signal.pthread_sigmask(signal.SIG_BLOCK, processes.WATCHED))
+    privileges.enter_namespaces(
+        user=plan["user_namespace"],
+        mounts=plan["layer"] is not None or plan["seal"],
+        processes=plan["pid_namespace"],
+    )
+    read_end, write_end = os.pipe()
+    _signal_on_news(read_end)
+    keeper = os.fork()
+    if keeper == 0:
+        os.close(read_end)
+        _guarded(keep, plan, program, write_end)
+    os.close(write_end)
+    job = terminal.Job(program.terminal, keeper) if program.terminal is not None else None
+    try:
+        return _forward_until_end(keeper, read_end, job)
+    finally:
+        if job is not None:
+            job.end()
+
+
+def keep(plan: Plan, program: Program, report: int) -> NoReturn:
+    """Build the view, start the program in it, tell its end, end the rest."""
+    is_first = plan["pid_namespace"]
+    processes.die_with_parent(signal.SIGKILL if is_first else processes.ORPHANED)
+    if _is_abandoned(report):
+        os._exit(SETUP_FAILED)
+    if not is_first:
+        processes.adopt_orphans()
+    build(plan)
+    main = os.fork()
+    if main == 0:
+        _guarded(become, plan, program)
+    # Out of the caller's group, whose signals we get from the outer process.
+    os.setpgid(0, 0)
+    try:
+        processes.attend(
+            main,
+            lambda status: _tell(report, status),
+            lambda: terminal.give(program.terminal, main),
+        )
+    except processes.Abandoned:
+        processes.force_family()
+        os._exit(SETUP_FAILED)
+    processes.end_family(plan["grace"])
+    os._exit(0)
+
+
+def build(plan: Plan) -> None:
+    """The mounts of the view, in this process's own mount namespace."""
+    layer = plan["layer"]
+    if layer is None and not plan["seal"] and not plan["pid_namespace"]:
+        return
+    mounts.make_private()
+    if plan["pid_namespace"]:
+        mounts.mount_processes()
+    if layer is not None:
+        mounts.mount_layer(**layer, user_namespace=plan["user_namespace"])
+    if plan["seal"]:
+        # Written past the overlay, its upper folder would change under the kernel's hands.
+        behind = [layer["upper"], layer["work"]] if layer is not None else []
+        own = [layer["lower"]] if layer is not None else []
+        mounts.fence(plan["writable"], [*plan["read_only"], *behind], own)
+
+
+def become(plan: Plan, program: Program) -> NoReturn:
+    """Give up what could undo the view, then be the program."""
+    processes.die_with_parent(signal.SIGKILL)
+    # A signal to the caller's group must not reach the program twice.
+    os.setpgid(0, 0)
+    terminal.give(program.terminal, os.getpgrp())
+    _close_all_but_standard()
+    if program.folder is not None:
+        os.chdir(program.folder)  # once more, now by way of the new mounts
+    if plan["fence"]:
+        privileges.drop()
+    if plan["landlock"]:
+        landlock.restrict(plan["landlock"], _landlock_places(plan))
+    for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored_by_python, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, program.mask)
+    try:
+        os.execvpe(program.command[0], program.command, _inherited_environment())
+    except OSError as error:
+        error.filename = program.command[0]
+        raise
+
+
+def _landlock_places(plan: Plan) -> Iterator[str]:
+    if plan["writable"] is None:
+        yield from landlock.around(plan["read_only"])
+        return
+    yield from plan["writable"]
+    if plan["layer"] is not None:
+        yield plan["layer"]["lower"]
+    yield from filter(os.path.isdir, mounts.DEVICE_FOLDERS)
+    yield from mounts.plain_devices()
+    if plan["seal"] or os.geteuid() != 0:
+        yield "/proc"  # for root only where the machine's switches in it are sealed
+
+
+def _forward_until_end(keeper: int, report: int, job: terminal.Job | None) -> int:
+    told = None
+    while True:
+        number = signal.sigwaitinfo(processes.WATCHED).si_signo
+        news = _news(report)
+        told = told if news is None else news
+        if number == signal.SIGCHLD:
+            pid, status = os.waitpid(keeper, os.WNOHANG)
+            if pid:
+                # Without a word of its own it failed, or was killed, before the program ended.
+                return status if told is None or os.WIFSTOPPED(told) else told
+        elif number == signal.SIGIO:
+            if job is not None and told is not None and os.WIFSTOPPED(told):
+                told = None
+                job.stop()
+        elif number == signal.SIGCONT:
+            if job is not None:
+                job.go_on()
+        else:
+            os.kill(keeper, number)
+
+
+def _signal_on_news(report: int) -> None:
+    os.set_blocking(report, False)
+    fcntl.fcntl(report, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(report, fcntl.F_SETFL, fcntl.fcntl(report, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _tell(report: int, status: int) -> None:
+    os.write(report, status.to_bytes(4, "little"))
+
+
+def _news(report: int) -> int | None:
+    """The last wait status that the keeper told since we asked last."""
+    try:
+        told = os.read(report, 4096)
+    except BlockingIOError:
+        return None
+    return int.from_bytes(told[-4:], "little") if told else None
+
+
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return None  # deleted: nothing can be written there
+
+
+def _close_all_but_standard() -> None:
+    """An inherited descriptor would lead past every mount."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # the listing's own
+
+
+def _is_abandoned(report: int) -> bool:
+    poll = select.poll()
+    poll.register(report, 0)
+    return bool(poll.poll(0))
+
+
+def _inherited_environment() -> dict[bytes, bytes]:
+    """Without the LC_CTYPE which Python itself sets in the C locale (PEP 538)."""
+    environment = dict(os.environb)
+    with open("/proc/self/environ", "rb") as file:
+        given = file.read().split(b"\0")
+    if not any(item.startswith(b"LC_CTYPE=") for item in given):
+        environment.pop(b"LC_CTYPE", None)
+    return environment
+
+
+def _guarded(step: Callable[..., NoReturn], *arguments: object) -> NoReturn:
+    """In a forked process: never return into the parent's code, whatever happens."""
+    try:
+        step(*arguments)
+    except BaseException as error:
+        _fail(error)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    """The one line; a bug of ours ends here too, since the program must not run half fenced."""
+    what, why = "set-up", repr(error)
+    if isinstance(error, OSError):
+        what, why = error.filename or what, error.strerror or why
+    os.write(2, os.fsencode(f"gov-sandbox: {what}: {why}\n"))
+    os._exit(SETUP_FAILED)
+
+
+def _end_like(status: int) -> NoReturn:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status))
+
+
+def main(arguments: list[str]) -> NoReturn:
+    if arguments[0] == "--probe":
+        from governance.sandbox import trial
+
+        sys.stdout.write(json.dumps(trial.results(arguments[1])))
+        sys.exit(0)
+    try:
+        plan: Plan = json.loads(arguments[0])
+        status = outer(plan, arguments[2:])
+    except Exception as error:
+        _fail(error)
+    _end_like(status)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

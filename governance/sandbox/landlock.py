@@ -1,0 +1,120 @@
+"""Landlock: a process denies itself, and all it will ever start, writes outside some places.
+
+It holds for root too, and no later call lifts it.  It does not know chmod, chown, utime and
+xattr; the read-only mounts of `mounts` do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+
+from governance.sandbox import kernel
+
+_WRITE_FILE = 1 << 1
+_CHANGE_ENTRIES = sum(1 << bit for bit in range(4, 13))  # remove_* and make_*, ABI 1
+_REFER = 1 << 13  # ABI 2; before it, no rename or link between folders is ever allowed
+_TRUNCATE = 1 << 14  # ABI 3
+_SCOPE_ABSTRACT_SOCKETS = 1 << 0  # ABI 6
+_SCOPE_SIGNALS = 1 << 1  # ABI 6
+
+_CREATE_RULESET_VERSION = 1
+_RULE_PATH_BENEATH = 1
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _layout_ = "ms"
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
+
+
+def abi() -> int:
+    """The kernel's Landlock version; 0 where it is absent, off, or filtered by a container."""
+    try:
+        return kernel.syscall(
+            kernel.SYS_LANDLOCK_CREATE_RULESET,
+            None,
+            ctypes.c_size_t(0),
+            ctypes.c_uint32(_CREATE_RULESET_VERSION),
+        )
+    except OSError:
+        return 0
+
+
+def _write_rights(version: int) -> int:
+    rights = _WRITE_FILE | _CHANGE_ENTRIES
+    if version >= 2:
+        rights |= _REFER
+    if version >= 3:
+        rights |= _TRUNCATE
+    return rights
+
+
+def _create(version: int, rights: int) -> int:
+    scoped = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if version >= 6 else 0
+    ruleset = _Ruleset(rights, 0, scoped)
+    # A kernel refuses a structure longer than the one it knows.
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    return kernel.syscall(
+        kernel.SYS_LANDLOCK_CREATE_RULESET,
+        ctypes.byref(ruleset),
+        ctypes.c_size_t(size),
+        ctypes.c_uint32(0),
+    )
+
+
+def _allow(ruleset: int, path: str, rights: int) -> None:
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISDIR(os.fstat(place).st_mode):
+            rights &= _WRITE_FILE | _TRUNCATE
+        rule = _PathBeneath(rights, place)
+        kernel.syscall(
+            kernel.SYS_LANDLOCK_ADD_RULE,
+            ctypes.c_int(ruleset),
+            ctypes.c_int(_RULE_PATH_BENEATH),
+            ctypes.byref(rule),
+            ctypes.c_uint32(0),
+        )
+    finally:
+        os.close(place)
+
+
+def restrict(version: int, places: Iterable[str]) -> None:
+    """From here on this process and its children write in `places` only; needs no_new_privs."""
+    rights = _write_rights(version)
+    ruleset = _create(version, rights)
+    for path in places:
+        _allow(ruleset, path, rights)
+    kernel.syscall(kernel.SYS_LANDLOCK_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+    os.close(ruleset)
+
+
+def around(closed: Sequence[str]) -> list[str]:
+    """All there is except `closed`, for a kernel which can only say what is allowed.
+
+    A folder on the way to a closed place is left out itself, so nothing new can be made right in
+    it.  Links are left out: a rule would follow them, perhaps to a closed place.
+    """
+    return list(_around("/", [path.rstrip("/") for path in closed]))
+
+
+def _around(folder: str, closed: Sequence[str]) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() or entry.path in closed:
+                continue
+            if any(path.startswith(entry.path + "/") for path in closed):
+                yield from _around(entry.path, closed)
+            else:
+                yield entry.path

@@ -1,0 +1,183 @@
+"""The private mount table of one program: its layer, what it may write, what is sealed.
+
+Every function works on the calling process's own mount namespace, which dies with it, so
+nothing is ever undone.  Sealing by mount is what stops chmod, utime and xattr on the inodes that
+generations share by hardlink.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+
+from governance.sandbox import kernel
+
+# Own filesystems beneath the sealed /dev which programs rightly write.
+DEVICE_FOLDERS = ("/dev/shm", "/dev/pts", "/dev/mqueue", "/dev/hugepages")
+
+# Switches of the whole machine: root could name a program for the kernel to start outside.
+_MACHINE = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
+
+# Daemons that write, or start programs, for whoever reaches their socket.
+_DAEMON_SOCKETS = (
+    "/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/podman/podman.sock",
+    "/run/snapd.socket",
+    "/run/systemd/private",
+    "/run/dbus/system_bus_socket",
+    "/run/user/{uid}/bus",
+    "/run/user/{uid}/systemd/private",
+    "/run/user/{uid}/docker.sock",
+    "/run/user/{uid}/podman/podman.sock",
+)
+
+# Character devices that reach a disk or the memory behind the kernel's back.
+_RAW_DEVICE = re.compile(
+    r"(k?mem|port|sg\d+|nvme\d+|ng\d+n\d+|mtd\d+|raw\d*|loop-control|control)$"
+)
+
+_LASTING_FLAGS = {
+    "nosuid": kernel.MS_NOSUID,
+    "nodev": kernel.MS_NODEV,
+    "noexec": kernel.MS_NOEXEC,
+}
+
+
+def make_private() -> None:
+    kernel.mount(None, "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
+
+
+def mount_processes() -> None:
+    """A /proc which shows only the processes of this namespace."""
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    kernel.mount("proc", "/proc", "proc", flags)
+
+
+def mount_layer(lower: str, upper: str, work: str, *, user_namespace: bool) -> None:
+    """Lay `upper` over `lower` at lower's own path; `upper` and `work` are made where missing."""
+    for folder in (upper, work):
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - pathlib doubles the start-up time
+    # Without userxattr, a user namespace can neither replace nor delete a folder of the lower.
+    options = "userxattr" if user_namespace else "index=off,metacopy=off,redirect_dir=off"
+    places = [os.open(folder, os.O_PATH | os.O_CLOEXEC) for folder in (lower, upper, work)]
+    # Named by descriptor, a path may hold any character, commas and colons included.
+    names = ("lowerdir", "upperdir", "workdir")
+    parts = [f"{name}=/proc/self/fd/{place}" for name, place in zip(names, places, strict=True)]
+    try:
+        kernel.mount("overlay", lower, "overlay", 0, ",".join([*parts, options]))
+    finally:
+        for place in places:
+            os.close(place)
+    # The kernel leaves a folder without any permission there, which its owner could not delete.
+    os.chmod(f"{work}/work", 0o700)  # noqa: PTH101
+
+
+def fence(writable: Sequence[str] | None, read_only: Sequence[str], kept: Sequence[str]) -> None:
+    """Make `read_only` read-only and, where `writable` is given, everything outside it.
+
+    `kept` are existing mounts that stay as they are.  The deepest rule for a path wins, and
+    read-only wins a tie.  All paths are real; all but those of `kept` exist.
+    """
+    _mask_roads_out()
+    sealed = [*read_only, *_machine_switches()]
+    for path in sorted({*(writable or ()), *sealed}, key=len):
+        kernel.mount(path, path, flags=kernel.MS_BIND | kernel.MS_REC)
+    open_places = (*(writable or ()), *kept, "/proc", *DEVICE_FOLDERS)
+    rules = {"/": writable is None} | dict.fromkeys(open_places, True)
+    rules |= dict.fromkeys(sealed, False)
+    for number, path, options in list(_mounts()):
+        if not rules[_closest(path, rules)]:
+            _seal_mount(number, path, options)
+
+
+def _machine_switches() -> list[str]:
+    return [path for name in _MACHINE if os.path.exists(path := f"/proc/{name}")]  # noqa: PTH110
+
+
+def _mask_roads_out() -> None:
+    """Put /dev/null in the place of raw disks and of sockets of daemons that act for others."""
+    sockets = [path.format(uid=os.getuid()) for path in _DAEMON_SOCKETS]
+    raw = [entry.path for entry in _devices("/dev") if _is_raw(entry)]
+    for path in (*raw, *filter(_is_socket, sockets)):
+        kernel.mount("/dev/null", path, flags=kernel.MS_BIND)
+
+
+def plain_devices() -> list[str]:
+    """Character devices a program may write: terminals, /dev/null, graphics cards."""
+    return [entry.path for entry in _devices("/dev") if not _is_raw(entry)]
+
+
+def _devices(folder: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
+                yield entry
+            elif stat.S_ISDIR(mode) and entry.path not in DEVICE_FOLDERS:
+                yield from _devices_if_open(entry.path)
+
+
+def _devices_if_open(folder: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        yield from _devices(folder)
+    except PermissionError:
+        return  # what this user cannot list, the program cannot reach either
+
+
+def _is_raw(entry: os.DirEntry[str]) -> bool:
+    is_block = stat.S_ISBLK(entry.stat(follow_symlinks=False).st_mode)
+    return is_block or entry.path.startswith("/dev/bsg/") or bool(_RAW_DEVICE.match(entry.name))
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False  # absent, or out of this user's reach
+
+
+def _mounts() -> Iterator[tuple[int, str, str]]:
+    """Number, mount point and options of every mount, in the order they were made."""
+    with open("/proc/self/mountinfo", "rb") as table:
+        for line in table:
+            number, _, _, _, point, options, *_ = line.split(b" ")
+            plain = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), point)
+            yield int(number), os.fsdecode(plain), options.decode()
+
+
+def _closest(path: str, rules: Iterable[str]) -> str:
+    return max((rule for rule in rules if _is_within(path, rule)), key=len)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _seal_mount(number: int, path: str, options: str) -> None:
+    given = options.split(",")
+    if "ro" in given:
+        return
+    flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY
+    if not _is_within(path, "/dev"):
+        flags |= kernel.MS_NODEV
+    for name in given:
+        flags |= _LASTING_FLAGS.get(name, 0)
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, PermissionError):
+        return  # hidden beneath another mount, or out of this user's reach
+    try:
+        # A mount that another one hides cannot be reached; the other is on the list itself.
+        if _mount_number(place) == number:
+            kernel.mount(None, f"/proc/self/fd/{place}", flags=flags)
+    finally:
+        os.close(place)
+
+
+def _mount_number(place: int) -> int:
+    with open(f"/proc/self/fdinfo/{place}") as facts:
+        return next(int(line.split()[1]) for line in facts if line.startswith("mnt_id"))

@@ -1,0 +1,60 @@
+"""Find out what this machine supports, by doing it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from governance import process
+from governance.errors import GovError
+from governance.sandbox.plan import ENTER
+from governance.sandbox.view import Support
+
+_SECONDS = 30.0
+
+
+def probe(folder: Path) -> Support:
+    """Try everything on `folder`'s filesystem, in a child; nothing is left there.
+
+    Raises GovError where `folder` itself cannot be written.
+    """
+    try:
+        place = tempfile.mkdtemp(prefix=".probe-", dir=folder)
+    except OSError as error:
+        raise GovError(
+            f"cannot try the sandbox in {folder}: {error.strerror}",
+            hint="create the folder and make it writable for you",
+            code="probe_failed",
+        ) from error
+    try:
+        return _ask(place)
+    finally:
+        shutil.rmtree(place)
+
+
+def _ask(place: str) -> Support:
+    try:
+        done = process.run(
+            [sys.executable, "-I", "-S", str(ENTER), "--probe", place], timeout=_SECONDS
+        )
+    except GovError as error:
+        return _nothing(error.message)
+    if not done.ok:
+        return _nothing(f"the trial failed: {done.stderr.strip()[-500:] or done.returncode}")
+    return Support(**json.loads(done.stdout))
+
+
+def _nothing(reason: str) -> Support:
+    return Support(
+        layer=False,
+        layer_reason=reason,
+        read_only_mounts=False,
+        read_only_reason=reason,
+        landlock=0,
+        pid_namespace=False,
+        pid_reason=reason,
+        user_namespace=False,
+    )

@@ -1,0 +1,71 @@
+"""What an observed program may see, and what this machine can do about it, as values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An overlay mounted over `lower`'s own path; `upper` and `work` lie on one filesystem."""
+
+    lower: Path
+    upper: Path
+    work: Path
+
+
+@dataclass(frozen=True)
+class View:
+    """How one program sees the disk, and how its descendants end.
+
+    `writable`: None is no fence; else the only places that may be written, besides the layer,
+    devices and the program's own /proc.  `read_only` holds even without a fence and inside a
+    writable place.  `grace`: seconds between SIGTERM and SIGKILL for what the program leaves.
+    """
+
+    layer: Layer | None = None
+    writable: tuple[Path, ...] | None = None
+    read_only: tuple[Path, ...] = ()
+    own_processes: bool = True
+    grace: float = 2.0
+
+    @property
+    def is_fenced(self) -> bool:
+        return self.writable is not None or bool(self.read_only)
+
+    def to_json(self) -> dict[str, Any]:
+        document = json.loads(json.dumps(asdict(self), default=str))
+        assert isinstance(document, dict)
+        return document
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> View:
+        layer, writable = document["layer"], document["writable"]
+        return cls(
+            layer=Layer(**{key: Path(path) for key, path in layer.items()}) if layer else None,
+            writable=None if writable is None else tuple(map(Path, writable)),
+            read_only=tuple(map(Path, document["read_only"])),
+            own_processes=document["own_processes"],
+            grace=document["grace"],
+        )
+
+
+@dataclass(frozen=True)
+class Support:
+    """What was really tried and worked here; each reason is "" where it works.
+
+    `landlock` is the kernel's ABI number, 0 where there is none.  `user_namespace`: the caller
+    lacks the right to mount, so its own user namespace had to be used.
+    """
+
+    layer: bool
+    layer_reason: str
+    read_only_mounts: bool
+    read_only_reason: str
+    landlock: int
+    pid_namespace: bool
+    pid_reason: str
+    user_namespace: bool

@@ -1,0 +1,82 @@
+"""What a workspace looks like right now.  Read only, and quick: it imports neither doit, tomlkit
+nor packaging."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from governance import commit, environment, ledger, registry, store, workspace
+from governance.errors import GovError
+from governance.workspace import Workspace
+
+
+def status(space: Workspace) -> dict[str, Any]:
+    """The `data` of `gov status`."""
+    overview = ledger.overview(space)
+    plugins = registry.load(space)
+    return {
+        "root": str(space.root),
+        "comfyui_dir": space.config.text("comfyui_dir"),
+        "prod_env_exists": environment.current(space) is not None,
+        "lock_exists": space.lock.is_file(),
+        "generation": environment.current(space),
+        "transactions_total": overview.total,
+        "transactions_pending": len(overview.pending),
+        "pending_transactions": overview.pending[-ledger.RECENT :],
+        "recent_transactions": overview.recent,
+        "nodes_total": len(plugins),
+        "nodes": [_node(plugin.to_json()) for plugin in plugins],
+        "drift": drift(space),
+        "unfinished": _unfinished(space),
+        "held_by": workspace.holder(space),
+    }
+
+
+def drift(space: Workspace) -> dict[str, Any]:
+    """The last verify's verdict and its time; `verdict` is None where none was made."""
+    try:
+        report = store.read_object(space.verify_report)
+    except (OSError, GovError):
+        return {"verdict": None, "checked_at": None}
+    return {"verdict": report.get("verdict"), "checked_at": report.get("checked_at")}
+
+
+def warnings(space: Workspace) -> list[str]:
+    """What an operator should know before the next step."""
+    told = []
+    receipt = _receipt(space)
+    if receipt and receipt.get("pyproject_sha256") != store.file_digest(space.pyproject):
+        told.append("pyproject.toml was edited by hand: `bin/doit` locks and installs it")
+    elif receipt and receipt.get("lock_sha256") != store.file_digest(space.lock):
+        told.append("uv.lock was changed outside gov: `gov rollback` brings it back")
+    if commit.pending(space) is not None:
+        told.append("a command was cut off after its commit point: the next one finishes it")
+    return told + _stale_core(space)
+
+
+def _stale_core(space: Workspace) -> list[str]:
+    recorded = _receipt(space).get("core_sha256")
+    try:
+        found = store.file_digest(space.comfyui_dir / "requirements.txt")
+    except GovError as error:
+        return [error.message]
+    if recorded is None or recorded == found:
+        return []
+    return ["ComfyUI's requirements.txt changed since init: `gov init` takes the change in"]
+
+
+def _receipt(space: Workspace) -> dict[str, Any]:
+    try:
+        return store.read_object(space.receipt)
+    except (OSError, GovError):
+        return {}
+
+
+def _unfinished(space: Workspace) -> str | None:
+    intent = commit.pending(space)
+    return str(intent["verb"]) if intent is not None else None
+
+
+def _node(record: dict[str, Any]) -> dict[str, Any]:
+    wanted = ("id", "git_url", "commit", "enabled", "last_txid", "last_snapshot")
+    return {name: record[name] for name in wanted}

@@ -1,0 +1,221 @@
+"""The one place that writes files of the workspace.
+
+Every document is written whole: temporary file in the same folder, flush, fsync, rename, fsync of
+the folder.  Without any one of these a power loss was seen to leave an empty or a mixed state.
+Nothing here follows a link into a write or a delete.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from governance.errors import Damaged, GovError
+
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+TEMPORARY = ".tmp-"
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_digest(path: Path) -> str | None:
+    """SHA-256 of the file's bytes, None where there is no file."""
+    try:
+        return digest(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `data`: after any crash it holds the old bytes or the new ones."""
+    refuse_link(path.parent)
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write(path, dump_json(value))
+
+
+def dump_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(path: Path) -> Any:
+    """The value of a document; Damaged where it is none, FileNotFoundError where it is missing."""
+    if path.stat().st_size > MAX_DOCUMENT_BYTES:
+        raise damaged(path, f"larger than {MAX_DOCUMENT_BYTES} bytes")
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(data: bytes, path: Path) -> Any:
+    try:
+        return json.loads(data.decode(), object_pairs_hook=_without_duplicates)
+    except RecursionError:
+        raise damaged(path, "nested too deeply") from None
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """As read_json, for documents that are one JSON object."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise damaged(path, f"holds a {type(value).__name__}, not an object")
+    return value
+
+
+def damaged(path: Path, why: str) -> Damaged:
+    return Damaged(
+        f"{path} is damaged: {why}",
+        hint="nothing was changed; look at the file, or bring back a snapshot with "
+        "`gov snapshot list` and `gov rollback <snapshot_id>`",
+        facts={"path": str(path), "why": why},
+    )
+
+
+def make_folder(path: Path, *, mode: int = 0o755) -> Path:
+    """The folder, made durable where it is new; a link in its place is refused."""
+    refuse_link(path)
+    if not path.is_dir():
+        try:
+            path.mkdir(mode=mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(path, error) from error
+        sync_folder(path.parent)
+    return path
+
+
+def refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise GovError(
+            f"{path} is a link, not a folder of this workspace",
+            hint="gov does not write or delete through links; put the real folder back",
+            code="unexpected_link",
+            facts={"path": str(path)},
+        )
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Make all that was written to the filesystem of `path` durable; uv itself syncs nothing."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            raise disk_error(path, OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno())))
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def point_link(link: Path, target: str) -> None:
+    """Let `link` lead to `target` (as given, relative to the link's folder) by one rename."""
+    if link.exists() and not link.is_symlink():
+        raise GovError(
+            f"{link} is not the link that gov made",
+            hint="move it away; `gov init` makes the link again",
+            code="unexpected_file",
+            facts={"path": str(link)},
+        )
+    temporary = link.with_name(f"{TEMPORARY}{link.name}-{secrets.token_hex(4)}")
+    try:
+        temporary.symlink_to(target)
+        temporary.replace(link)
+        sync_folder(link.parent)
+    except OSError as error:
+        raise disk_error(link, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename within one filesystem, durably."""
+    refuse_link(target.parent)
+    try:
+        source.rename(target)
+        sync_folder(target.parent)
+        if source.parent != target.parent:
+            sync_folder(source.parent)
+    except OSError as error:
+        raise disk_error(target, error) from error
+
+
+def remove_file(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder of ours, its read-only files too; a link is unlinked, never followed."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
+    if path.is_dir():
+        shutil.rmtree(path, onerror=_make_writable)
+        sync_folder(path.parent)
+
+
+def _make_writable(function: Callable[..., Any], name: str, _: Any) -> None:
+    """Folders without write permission keep their entries: give it, then try once more."""
+    for folder in (Path(name).parent, Path(name)):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
+    if function in (os.rmdir, os.unlink):
+        function(name)
+    elif Path(name).is_dir() and not Path(name).is_symlink():
+        shutil.rmtree(name)
+
+
+def disk_error(path: Path, error: OSError) -> GovError:
+    """One clear error for a full, read-only or failing disk."""
+    return GovError(
+        f"cannot write {path}: {error.strerror or error}",
+        hint="free some space or mend the permissions, then run the same command again",
+        code="disk",
+        facts={"path": str(path), "errno": error.errno},
+    )
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {double!r} stands twice")
+    return result

@@ -1,0 +1,98 @@
+"""What a transaction does to the declared truth: planned, locked, compared with prod."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from governance import gates, history, registry, requirements
+from governance.errors import NeedsResolution, Refused
+from governance.model import NEEDS_RESOLUTION, Transaction
+from governance.resolution import Project
+from governance.staging import Edit, Stages
+from governance.transaction import report
+from governance.transaction.session import Session
+from governance.workspace import Workspace
+
+
+def lock(session: Session, tx: Transaction, stages: Stages) -> bool:
+    """Plan and lock; on a conflict write the report, move the transaction and return False."""
+    session.say("locking the requirements")
+    workspace = session.workspace
+    stages.plan(edit_of(workspace, tx))
+    locked = stages.lock(session.uv)
+    if locked.ok:
+        return True
+    tx.conflict_report = report.write(session, tx, stages, locked.log)
+    tx.move(NEEDS_RESOLUTION)
+    return False
+
+
+def edit_of(workspace: Workspace, tx: Transaction) -> Edit:
+    """What the transaction does to the declared truth: the node's group, and its pins."""
+    plan = tx.promotion_plan
+    lines = list(dict.fromkeys([*plan["direct_additions"], *plan["override_additions"]]))
+    plugin = registry.find(registry.load(workspace), tx.node_id)
+    overrides = None
+    if tx.resolution_pins:
+        overrides = tuple(_overrides_with(workspace, lines, tx.resolution_pins))
+    return Edit(group=plugin.group, lines=tuple(lines), overrides=overrides)
+
+
+def _overrides_with(workspace: Workspace, lines: Sequence[str], pins: Sequence[str]) -> list[str]:
+    """Today's overrides with `pins` in place of those for the same packages.
+
+    uv's override drops the extras of what it replaces, so they are carried over from every line
+    in the groups that names the package; the bare name stands for transitive demands, which carry
+    no marker that we could know.
+    """
+    truth = history.truth(workspace)
+    project = Project.read(truth.pyproject, workspace.pyproject)
+    asked = [line for group in project.groups.values() for line in group] + list(lines)
+    made = [
+        text
+        for pin in map(requirements.parse_pin, pins)
+        for text in requirements.override_text(pin, [pin.name, *_lines_for(pin.name, asked)])
+    ]
+    replaced = {requirements.requirement_name(text) for text in made}
+    kept = [o for o in project.overrides if requirements.requirement_name(o) not in replaced]
+    return [*kept, *made]
+
+
+def _lines_for(name: str, lines: Sequence[str]) -> list[str]:
+    return [line for line in lines if requirements.requirement_name(line) == name]
+
+
+def summary(workspace: Workspace, stages: Stages) -> dict[str, Any]:
+    """What the staged lock would change in prod, as data for a table."""
+    found = stages.changes()
+    core = {change.name for change in gates.core_changes(workspace, found)}
+    return {
+        "changes": [{**change.to_json(), "core": change.name in core} for change in found],
+    }
+
+
+def needs_resolution(tx: Transaction) -> NeedsResolution:
+    return NeedsResolution(
+        f"the requirements of {tx.node_id} conflict; the report is {tx.conflict_report}",
+        hint=f"`gov resolve {tx.txid} --suggest` shows what would work",
+        facts={"txid": tx.txid, "conflict_report": tx.conflict_report},
+    )
+
+
+def skipped_policy(workspace: Workspace) -> str:
+    return workspace.config.text("policy.skipped_requirements")
+
+
+def skipped_refusal(tx: Transaction, why: str) -> Refused:
+    first = tx.skipped_requirements[0]
+    origin = first["origin"]
+    more = len(tx.skipped_requirements) - 1
+    tail = f" and {more} more" if more else ""
+    return Refused(
+        f"{tx.node_id}: requirement lines were skipped, {why}: "
+        f"{origin['file']}:{origin['line']} {first['raw']!r} ({first['reason']}){tail}",
+        hint="--accept-skipped goes on without them; config.toml's [policy] can take more kinds",
+        code="skipped_requirements",
+        facts={"skipped": tx.skipped_requirements},
+    )

@@ -1,0 +1,301 @@
+"""`tx promote`: its stages, and the commit that makes a candidate's generation prod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from governance import clock, commit, environment, gates, history, ledger, registry, staging, trial
+from governance.errors import GovError, NeedsResolution, Refused, UsageError
+from governance.gates import Approval
+from governance.lockfile import Change, changes, frozen_versions
+from governance.model import (
+    COMPLETED,
+    FAILED,
+    PROMOTE_FAILED,
+    PROMOTED,
+    RESOLVED,
+    Plugin,
+    Snapshot,
+    Transaction,
+)
+from governance.staging import Stages
+from governance.transaction import plan
+from governance.transaction.run import record
+from governance.transaction.session import Session
+from governance.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a promote did; `changes` are those that prod saw."""
+
+    transaction: Transaction
+    generation: str
+    pre_snapshot: str
+    post_snapshot: str
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def promotable(workspace: Workspace, txid: str, approval: Approval) -> Transaction:
+    """The transaction, if its state and its run allow a promote; else Refused."""
+    tx = ledger.load(workspace, txid)
+    if tx.status not in (COMPLETED, RESOLVED, FAILED, PROMOTE_FAILED):
+        tx.move(PROMOTED)
+    approval.check()
+    verdict = tx.observation.get("verdict")
+    if (tx.status == FAILED or verdict == "failed") and not approval.failed_run:
+        raise Refused(
+            f"the run of {txid} failed: {tx.observation.get('reason') or 'see its logs'}",
+            hint="`gov tx inspect` tells more; --allow-failed-run promotes it all the same",
+            code="failed_run",
+            facts={"txid": txid},
+        )
+    asks = plan.skipped_policy(workspace) == "ask"
+    if tx.skipped_requirements and asks and not approval.accept_skipped:
+        raise plan.skipped_refusal(tx, "they would not be installed")
+    return tx
+
+
+def stage_plan(session: Session, txid: str, _: Approval | None = None) -> None:
+    """Stage today's truth with the transaction's requirements."""
+    tx = ledger.load(session.workspace, txid)
+    Stages(session.workspace, txid).plan(plan.edit_of(session.workspace, tx))
+
+
+def stage_lock(session: Session, txid: str, _: Approval | None = None) -> None:
+    """Lock the staged requirements, once; a conflict moves the transaction and is raised."""
+    workspace = session.workspace
+    tx = ledger.load(workspace, txid)
+    with _promoting(workspace, tx):
+        if not plan.lock(session, tx, Stages(workspace, txid)):
+            ledger.save(workspace, tx)
+            raise plan.needs_resolution(tx)
+        _refuse_moved_versions(workspace, tx)
+
+
+def stage_build(session: Session, txid: str, approval: Approval | None = None) -> None:
+    """Build the generation of the staged lock, unless it is there."""
+    workspace = session.workspace
+    stages = Stages(workspace, txid)
+    if approval is not None:
+        gates.require_core(gates.core_changes(workspace, stages.changes()), approval)
+    with _promoting(workspace, ledger.load(workspace, txid)):
+        if not stages.is_built():
+            session.say("building the new environment")
+        stages.build(session.uv)
+
+
+def stage_smoke(session: Session, txid: str, approval: Approval | None = None) -> None:
+    """The new generation is observed where no run has seen it, else smoke-tested."""
+    workspace = session.workspace
+    stages = Stages(workspace, txid)
+    tx = ledger.load(workspace, txid)
+    with _promoting(workspace, tx):
+        kind = stages.verdict().get("kind")
+        if kind in ("smoke", "promote"):
+            return
+        if kind == "run":
+            _smoke(session, tx, stages)
+        else:
+            _observe_again(session, tx, stages, approval or Approval())
+
+
+def promote(session: Session, txid: str, approval: Approval) -> Promotion:
+    """Every gate once more, the snapshots, and the switch.  This is what makes it true."""
+    workspace = session.workspace
+    tx = promotable(workspace, txid, approval)
+    stages = Stages(workspace, txid)
+    _require_current(workspace, tx, stages)
+    found = stages.changes()
+    core = gates.core_changes(workspace, found)
+    gates.require_core(core, approval)
+    _require_verdict(tx, stages, approval)
+    with _promoting(workspace, tx):
+        generation = stages.generation().name
+        environment.require_sound(workspace, generation)
+        return _commit(session, tx, stages, approval, found, core)
+
+
+def _smoke(session: Session, tx: Transaction, stages: Stages) -> None:
+    session.say("smoke test of the new environment")
+    verdict = trial.smoke(session.workspace, stages, session.uv, node=tx.node_id, live=session.live)
+    if not verdict.ok and tx.observation.get("verdict") != "failed":
+        raise GovError(
+            f"the smoke test failed: {verdict.reason}",
+            hint=f"`gov tx inspect {tx.txid}` and state/logs/ tell more; prod is as it was",
+            code="smoke_failed",
+            facts={"txid": tx.txid},
+        )
+    stages.write_verdict("smoke", "completed" if verdict.ok else "failed", verdict.reason)
+
+
+def _observe_again(session: Session, tx: Transaction, stages: Stages, approval: Approval) -> None:
+    """No run has seen this generation: watch it exactly as `tx run` does."""
+    workspace = session.workspace
+    session.say("observing the new environment, which no run has seen")
+    seen = trial.watch(
+        workspace,
+        stages,
+        session.uv,
+        node=tx.node_id,
+        timeout=workspace.config.number("tx.timeout_seconds"),
+        live=session.live,
+    )
+    before = list(tx.promotion_plan["override_additions"])
+    record(workspace, tx, seen, environment_seconds=0.0)
+    ledger.save(workspace, tx)
+    found = seen.observation
+    if found.verdict != "completed" and not approval.failed_run:
+        raise GovError(
+            f"ComfyUI did not come up with the new environment: {found.reason}",
+            hint=f"`gov tx inspect {tx.txid}` tells more; prod is as it was",
+            code="smoke_failed",
+            facts={"txid": tx.txid},
+        )
+    new = [line for line in tx.promotion_plan["override_additions"] if line not in before]
+    if new:
+        raise GovError(
+            f"{tx.node_id} installed more at start: {', '.join(new)}",
+            hint=f"they are in the plan now: run `gov tx promote {tx.txid}` again",
+            code="more_undeclared",
+            facts={"txid": tx.txid, "additions": new},
+        )
+    stages.write_verdict("promote", found.verdict, found.reason)
+
+
+def _require_current(workspace: Workspace, tx: Transaction, stages: Stages) -> None:
+    """The staged files are today's truth with this transaction's edit, locked and built."""
+    receipt = stages.receipt(stages.plan_receipt)
+    expected = plan.edit_of(workspace, tx)
+    if not stages.is_planned(expected) or staging.base_moved(workspace, receipt.get("base", {})):
+        raise _stale(tx, "the truth or the plan has changed since it was staged")
+    if not stages.is_locked() or not stages.is_built():
+        raise _stale(tx, "it is not locked and built")
+
+
+def _require_verdict(tx: Transaction, stages: Stages, approval: Approval) -> None:
+    verdict = stages.verdict()
+    if not verdict:
+        raise _stale(tx, "the new environment has been neither observed nor tested")
+    if verdict["verdict"] != "completed" and not approval.failed_run:
+        raise Refused(
+            f"the new environment did not pass: {verdict['reason']}",
+            hint="--allow-failed-run promotes it all the same",
+            code="failed_run",
+        )
+
+
+def _stale(tx: Transaction, why: str) -> Refused:
+    return Refused(
+        f"{tx.txid} cannot be committed: {why}",
+        hint=f"run `gov tx promote {tx.txid}`, which does the missing stages first",
+        code="stages_missing",
+        facts={"txid": tx.txid},
+    )
+
+
+def _refuse_moved_versions(workspace: Workspace, tx: Transaction) -> None:
+    """On a moved base, versions that the node was observed with must not differ."""
+    observed = frozen_versions(tx.observation.get("installed_freeze", []))
+    if not observed or not staging.base_moved(workspace, tx.base) or tx.resolution_pins:
+        return
+    stages = Stages(workspace, tx.txid)
+    now = stages.lock_versions()
+    moved = [c for c in changes(observed, now) if c.kind == "changed"]
+    if moved:
+        told = "; ".join(gates.describe(change) for change in moved[:6])
+        raise Refused(
+            f"prod moved since {tx.txid} ran, and what it was observed with would differ: {told}",
+            hint=f"observe it again with `gov tx run {tx.node_id}`",
+            code="moved_base",
+            facts={"changes": [change.to_json() for change in moved]},
+        )
+
+
+def _commit(
+    session: Session,
+    tx: Transaction,
+    stages: Stages,
+    approval: Approval,
+    found: Sequence[Change],
+    core: Sequence[Change],
+) -> Promotion:
+    workspace = session.workspace
+    generation = stages.generation().name
+    old = environment.current(workspace)
+    pre = history.take(workspace, reason="promote_pre", generation=old, ref=tx.txid)
+    documents = stages.documents()
+    plugins = _plugins_after(workspace, tx, pre.id)
+    tx.move(PROMOTED)
+    tx.ended_at = clock.stamp()
+    tx.promotion = {
+        "status": PROMOTED,
+        "reason": approval.reason,
+        "pre_snapshot": pre.id,
+        "post_snapshot": None,
+        "error": None,
+        "approved_core": [change.to_json() for change in core],
+        "allowed_failed_run": approval.failed_run and tx.observation.get("verdict") == "failed",
+        "accepted_skipped": approval.accept_skipped and bool(tx.skipped_requirements),
+    }
+    new = history.Truth(documents["pyproject.toml"], documents["uv.lock"], registry.dump(plugins))
+    post = history.write(workspace, new, reason="promote_post", generation=generation, ref=tx.txid)
+    tx.promotion["post_snapshot"] = post.id
+    _write_truth(session, tx, new, generation, post)
+    trial.adopt_baseline(workspace, stages, generation)
+    history.prune(workspace, keep=(pre.id, post.id))
+    return Promotion(tx, generation, pre.id, post.id, tuple(found))
+
+
+def _write_truth(
+    session: Session,
+    tx: Transaction,
+    new: history.Truth,
+    generation: str,
+    post: Snapshot,
+) -> None:
+    workspace = session.workspace
+    documents = {
+        **new.documents(),
+        ledger.path(workspace, tx.txid): ledger.dump(tx),
+        "state/snapshots_index.json": history.indexed(workspace, post),
+        "state/receipt.json": staging.receipt_bytes(workspace, new, generation, "tx promote"),
+    }
+    with ledger.indexed(workspace, tx.txid):
+        commit.commit(workspace, commit.Change("tx promote", documents, generation))
+
+
+def _plugins_after(workspace: Workspace, tx: Transaction, snapshot: str) -> list[Plugin]:
+    plugins = registry.load(workspace)
+    plugin = registry.find(plugins, tx.node_id)
+    edit = plan.edit_of(workspace, tx)
+    changed = replace(
+        plugin,
+        managed_deps=list(edit.lines or ()),
+        override_deps=list(dict.fromkeys([*plugin.override_deps, *tx.resolution_pins])),
+        last_txid=tx.txid,
+        last_snapshot=snapshot,
+        commit=tx.commit or plugin.commit,
+        updated_at=clock.stamp(),
+    )
+    return registry.replace(plugins, changed)
+
+
+@contextmanager
+def _promoting(workspace: Workspace, tx: Transaction) -> Iterator[None]:
+    """A stage that fails leaves `promote_failed` with the error; a refusal changes nothing."""
+    try:
+        yield
+    except (Refused, NeedsResolution, UsageError):
+        raise
+    except GovError as error:
+        fresh = ledger.load(workspace, tx.txid)
+        if fresh.status != PROMOTED:
+            fresh.move(PROMOTE_FAILED)
+            fresh.promotion = {**fresh.promotion, "status": PROMOTE_FAILED, "error": error.message}
+            ledger.save(workspace, fresh)
+        error.facts.setdefault("txid", tx.txid)
+        raise

@@ -1,0 +1,186 @@
+"""`tx run`: start ComfyUI with a node in a candidate and record what it changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from governance import (
+    candidate,
+    clock,
+    environment,
+    gates,
+    git,
+    history,
+    ledger,
+    registry,
+    requirements,
+    trial,
+)
+from governance.errors import GovError, UsageError
+from governance.lockfile import Change, changes, frozen_versions
+from governance.model import ABORTED, COMPLETED, FAILED, Plugin, Transaction
+from governance.staging import Stages
+from governance.transaction import plan
+from governance.transaction.session import Session
+from governance.workspace import Workspace
+
+
+def run(session: Session, node_id: str, *, timeout: float | None = None) -> Transaction:
+    """Start ComfyUI with the node in a candidate and record what it changed.
+
+    Ends as completed, failed or needs_resolution, each of them recorded; raises only for what
+    kept the run from being made at all.
+    """
+    workspace = session.workspace
+    plugin = registry.find(registry.load(workspace), node_id)
+    declared = _declared(workspace, plugin)
+    tx = _begun(workspace, plugin, declared)
+    ledger.save(workspace, tx)
+    session.say(f"transaction {tx.txid}")
+    with _ending(workspace, tx):
+        _run(session, tx, timeout or workspace.config.number("tx.timeout_seconds"))
+    return tx
+
+
+def _run(session: Session, tx: Transaction, timeout: float) -> None:
+    workspace = session.workspace
+    stages = Stages(workspace, tx.txid)
+    started = time.monotonic()
+    if not plan.lock(session, tx, stages):
+        return
+    session.say("building the candidate environment")
+    stages.build(session.uv)
+    tx.plan.update(plan.summary(workspace, stages))
+    built = time.monotonic() - started
+    session.say(f"starting ComfyUI with {tx.node_id}")
+    seen = trial.watch(
+        workspace, stages, session.uv, node=tx.node_id, timeout=timeout, live=session.live
+    )
+    record(workspace, tx, seen, environment_seconds=built)
+    stages.write_verdict("run", seen.observation.verdict, seen.observation.reason)
+    tx.move(COMPLETED if seen.observation.verdict == "completed" else FAILED)
+
+
+def _begun(workspace: Workspace, plugin: Plugin, declared: requirements.Declared) -> Transaction:
+    tx = ledger.begin(workspace, plugin.id)
+    prod = environment.prod(workspace)
+    tx.commit = git.head(workspace.custom_nodes / plugin.id)
+    tx.base = history.truth(workspace).digests()
+    tx.pre_freeze = list(prod.packages) if prod else []
+    tx.promotion_plan["direct_additions"] = [line.text for line in declared.lines]
+    tx.plan = {"declared": declared.to_json()}
+    tx.skipped_requirements = [
+        entry.to_json() for entry in _weighty(declared.skipped, prod.locked if prod else {})
+    ]
+    for stream in ("stdout", "stderr"):
+        tx.logs[stream] = f"state/logs/{tx.txid}.{stream}.log"
+    if tx.skipped_requirements and plan.skipped_policy(workspace) == "refuse":
+        raise plan.skipped_refusal(tx, "policy.skipped_requirements is refuse")
+    return tx
+
+
+def _declared(workspace: Workspace, plugin: Plugin) -> requirements.Declared:
+    folder = workspace.custom_nodes / plugin.id
+    if not folder.is_dir():
+        raise UsageError(
+            f"the code of {plugin.id} is not at {folder}",
+            hint=f"`gov node remove {plugin.id}` forgets it, then add it again",
+            code="node_code_missing",
+        )
+    return requirements.read_node(folder, policy=requirement_policy(workspace))
+
+
+def requirement_policy(workspace: Workspace) -> requirements.Policy:
+    return requirements.Policy(
+        allow_git=workspace.config.flag("policy.allow_git_requirements"),
+        allow_urls=workspace.config.flag("policy.allow_url_requirements"),
+    )
+
+
+def _weighty(
+    skipped: Sequence[requirements.Skipped], locked: dict[str, str]
+) -> list[requirements.Skipped]:
+    """Skipped lines that somebody has to decide on: a torch line that ComfyUI's own torch
+    satisfies asks for nothing."""
+    return [e for e in skipped if not (e.kind == "torch" and _is_satisfied(e.raw, locked))]
+
+
+def _is_satisfied(line: str, locked: dict[str, str]) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        wanted = Requirement(line.split("#")[0].strip())
+    except InvalidRequirement:
+        return False
+    version = locked.get(wanted.name.lower())
+    plain = wanted.url is None and version is not None and not version.startswith("@")
+    return plain and wanted.specifier.contains(str(version).partition("+")[0], prereleases=True)
+
+
+def record(
+    workspace: Workspace, tx: Transaction, seen: trial.Watched, *, environment_seconds: float
+) -> None:
+    """Put an observation into the record: freezes, diff, core impact, plan."""
+    found = seen.observation
+    found.times["environment"] = round(environment_seconds, 3)
+    tx.observation = found.to_json()
+    tx.post_freeze = list(found.post_freeze)
+    tx.logs["run_exit_code"] = found.run_exit_code
+    tx.candidate_env = _relative(workspace, seen.candidate.folder)
+    undeclared = {change.name for change in seen.undeclared}
+    found_changes = changes(frozen_versions(tx.pre_freeze), frozen_versions(tx.post_freeze))
+    tx.diff = _diff(found_changes, undeclared)
+    tx.core_impact = [c.to_json() for c in gates.core_changes(workspace, found_changes)]
+    additions = [*tx.promotion_plan["override_additions"], *seen.additions]
+    tx.promotion_plan["override_additions"] = list(dict.fromkeys(additions))
+
+
+def _diff(found: Sequence[Change], undeclared: set[str]) -> dict[str, Any]:
+    changed = [
+        {"name": c.name, "from": c.before, "to": c.after} for c in found if c.kind == "changed"
+    ]
+    return {
+        "added": [_freeze_line(c.name, c.after) for c in found if c.kind == "added"],
+        "removed": [_freeze_line(c.name, c.before) for c in found if c.kind == "removed"],
+        "changed": changed,
+        "undeclared": sorted(undeclared),
+    }
+
+
+def _freeze_line(name: str, version: str | None) -> str:
+    text = version or ""
+    return f"{name} {text}" if text.startswith("@") else f"{name}=={text}"
+
+
+@contextmanager
+def _ending(workspace: Workspace, tx: Transaction) -> Iterator[None]:
+    """Whatever happens, the transaction ends with a state and a time."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        end(workspace, tx, ABORTED, "interrupted")
+        candidate.discard(workspace, tx.txid)
+        raise
+    except GovError as error:
+        end(workspace, tx, FAILED, error.message)
+        error.facts.setdefault("txid", tx.txid)
+        raise
+    end(workspace, tx, tx.status, None)
+
+
+def end(workspace: Workspace, tx: Transaction, status: str, reason: str | None) -> None:
+    if status != tx.status:
+        tx.move(status)
+    if reason is not None:
+        tx.observation.setdefault("reason", reason)
+    tx.ended_at = clock.stamp()
+    tx.process = {}
+    ledger.save(workspace, tx)
+
+
+def _relative(workspace: Workspace, path: Path) -> str:
+    return str(path.relative_to(workspace.root))

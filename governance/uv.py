@@ -1,0 +1,156 @@
+"""The door to uv: flags, environment, versions and the meaning of its errors, fenced in here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from governance import process
+from governance.errors import GovError
+
+# Settings that would change what is resolved or where it goes must come from the truth, never
+# from the operator's shell; what concerns the road to the index (proxies, certificates,
+# credentials, time-outs) is the shell's business.
+_KEPT = re.compile(
+    r"^UV_(INDEX_.*_(USERNAME|PASSWORD)|HTTP_.*|REQUEST_TIMEOUT|CONCURRENT_.*|NATIVE_TLS"
+    r"|SYSTEM_CERTS|OFFLINE|INSECURE_HOST|KEYRING_PROVIDER|PYTHON_INSTALL_DIR|PYTHON_DOWNLOADS"
+    r"|PYTHON_PREFERENCE|PYTHON_INSTALL_MIRROR)$"
+)
+_FOREIGN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "PYTHONSTARTUP")
+
+_UNREACHABLE = re.compile(
+    r"(error sending request|failed to fetch|connection (refused|reset)|dns error|timed? ?out"
+    r"|network|http status|server error|tls|certificate)",
+    re.IGNORECASE,
+)
+_DISK = re.compile(
+    r"(no space left on device|read-only file system|permission denied|disk quota)", re.I
+)
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What one `uv lock` said.  `conflict` means that the requirements cannot stand together."""
+
+    ok: bool
+    conflict: bool
+    log: str
+
+
+@dataclass(frozen=True)
+class Uv:
+    """`cache` is the workspace's own; see ARCHITECTURE in docs/02 for why it is not shared."""
+
+    cache: Path
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    on_line: process.OnLine | None = None
+
+    def lock(self, project: Path, *, python: str, extra: Sequence[str] = ()) -> Locked:
+        """One `uv lock` in the folder `project`.  Raises GovError where it is not a conflict."""
+        done = self._run(["lock", "--project", str(project), "--python", python, *extra], project)
+        if done.ok:
+            return Locked(True, False, done.stderr)
+        if is_conflict(done.stderr):
+            return Locked(False, True, done.stderr)
+        raise failure("uv lock", done)
+
+    def sync(
+        self, project: Path, environment: Path, *, python: str, link_mode: str, offline: bool
+    ) -> None:
+        """Build `environment` (a path with nothing there) from the lock of `project`."""
+        argv = ["sync", "--project", str(project), "--python", python, "--locked", "--exact"]
+        argv += ["--link-mode", link_mode, "--no-progress"]
+        argv += ["--offline"] if offline else []
+        done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
+        if not done.ok:
+            raise failure("uv sync", done)
+
+    def clean_packages(self, names: Sequence[str]) -> None:
+        """Forget packages in the cache, so that the next build fetches them anew."""
+        if names:
+            self._run(["cache", "clean", *names], None)
+
+    def find_python(self, spec: str) -> Path:
+        """The interpreter for a version or path, as uv finds it.  Raises GovError."""
+        done = self._run(["python", "find", "--system", "--no-project", spec], None)
+        if not done.ok:
+            raise failure(f"looking for Python {spec}", done)
+        return Path(done.stdout.strip())
+
+    def version(self) -> str:
+        return self._run(["--version"], None).stdout.split()[1]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of every uv call: the shell's, less what would change the result."""
+        kept = {
+            name: value
+            for name, value in self.environ.items()
+            if name not in _FOREIGN and (not name.startswith("UV_") or _KEPT.match(name))
+        }
+        return {**kept, "UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1", **more}
+
+    def _run(self, argv: list[str], cwd: Path | None, **more: str) -> process.Completed:
+        return process.run(
+            [executable(), *argv, "--color", "never"],
+            cwd=cwd,
+            env=self.environment(**more),
+            on_line=self.on_line,
+        )
+
+
+def executable() -> str:
+    """uv as installed beside this Python (a dependency from the index), else the one on PATH."""
+    beside = Path(sys.executable).parent / "uv"
+    if beside.is_file():
+        return str(beside)
+    found = shutil.which("uv")
+    if found is None:
+        raise GovError(
+            "uv is not installed beside gov and not on PATH",
+            hint="install gov again (`bin/gov` does so when its .venv is deleted)",
+            code="program_missing",
+        )
+    return found
+
+
+def is_conflict(log: str) -> bool:
+    return "No solution found" in log and not _could_not_look(log)
+
+
+def failure(doing: str, done: process.Completed) -> GovError:
+    """The error for a failed call: its first `error:` line, and the way out that fits."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    said = next((line for line in lines if line.startswith(("error:", "×"))), "")
+    causes = [line.partition("cause:")[2].strip() for line in lines if "cause:" in line]
+    sentence = said.removeprefix("error:").strip(" ×") or (lines[-1] if lines else "no message")
+    if causes:
+        sentence += f" ({causes[-1]})"
+    code, hint = _diagnosis(done.stderr)
+    return GovError(
+        f"{doing} failed: {sentence}",
+        hint=hint,
+        code=code,
+        facts={"exit_code": done.returncode, "log": done.stderr[-8000:]},
+    )
+
+
+def _could_not_look(log: str) -> bool:
+    """Offline or unreachable: uv then says `No solution found` though it never saw the index."""
+    return "network was disabled" in log or bool(re.search(r"error sending request", log))
+
+
+def _diagnosis(log: str) -> tuple[str, str]:
+    if _DISK.search(log):
+        return "disk", "free some space or mend the permissions, then run the same command again"
+    if "hash mismatch" in log.lower():
+        return "bad_download", "the index sent other bytes than the lock names; try again later"
+    if "Failed to build" in log or "build backend" in log:
+        return "build_failed", "the package has no wheel for this machine and its build failed"
+    if _could_not_look(log) or _UNREACHABLE.search(log):
+        return "index_unreachable", "check the network and the index, then run the command again"
+    return "uv_failed", "the whole text of uv is shown with -v and in state/logs/"

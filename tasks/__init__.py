@@ -1,0 +1,48 @@
+"""The task graph of a workspace: what depends on what, and nothing else.
+
+`dodo.py` says `from tasks import *`; `gov` runs the same creators in process.  How a thing is done
+is in `governance`; the gates are there too, so that no option of doit walks past them.
+"""
+
+from tasks.attestations import task_smoke, task_verify
+from tasks.context import DOIT_CONFIG
+from tasks.decisions import (
+    task_node_add,
+    task_node_remove,
+    task_promote,
+    task_promote_build,
+    task_promote_lock,
+    task_promote_plan,
+    task_promote_smoke,
+    task_prune,
+    task_repair,
+    task_resolve,
+    task_rollback,
+    task_tx_abort,
+    task_tx_run,
+)
+from tasks.products import task_freeze, task_init, task_lock, task_snapshot, task_sync
+
+__all__ = [
+    "DOIT_CONFIG",
+    "task_freeze",
+    "task_init",
+    "task_lock",
+    "task_node_add",
+    "task_node_remove",
+    "task_promote",
+    "task_promote_build",
+    "task_promote_lock",
+    "task_promote_plan",
+    "task_promote_smoke",
+    "task_prune",
+    "task_repair",
+    "task_resolve",
+    "task_rollback",
+    "task_smoke",
+    "task_snapshot",
+    "task_sync",
+    "task_tx_abort",
+    "task_tx_run",
+    "task_verify",
+]

@@ -1,0 +1,154 @@
+"""What one run of the graph works on, and the adapter between our errors and doit's failures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from doit.exceptions import InvalidDodoFile, TaskFailed
+
+from governance import workspace
+from governance.errors import GovError
+from governance.gates import Approval
+from governance.workspace import Workspace
+from tasks.reporter import Sentences
+
+Action = Callable[..., Any]
+
+
+@dataclass
+class Context:
+    """`given` are the arguments of the one decision that `gov` asked for, by task name; `results`
+    what the actions returned.  `error` is the first of ours that made a task fail."""
+
+    say: Callable[[str], None]
+    live: Callable[[str, str], None] | None = None
+    root: Workspace | None = None
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    error: GovError | None = None
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The named workspace, else the one that is found from here."""
+        return self.root or workspace.find()
+
+    @cached_property
+    def session(self) -> Any:
+        from governance import trial
+        from governance.transaction.session import open_session
+
+        return open_session(self.workspace, self.say, self.live or trial.silent)
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 (doit's own run has no other voice)
+
+
+_current: list[Context] = [Context(_to_stderr)]
+
+
+def current() -> Context:
+    return _current[-1]
+
+
+def use(context: Context) -> None:
+    """Let the creators, which doit calls without arguments, find this context."""
+    _current[-1] = context
+
+
+def here() -> Workspace:
+    """The workspace for a creator; doit shows one clean line where there is none."""
+    try:
+        return current().workspace
+    except GovError as error:
+        current().error = error
+        raise InvalidDodoFile(f"{error.message}\nhint: {error.hint}") from None
+
+
+def act(task: str, function: Action, **options: Any) -> Any:
+    """Run `function` alone in the recovered workspace; an error of ours is a failed task.
+
+    `options` come from doit's command line; what `gov` was given goes before them.
+    """
+    from governance import recovery
+
+    context = current()
+    arguments = {**options, **context.given.get(task, {})}
+    try:
+        with recovery.exclusive(context.workspace, task) as recovered:
+            for sentence in recovered:
+                context.say(sentence)
+            context.results[task] = function(context.session, **arguments)
+    except GovError as error:
+        context.error = context.error or error
+        return TaskFailed(error.message, report=False)
+    return None
+
+
+def approval_of(
+    approve_core: bool = False,
+    reason: str = "",
+    allow_failed_run: bool = False,
+    accept_skipped: bool = False,
+) -> Approval:
+    return Approval(approve_core, reason or None, allow_failed_run, accept_skipped)
+
+
+APPROVAL_PARAMS = [
+    {
+        "name": "approve_core",
+        "long": "approve-core",
+        "type": bool,
+        "default": False,
+        "help": "allow changes of core packages (needs --reason)",
+    },
+    {
+        "name": "reason",
+        "long": "reason",
+        "type": str,
+        "default": "",
+        "help": "why the change of core packages is wanted; recorded",
+    },
+]
+
+PROMOTE_PARAMS = [
+    *APPROVAL_PARAMS,
+    {
+        "name": "allow_failed_run",
+        "long": "allow-failed-run",
+        "type": bool,
+        "default": False,
+        "help": "promote although the run failed",
+    },
+    {
+        "name": "accept_skipped",
+        "long": "accept-skipped",
+        "type": bool,
+        "default": False,
+        "help": "promote although requirement lines were skipped",
+    },
+]
+
+
+def _database() -> str:
+    try:
+        return str(current().workspace.root / ".doit.db")
+    except GovError:
+        return ".doit.db"
+
+
+def config() -> dict[str, Any]:
+    return {
+        "backend": "sqlite3",
+        "dep_file": _database(),
+        "default_tasks": ["lock", "sync", "freeze"],
+        "reporter": Sentences,
+        "verbosity": 2,
+    }
+
+
+DOIT_CONFIG = config()

@@ -1,0 +1,138 @@
+"""Products: derived from the truth, idempotent, rerun only where something changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.claims import Claim
+from tasks.context import APPROVAL_PARAMS, act, approval_of, current, here
+
+Task = dict[str, Any]
+
+
+def task_init() -> Task:
+    """make the workspace, or repair what is missing in it"""
+    space = here()
+    return {
+        "actions": [(act, ["init", _init])],
+        "file_dep": [path for path in (space.config_path, _requirements(space)) if path.is_file()],
+        "targets": [space.receipt],
+        "uptodate": [Claim("truth and prod are there", lambda: _is_initialised(space))],
+    }
+
+
+def task_lock() -> Task:
+    """uv.lock from pyproject.toml, where that was edited by hand"""
+    space = here()
+    return {
+        "actions": [(act, ["lock", _lock])],
+        "file_dep": [space.pyproject],
+        "targets": [space.lock],
+        "uptodate": [
+            Claim("uv.lock is what was locked from this pyproject.toml", lambda: _locked(space))
+        ],
+    }
+
+
+def task_sync() -> Task:
+    """prod from uv.lock: a new environment, tested, and one switch"""
+    space = here()
+    return {
+        "actions": [(_sync,)],
+        "params": APPROVAL_PARAMS,
+        "task_dep": ["lock"],
+        "file_dep": [space.lock],
+        "targets": [space.prod],
+        "uptodate": [Claim("prod is the environment of this uv.lock", lambda: _synced(space))],
+    }
+
+
+def task_freeze() -> Task:
+    """state/prod.freeze.txt: what prod holds, line by line"""
+    from governance import environment
+
+    space = here()
+    name = environment.current(space)
+    papers = [environment.papers(space, name) / environment.MANIFEST] if name else []
+    return {
+        "actions": [(act, ["freeze", _freeze])],
+        "task_dep": ["sync"],
+        "file_dep": papers,
+        "targets": [space.freeze],
+        "uptodate": [Claim("the freeze is that of today's prod", lambda: _frozen(space))],
+    }
+
+
+def task_snapshot() -> Task:
+    """a snapshot of the truth, unless the newest one holds it"""
+    space = here()
+    return {
+        "actions": [(act, ["snapshot", _snapshot])],
+        "file_dep": list(space.truth),
+        "targets": [space.snapshots_index],
+        "uptodate": [Claim("the newest snapshot holds this truth", lambda: _snapshotted(space))],
+    }
+
+
+def _init(session: Any, options: Any = None) -> Any:
+    from governance import installation
+
+    return installation.initialise(session, options or installation.Options())
+
+
+def _lock(session: Any) -> Any:
+    from governance import products
+
+    return products.lock(session)
+
+
+def _sync(approve_core: bool = False, reason: str = "") -> Any:
+    from governance import products
+
+    approval = approval_of(approve_core, reason)
+    return act("sync", lambda session, approval=approval: products.sync(session, approval))
+
+
+def _freeze(session: Any) -> Any:
+    from governance import products
+
+    return products.freeze(session.workspace)
+
+
+def _snapshot(session: Any) -> Any:
+    from governance import products
+
+    return products.snapshot(session.workspace)
+
+
+def _is_initialised(space: Any) -> bool:
+    """`gov init` always looks for itself, since its options may change what is wanted."""
+    return "init" not in current().given and _synced(space) and _locked(space)
+
+
+def _locked(space: Any) -> bool:
+    from governance import products
+
+    return products.lock_is_current(space)
+
+
+def _synced(space: Any) -> bool:
+    from governance import products
+
+    return products.prod_is_current(space)
+
+
+def _frozen(space: Any) -> bool:
+    from governance import products
+
+    return products.freeze_is_current(space)
+
+
+def _snapshotted(space: Any) -> bool:
+    from governance import products
+
+    return products.truth_is_snapshotted(space)
+
+
+def _requirements(space: Any) -> Any:
+    return space.root / space.config.text("comfyui_dir") / "requirements.txt"
