@@ -141,7 +141,7 @@ def _bundled_pip() -> Path | None:
 def own_packages() -> tuple[str, ...]:
     """The freeze line of the pip that we put in: no freeze shows it, as long as it is that one."""
     wheel = _bundled_pip()
-    return (f"pip=={wheel.name.split('-')[1]}",) if wheel else ("pip",)
+    return (f"pip @ {wheel.as_uri()}",) if wheel else ("pip",)
 
 
 def discard(workspace: Workspace, txid: str) -> str | None:

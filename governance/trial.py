@@ -212,7 +212,7 @@ def _request(
         stdout_log=workspace.logs / f"{name}.stdout.log",
         stderr_log=workspace.logs / f"{name}.stderr.log",
         timeout=timeout,
-        settle=workspace.config.number("tx.settle_seconds"),
+        settle=0.0 if node is None else workspace.config.number("tx.settle_seconds"),
         install_script=workspace.config.flag("tx.run_install_script"),
         quick=quick,
         extra_args=start_arguments(workspace),

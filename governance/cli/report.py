@@ -18,8 +18,7 @@ def tell(argv: list[str], arguments: Any, outcome: Outcome) -> int:
     if parser.wants_json(argv):
         _tell_json(parser.words_of(argv) if arguments is None else arguments.words, outcome)
     else:
-        quiet = bool(getattr(arguments, "quiet", False))
-        _tell_people(outcome, quiet=quiet, verbose=bool(getattr(arguments, "verbose", False)))
+        _tell_people(outcome, verbose=bool(getattr(arguments, "verbose", False)))
     return outcome.exit_code
 
 
@@ -48,10 +47,9 @@ def _error(error: GovError) -> dict[str, Any]:
     }
 
 
-def _tell_people(outcome: Outcome, *, quiet: bool, verbose: bool) -> None:
-    if not quiet:
-        for part in outcome.parts:
-            _show(part)
+def _tell_people(outcome: Outcome, *, verbose: bool) -> None:
+    for part in outcome.parts:
+        _show(part)
     sys.stdout.flush()
     for warning in outcome.warnings:
         _problem("warning", warning)

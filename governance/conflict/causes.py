@@ -30,13 +30,15 @@ class Finding:
     """A cause and what the search knows about it.
 
     `relaxed` locks with the package set free; without `given_up` the set locks (and so does
-    everything without what all independent findings give up).
+    everything without what all independent findings give up).  `dated` are packages of which the
+    resolution date hides versions.
     """
 
     ids: Ids
     cause: Cause
     relaxed: Solved | None
     given_up: Ids
+    dated: tuple[str, ...]
 
 
 def find(search: Search, log: str) -> Iterator[Finding]:
@@ -104,7 +106,7 @@ def describe(search: Search, ids: Ids) -> Finding:
     lines, ways = (*pins, *lines), (*((pin.text,) for pin in pins), *ways)
     sentence = _sentence(search, kind, lines, package, ways)
     cause = Cause(kind, lines, package, ways, sentence)
-    return Finding(ids, cause, relaxed, _given_up(search, ids, package))
+    return Finding(ids, cause, relaxed, _given_up(search, ids, package), said.filtered)
 
 
 def _pins(search: Search, package: str, relaxed: Solved | None) -> list[Owned]:

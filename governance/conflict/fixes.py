@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -104,9 +105,13 @@ class _Attempt:
             yield from self._widened(tries[0])
 
     def without_lines(self) -> Iterator[Fix]:
-        """Leave out one newcomer's line of every cause: fewest where they share lines."""
-        remedy = Remedy(dropped=self._given_up(self._findings))
-        yield from (self._fix(remedy, s) for _, s in self._tried([remedy]) if s.ok)
+        """Leave out the fewest newcomers' lines that touch every cause, if that is enough."""
+        safe = frozenset[int]().union(*(finding.given_up for finding in self._findings))
+        for dropped in (_fewest(self._search, self._findings), safe):
+            remedy, solved = self._tried([Remedy(dropped=dropped)])[0]
+            if solved.ok:
+                yield self._fix(remedy, solved)
+                return
 
     def other_refs(self, refs: Iterable[Ref]) -> Iterator[Fix]:
         """The first other ref of the node whose requirements lock."""
@@ -131,10 +136,11 @@ class _Attempt:
 
     def _remedies(self, package: str, findings: Sequence[Finding]) -> list[Remedy]:
         remedies = [Remedy(((package, v),)) for v in self._versions(package, findings)]
-        if any(finding.cause.kind == "newer-than-date" for finding in findings):
-            remedies.insert(0, Remedy(exempt=(package,)))
+        dated = dict.fromkeys(name for finding in findings for name in finding.dated)
+        if dated:
+            remedies.insert(0, Remedy(exempt=tuple(dated)))
         if not remedies:
-            remedies = [Remedy(dropped=self._given_up(findings))]
+            remedies = [Remedy(dropped=_fewest(self._search, findings))]
         return remedies
 
     def _versions(self, package: str, findings: Sequence[Finding]) -> list[str]:
@@ -154,14 +160,6 @@ class _Attempt:
 
     def _newcomers_first(self, index: int) -> tuple[bool, int]:
         return index not in self._search.new([index]), index
-
-    def _given_up(self, findings: Sequence[Finding]) -> frozenset[int]:
-        """A cause that shares a given-up line with an earlier one needs no other."""
-        given_up: frozenset[int] = frozenset()
-        for finding in findings:
-            if not given_up & finding.ids:
-                given_up |= finding.given_up
-        return given_up
 
     def _tried(self, remedies: Sequence[Remedy]) -> list[tuple[Remedy, Solved]]:
         questions = [self._question(remedy) for remedy in remedies]
@@ -276,6 +274,16 @@ class _Attempt:
         kept = [(i, problem.lines[i]) for i in sorted(self._search.standing)]
         first = len(problem.lines)
         return Question((*kept, *enumerate(lines, first)), problem.overrides)
+
+
+def _fewest(search: Search, findings: Sequence[Finding]) -> frozenset[int]:
+    """One newcomer's line of every set, those first that stand in most sets (greedy)."""
+    chosen: frozenset[int] = frozenset()
+    while left := [finding for finding in findings if not finding.ids & chosen]:
+        rated = Counter(line for finding in left for line in search.new(finding.ids))
+        rated.update(line for finding in left for line in finding.given_up)
+        chosen |= {rated.most_common(1)[0][0]}
+    return chosen
 
 
 def _varied(menus: Sequence[Sequence[Remedy]]) -> list[Remedy]:

@@ -86,7 +86,8 @@ class Solver(Protocol):
 class UvSolver:
     """`base` is the text of the truth's pyproject.toml, `lock` its uv.lock (preferred versions).
 
-    `trust_seconds`: index pages in the cache that are not older are taken as they are.
+    `trust_seconds`: index pages in the cache that are not older are taken as they are; with 0 uv
+    decides, as it does for the verbs.
     """
 
     def __init__(
@@ -104,7 +105,8 @@ class UvSolver:
         self._python = python
         self._folder = folder
         self._lock = lock
-        self._trust = {"api": f"max-age={trust_seconds}", "files": f"max-age={trust_seconds}"}
+        age = f"max-age={trust_seconds}"
+        self._trust = {"cache-control": {"api": age, "files": age}} if trust_seconds else {}
         self._default_index = _default_index(lock.decode()) if lock else ""
 
     def solve(self, question: Question, timeout: float) -> Solved:
@@ -160,14 +162,13 @@ class UvSolver:
     def _indexes(self, declared: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The truth's own, with trust; uv's default one too, once a lock has told where it is."""
         indexes = [
-            index if index.get("format") == "flat" else {"cache-control": self._trust, **index}
+            index if index.get("format") == "flat" else {**self._trust, **index}
             for index in declared
         ]
         taken = {index.get("url", "").rstrip("/") for index in declared}
         has_default = any(index.get("default") for index in declared)
         if self._default_index and not has_default and self._default_index not in taken:
-            default = {"url": self._default_index, "default": True, "cache-control": self._trust}
-            indexes.append(default)
+            indexes.append({"url": self._default_index, "default": True, **self._trust})
         return indexes
 
 

@@ -28,12 +28,17 @@ other lack degrades as `isolation` tells: "full" (3 and 5), "mounts", "landlock"
 
 What stays open.  Inside a writable place everything is allowed, also writing through a hardlink
 that was there before: nothing that shares inodes with prod may lie in one.  With Landlock alone,
-chmod, utime and xattr still reach files of the same owner.  The network is open, and with it
-whatever a daemon does for its callers; of the sockets on disk only the well-known are covered.
-Below kernel 6.2 a program on the operator's terminal may type into it (TIOCSTI).  With
+chmod, chown, utime, xattr and inode flags still reach files of the same owner.  Without a process
+namespace and below Landlock's ABI 6, processes outside can be signalled, the keeper included.  The
+network is open, and with it whatever a daemon does for its callers; of the sockets on disk only
+the well-known are covered.  Below kernel 6.2, or with dev.tty.legacy_tiocsti=1, a program on the
+operator's terminal may type into it (TIOCSTI).  With
 `read_only` and no writable set, Landlock (used where mounts fail) also forbids new entries in
 the folders that lead to a closed place.  Two programs in one layer at the same time are
 undefined by the kernel: enter one after the other.
+
+What a fence breaks on purpose: set-uid programs gain nothing, no device appears (the nvidia-uvm
+device must be there before), and /tmp is read-only unless it is named.
 """
 
 from __future__ import annotations

@@ -123,14 +123,41 @@ def test_without_metadata_files_uv_reads_ranges(tmp_path, package_folder):
         assert index.count("HEAD /files/timm")
 
 
-def test_html_and_json_tell_the_same(index):
-    def ask(accept):
-        request = urllib.request.Request(f"{index.url}withdrawn/", headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.read().decode()
+def ask(url, **headers):
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status, answer.headers, answer.read()
 
-    told = json.loads(ask(JSON_TYPE))["files"]
-    page = ask("text/html")
+
+def pages(index, project):
+    """The JSON and the HTML of one project."""
+    url = f"{index.url}{project}/"
+    return [ask(url, Accept=kind)[2].decode() for kind in (JSON_TYPE, "text/html")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"), [("100-199", 100, 199), ("-50", -50, None), ("100-", 100, None)]
+)
+def test_a_range_is_a_part(index, package_folder, asked, first, last):
+    name = "numpy-2.4.1-py3-none-any.whl"
+    whole = (package_folder / name).read_bytes()
+    url = index.url.replace("/simple/", f"/files/{name}")
+    status, headers, body = ask(url, Range=f"bytes={asked}")
+    assert status == 206
+    assert body == whole[first : None if last is None else last + 1]
+    start = whole.index(body)
+    assert headers["Content-Range"] == f"bytes {start}-{start + len(body) - 1}/{len(whole)}"
+
+
+def test_requires_python_is_told(index):
+    told, page = pages(index, "modern-only")
+    assert json.loads(told)["files"][0]["requires-python"] == ">=3.99"
+    assert 'data-requires-python="&gt;=3.99"' in page
+
+
+def test_html_and_json_tell_the_same(index):
+    told, page = pages(index, "withdrawn")
+    told = json.loads(told)["files"]
     assert [file["filename"] for file in told] == [
         "withdrawn-1.0-py3-none-any.whl",
         "withdrawn-1.1-py3-none-any.whl",

@@ -1,4 +1,5 @@
 import subprocess
+import tarfile
 import zipfile
 
 import pytest
@@ -17,6 +18,15 @@ def test_the_same_wheel_has_the_same_bytes(tmp_path):
     for wheel in (Wheel("a", "1.0", requires=("b",)), Wheel("c", "2", sdist=True)):
         first = build(wheel, tmp_path / "one").read_bytes()
         assert build(wheel, tmp_path / "two").read_bytes() == first
+
+
+def test_no_file_tells_when_it_was_made(tmp_path):
+    with zipfile.ZipFile(build(Wheel("a", "1.0"), tmp_path)) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    source = build(Wheel("a", "1.0", sdist=True), tmp_path)
+    assert source.read_bytes()[4:8] == bytes(4)
+    with tarfile.open(source) as archive:
+        assert {entry.mtime for entry in archive.getmembers()} == {0}
 
 
 def test_installed_wheels_are_importable_and_complete(tmp_path, package_folder, uv_cache):

@@ -33,9 +33,9 @@ def test_the_commit_date_can_be_chosen(tmp_path):
 
 
 def test_git_is_not_that_of_the_user(tmp_path, monkeypatch):
-    config = tmp_path / "gitconfig"
+    config = tmp_path / ".gitconfig"
     config.write_text("[user]\nname = Somebody\n[commit]\ngpgsign = true\n[core]\nhooksPath = /x\n")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Somebody else")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "wrong"))
     node = world.write_node(tmp_path / "nodes", "a", {"__init__.py": ""})

@@ -1,5 +1,6 @@
 """Two people may stand before a fence: whoever runs the tests and, where that is root, nobody."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -54,20 +55,14 @@ class Person:
 
 def probe_as(uid, python, folder):
     os.chown(folder, uid, uid)
-    answer = subprocess.run(
-        [python, "-c", DRIVER, folder],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        user=uid,
-        group=uid,
-        extra_groups=[],
-        capture_output=True,
-        text=True,
-        cwd="/",
-    )
-    if answer.returncode:
-        pytest.skip(f"nobody cannot run this checkout: {answer.stderr[-300:]}")
-    import json
-
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    how = {"user": uid, "group": uid, "extra_groups": [], "env": env, "cwd": "/"}
+    how |= {"capture_output": True, "text": True}
+    trial = subprocess.run([python, "-c", "import governance.sandbox"], **how)
+    if trial.returncode:
+        pytest.skip(f"nobody cannot run this checkout: {trial.stderr[-300:]}")
+    answer = subprocess.run([python, "-c", DRIVER, folder], **how)
+    assert answer.returncode == 0, answer.stderr
     return sandbox.Support(**json.loads(answer.stdout))
 
 

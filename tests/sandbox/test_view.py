@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from governance import sandbox
 from governance.errors import GovError
 
-from .conftest import needs
+from .conftest import give, needs
 
 NOTHING = sandbox.Support(False, "no", False, "no", 0, False, "no", False)
 ALL = sandbox.Support(True, "", True, "", 7, True, "", False)
@@ -69,6 +71,35 @@ def test_the_probe_leaves_nothing(person, world):
         assert works == (reason == "")
     sandbox.probe(world)
     assert list(world.iterdir()) == []
+
+
+@pytest.mark.privileged
+@pytest.mark.parametrize(
+    ("feature", "flags", "script"),
+    [
+        (
+            "layer",
+            "",
+            "mount -t overlay none lower -o lowerdir=lower,upperdir=upper,workdir=work{}",
+        ),
+        ("read_only_mounts", "", "mount --bind lower lower && mount -o remount,bind,ro lower"),
+        ("pid_namespace", "-pf --mount-proc", "true"),
+    ],
+)
+def test_the_probe_finds_what_other_tools_find(person, world, feature, flags, script):
+    """A fault of ours must not pass for a lack of the kernel's, and have its tests skipped."""
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare(1)")
+    for name in ("lower", "upper", "work"):
+        (world / name).mkdir()
+    give(person, world)
+    user = person.support.user_namespace
+    script = script.format(",userxattr" if user else "")
+    argv = ["unshare", "-m", *(["-Ur"] if user else []), *flags.split(), "sh", "-c", script]
+    other = subprocess.run(argv, **person.as_user, cwd=world, capture_output=True, text=True)
+    if other.returncode:
+        pytest.skip(f"unshare(1) cannot do it either: {other.stderr.strip()}")
+    assert getattr(person.support, feature)
 
 
 def test_the_probe_needs_a_folder(tmp_path):

@@ -1,0 +1,324 @@
+"""What a start shows, read rightly: programs, old versions, baselines, interruptions, bounds."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from governance import observation
+from governance.errors import UsageError
+from governance.observation import Baseline, Observation, program, watch
+from governance.sample.nodes import NODES
+
+from .conftest import write_node
+
+
+def put(comfyui_dir, *names):
+    for name in names:
+        write_node(comfyui_dir, name, NODES[name].files)
+
+
+def plain_main(tmp_path, text):
+    folder = tmp_path / "Plain"
+    (folder / "custom_nodes" / "node").mkdir(parents=True)
+    (folder / "main.py").write_text(text)
+    return folder
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_program_that_ends_by_itself_is_judged_by_its_exit_code(tmp_path, observe):
+    seen = observe(plain_main(tmp_path, "print('done')\n"), "node")
+    assert (seen.verdict, seen.run_exit_code, seen.ready) == ("completed", 0, False)
+    assert ("stdout", "done") in observe.live
+
+
+def test_a_program_that_fails_is_quoted(tmp_path, observe):
+    seen = observe(plain_main(tmp_path, "import sys\n1 / 0\n"), "node")
+    assert (seen.verdict, seen.run_exit_code) == ("failed", 1)
+    assert "exit code 1: ZeroDivisionError: division by zero" in seen.reason
+
+
+def test_a_program_that_never_ends_and_never_answers_fails(tmp_path, observe):
+    seen = observe(plain_main(tmp_path, "import time\ntime.sleep(60)\n"), "node", timeout=1)
+    assert seen.verdict == "failed"
+    assert "did not come up within 1 s" in seen.reason
+
+
+def test_a_server_without_a_port_flag_is_found_by_what_it_says(tmp_path, observe):
+    text = """
+import http.server, sys
+
+server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+print(f"To see the GUI go to: http://127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
+    folder = plain_main(tmp_path, text)
+    (folder / "system_stats").write_text("{}")
+    (folder / "object_info").write_text('{"One": {"python_module": "custom_nodes.node"}}')
+    seen = observe(folder, "node")
+    assert (seen.verdict, seen.ready) == ("completed", True), seen.reason
+    assert seen.nodes["node"].classes == ["One"]
+
+
+def test_a_server_that_dies_after_it_came_up_has_failed(comfyui_dir, observe):
+    text = """
+import os, threading
+threading.Timer(4, os._exit, (0,)).start()
+NODE_CLASS_MAPPINGS = {}
+"""
+    write_node(comfyui_dir, "dies-late", {"__init__.py": text})
+    seen = observe(comfyui_dir, "dies-late", settle=20)
+    assert seen.verdict == "failed"
+    assert "came up, then ended with exit code 0 by itself" in seen.reason
+
+
+def test_whose_exit_it_was_is_said(comfyui_dir, observe):
+    put(comfyui_dir, "import-exits-zero")
+    seen = observe(comfyui_dir, "import-exits-zero")
+    assert seen.reason == (
+        "ComfyUI ended by itself with exit code 0 before it came up, "
+        "while it was loading import-exits-zero"
+    )
+
+
+def test_a_failed_import_comes_with_its_traceback(comfyui_dir, observe):
+    put(comfyui_dir, "import-fails")
+    seen = observe(comfyui_dir, "import-fails")
+    report = seen.nodes["import-fails"]
+    assert report.error == "No module named 'no_such_module_of_the_sample'"
+    assert report.traceback_tail[0].endswith("Traceback (most recent call last):")
+    assert report.traceback_tail[-1].startswith("ModuleNotFoundError: ")
+    assert any("import no_such_module_of_the_sample" in line for line in report.traceback_tail)
+    assert seen.run_exit_code == 0
+
+
+def test_only_the_nodes_asked_for_are_loaded(comfyui_dir, observe):
+    put(comfyui_dir, "loads-two-classes", "registers-route", "import-exits-zero")
+    seen = observe(comfyui_dir, "loads-two-classes", "registers-route")
+    assert seen.completed, seen.reason
+    assert {name: report.loaded for name, report in seen.nodes.items()} == {
+        "loads-two-classes": True,
+        "registers-route": True,
+    }
+
+
+def test_an_old_comfyui_is_observed_with_what_it_has(old_comfyui_dir, observe):
+    put(old_comfyui_dir, "loads-two-classes")
+    seen = observe(old_comfyui_dir, "loads-two-classes", quick=True)
+    assert seen.completed, seen.reason
+    assert any("everything in custom_nodes was loaded" in text for text in seen.limits)
+    assert any("--quick-test-for-ci: it was started in full" in text for text in seen.limits)
+
+
+def test_another_node_that_no_longer_loads_is_collateral(comfyui_dir, observe):
+    put(comfyui_dir, "declares-two-packages", "shadows-humanize")
+    before = observe(comfyui_dir, None, "declares-two-packages")
+    assert before.completed, before.reason
+    after = observe(
+        comfyui_dir, "shadows-humanize", "declares-two-packages", baseline=before.baseline()
+    )
+    assert after.verdict == "failed"
+    assert after.collateral == ["declares-two-packages"]
+    assert after.reason == "declares-two-packages used to load and now does not"
+    assert after.classes_lost == ["SampleDeclared"]
+    assert after.classes_added == ["SampleShadow"]
+    assert after.nodes["shadows-humanize"].loaded is True
+
+
+def test_a_node_that_was_broken_before_is_a_warning_only(comfyui_dir, observe):
+    put(comfyui_dir, "import-fails", "loads-two-classes")
+    seen = observe(comfyui_dir, "loads-two-classes", "import-fails", baseline=Baseline())
+    assert seen.completed and seen.collateral == []
+    assert any(text.startswith("import-fails did not load") for text in seen.warnings)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_smoke_test_without_a_baseline_excuses_nobody(quick, comfyui_dir, observe):
+    put(comfyui_dir, "import-fails", "loads-two-classes")
+    seen = observe(comfyui_dir, None, "import-fails", "loads-two-classes", quick=quick)
+    assert seen.verdict == "failed" and seen.collateral == ["import-fails"]
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("loads-two-classes", "completed"),
+        ("import-exits-zero", "failed"),
+        ("prestartup-exits", "failed"),
+    ],
+)
+def test_a_quick_start_is_judged_by_exit_code_and_log(name, verdict, comfyui_dir, observe):
+    put(comfyui_dir, name)
+    seen = observe(comfyui_dir, None, name, quick=True)
+    assert (seen.verdict, seen.run_exit_code, seen.ready) == (verdict, 0, False), seen.reason
+
+
+def test_what_the_log_says_of_a_part_is_quoted(comfyui_dir, observe):
+    put(comfyui_dir, "loads-in-part", "input-types-raise")
+    seen = observe(comfyui_dir, "loads-in-part", "input-types-raise")
+    assert seen.completed
+    assert any("depth features are not available" in text for text in seen.warnings)
+    assert "ComfyUI cannot describe SampleBroken" in seen.warnings
+    again = observe(comfyui_dir, "loads-in-part", baseline=seen.baseline())
+    assert not any("depth features" in text for text in again.warnings)
+
+
+def test_what_was_installed_is_frozen_and_tried_by_a_second_start(comfyui_dir, observe):
+    put(comfyui_dir, "pip-installs")
+    seen = observe(comfyui_dir, "pip-installs")
+    assert seen.starts == 2
+    assert set(seen.post_freeze) - set(seen.installed_freeze) == {"lark==1.2.2"}
+    (install,) = seen.installs
+    assert (install["outcome"], install["phase"]) == ("succeeded", "start")
+    assert install["at"].startswith("pip-installs/__init__.py:")
+
+
+def test_a_request_that_failed_is_shown(comfyui_dir, observe):
+    put(comfyui_dir, "pip-fails-tolerated")
+    seen = observe(comfyui_dir, "pip-fails-tolerated")
+    assert seen.completed and seen.starts == 1
+    assert [entry["outcome"] for entry in seen.installs] == ["failed"]
+    asked = "pip install no-such-package-of-the-sample==99 failed"
+    assert any(text.startswith(asked) for text in seen.warnings)
+
+
+def test_a_thread_s_install_is_laid_at_the_door_of_its_node(comfyui_dir, observe):
+    put(comfyui_dir, "installs-in-thread")
+    seen = observe(comfyui_dir, "installs-in-thread", settle=5)
+    assert [entry["node"] for entry in seen.installs] == ["installs-in-thread"]
+    assert "lark==1.2.2" in seen.post_freeze
+
+
+def test_pip_that_gov_put_in_is_left_out(comfyui_dir, observe):
+    put(comfyui_dir, "loads-two-classes")
+    assert any(line.startswith("pip==") for line in observe(comfyui_dir, None).post_freeze)
+    seen = observe(comfyui_dir, "loads-two-classes", exclude=("pip",))
+    assert not any(line.startswith("pip==") for line in seen.post_freeze + seen.installed_freeze)
+
+
+def test_the_install_script_runs_as_the_manager_runs_it(comfyui_dir, observe, tmp_path):
+    text = """
+import json, os, pathlib
+seen = {name: os.environ[name] for name in ("COMFYUI_PATH", "COMFYUI_FOLDERS_BASE_PATH")}
+pathlib.Path("told.json").write_text(json.dumps([os.getcwd(), seen]))
+"""
+    put(comfyui_dir, "loads-two-classes")
+    write_node(comfyui_dir, "loads-two-classes", {"install.py": text})
+    seen = observe(comfyui_dir, "loads-two-classes")
+    folder = comfyui_dir / "custom_nodes" / "loads-two-classes"
+    place = str(comfyui_dir)
+    told = {"COMFYUI_PATH": place, "COMFYUI_FOLDERS_BASE_PATH": place}
+    assert json.loads((folder / "told.json").read_text()) == [str(folder), told]
+    assert seen.times["install_script"] > 0
+    (written,) = seen.writes
+    assert (written["node"], written["where"]) == ("loads-two-classes", "its own folder")
+    (folder / "told.json").unlink()
+    observe(comfyui_dir, "loads-two-classes", install_script=False)
+    assert not (folder / "told.json").exists()
+
+
+def test_an_install_script_that_fails_or_hangs_is_a_warning(comfyui_dir, observe):
+    put(comfyui_dir, "install-script-fails")
+    seen = observe(comfyui_dir, "install-script-fails")
+    assert seen.completed
+    assert "install.py ended with exit code 1" in seen.warnings
+    write_node(comfyui_dir, "install-script-fails", {"install.py": "import time; time.sleep(99)"})
+    seen = observe(comfyui_dir, "install-script-fails", timeout=5)
+    assert any(text.startswith("install.py was stopped after 5 s") for text in seen.warnings)
+
+
+def test_a_flood_is_cut_in_the_log_and_told(comfyui_dir, observe, tmp_path, environ):
+    put(comfyui_dir, "floods-log")
+    environ["SAMPLE_NODE_FLOOD"] = str(3 << 20)
+    seen = observe(comfyui_dir, "floods-log", log_limit=1 << 20)
+    assert seen.completed, seen.reason
+    logs = [tmp_path / "stdout.log", tmp_path / "stderr.log"]
+    assert max(path.stat().st_size for path in logs) < (1 << 20) + 100
+    assert any(b"more bytes were cut here]\n" in path.read_bytes()[-100:] for path in logs)
+
+
+def test_control_characters_reach_the_log_and_not_the_terminal(comfyui_dir, observe, tmp_path):
+    put(comfyui_dir, "controls-terminal")
+    observe(comfyui_dir, "controls-terminal")
+    raw = (tmp_path / "stdout.log").read_bytes() + (tmp_path / "stderr.log").read_bytes()
+    assert b"\x1b[2J" in raw
+    shown = "".join(line for _, line in observe.live)
+    assert "\x1b" not in shown and "\\x1b[2J" in shown
+
+
+def test_the_candidate_has_places_of_its_own(comfyui_dir, observe, tmp_path):
+    put(comfyui_dir, "writes-home-and-user")
+    seen = observe(comfyui_dir, "writes-home-and-user")
+    assert seen.completed
+    candidate = tmp_path / "candidate"
+    assert (candidate / "home/.config/sample-node.json").is_file()
+    assert (candidate / "base/user/sample-node.json").is_file()
+    assert not (comfyui_dir / "user").exists()
+    assert [entry["path"].rpartition("/")[2] for entry in seen.writes] == ["styles.csv"]
+
+
+def test_an_interruption_ends_everything_and_goes_on(comfyui_dir, observe, tmp_path):
+    text = "import os, time\nopen(os.environ['PID_FILE'], 'w').write(str(os.getpid()))\n"
+    write_node(comfyui_dir, "slow", {"__init__.py": text + "time.sleep(60)\n"})
+    pid_file = tmp_path / "pid"
+
+    def interrupt():
+        while not pid_file.exists() or not pid_file.read_text():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    os.environ["PID_FILE"] = str(pid_file)
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        observe(comfyui_dir, "slow", environ={**os.environ})
+    assert not is_alive(int(pid_file.read_text()))
+
+
+def test_a_second_interruption_takes_no_more_patience(comfyui_dir, observe, tmp_path, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    pids = []
+    monkeypatch.setattr(program.Program, "stop", interrupted)
+    monkeypatch.setattr(watch, "_follow", lambda run, program, port, request: pids.append(program))
+    put(comfyui_dir, "loads-two-classes")
+    with pytest.raises(KeyboardInterrupt):
+        observe(comfyui_dir, "loads-two-classes")
+    assert not is_alive(pids[0].child.pid)
+
+
+def test_a_broken_terminal_does_not_stop_the_run(comfyui_dir, observe):
+    def broken(stream, line):
+        raise BrokenPipeError
+
+    put(comfyui_dir, "loads-two-classes")
+    assert observe(comfyui_dir, "loads-two-classes", live=broken).completed
+
+
+def test_what_is_not_there_is_wrong_usage(comfyui_dir, observe, tmp_path):
+    with pytest.raises(UsageError, match="no node nowhere"):
+        observe(comfyui_dir, "nowhere")
+    with pytest.raises(UsageError, match="no main.py"):
+        observe(tmp_path, None)
+
+
+def test_the_record_survives_json(comfyui_dir, observe):
+    put(comfyui_dir, "starts-program")
+    seen = observe(comfyui_dir, "starts-program")
+    document = json.loads(json.dumps(seen.to_json()))
+    again = Observation.from_json({**document, "of a newer version": 1})
+    assert again.to_json() == seen.to_json()
+    assert again.nodes["starts-program"].classes == ["SampleProgram"]
+    baseline = observation.Baseline.from_json(json.loads(json.dumps(seen.baseline().to_json())))
+    assert baseline == seen.baseline()
+    assert "SampleProgram" in baseline.classes
