@@ -7,6 +7,7 @@ node's output could otherwise rewrite the screen or the clipboard.
 from __future__ import annotations
 
 import os
+import re
 import select
 import threading
 import time
@@ -18,6 +19,8 @@ _CHUNK = 64 * 1024
 _LONGEST_LINE = 8 * 1024
 _POLL_MILLISECONDS = 200
 _PATIENCE_SECONDS = 5.0
+# A carriage return at the very end may be half of a line end.
+_LINE_END = re.compile(rb"\r?\n|\r(?!\n|\Z)")
 
 Live = Callable[[str, str], None]
 Feed = Callable[[str, str], None]
@@ -118,7 +121,8 @@ class Tap:
             self.error = f"the log of {self._name} is incomplete: {error.strerror}"
 
     def _take(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n")
+        """A progress bar writes over its own line: each state of it is a line here."""
+        *lines, self._rest = _LINE_END.split(self._rest + data)
         for line in lines:
             self._tell(line)
         if len(self._rest) > _LONGEST_LINE:
@@ -126,8 +130,7 @@ class Tap:
             self._rest = b""
 
     def _tell(self, raw: bytes) -> None:
-        # A progress bar overwrites its own line; what it showed last is what counts.
-        line = raw.rstrip(b"\r").rpartition(b"\r")[2][:_LONGEST_LINE].decode(errors="replace")
+        line = raw[:_LONGEST_LINE].decode(errors="replace")
         self._feed(self._name, line)
         if self._live is None:
             return

@@ -1,0 +1,125 @@
+"""A small index of tiny wheels, real uv over it, and an explanation in one call."""
+
+import io
+import sys
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from governance import resolution
+from governance.conflict.explain import explain
+from governance.conflict.problem import NODE, Owned, Problem
+from governance.conflict.solver import Question, UvSolver
+from governance.requirements.grammar import leading_name
+from governance.sample.index import serve
+from governance.sample.wheels import Wheel, build_all
+from governance.uv import Uv
+
+WHEELS = (
+    *(Wheel("num", version) for version in ("1.0", "1.5", "2.0", "2.2")),
+    Wheel("grad", "1.0", requires=("num<2",)),
+    Wheel("outer", "1.0", requires=("grad",)),
+    *(Wheel("acc", version) for version in ("0.3", "0.4")),
+    Wheel("peft", "1.0", requires=("acc>=0.4",)),
+    *(Wheel("av", version) for version in ("12", "14")),
+    Wheel("tim", "1.0"),
+    *(Wheel("trans", v, requires=("num",), extras={"tim": ("tim",)}) for v in ("4", "5")),
+    Wheel("winonly", "1.0", tag="py3-none-win_amd64"),
+    Wheel("needs-ghost", "1.0", requires=("ghost",)),
+    Wheel("young", "1.0", uploaded="2020-01-01T00:00:00Z"),
+    Wheel("young", "2.0", uploaded="2025-06-01T00:00:00Z"),
+    Wheel("withdrawn", "1.0"),
+    Wheel("withdrawn", "1.1", yanked="it breaks everything"),
+    Wheel("modern", "1.0", requires_python=">=3.99"),
+    Wheel("source-only", "1.0", sdist=True),
+)
+
+BACKEND = "def build_wheel(*a, **k):\n    raise SystemExit('no compiler')\n"
+PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n'
+
+
+def broken_source(folder):
+    """A source package whose build fails, as many an old one does."""
+    with tarfile.open(folder / "broken-1.0.tar.gz", "w:gz") as archive:
+        for name, text in (("b.py", BACKEND), ("pyproject.toml", PYPROJECT)):
+            entry = tarfile.TarInfo(f"broken-1.0/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheels")
+    build_all(WHEELS, folder)
+    broken_source(folder)
+    with serve(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def owned(owner, *texts, file="requirements.txt"):
+    return [
+        Owned(text, owner, file, number, leading_name(text)) for number, text in enumerate(texts, 1)
+    ]
+
+
+@dataclass
+class World:
+    """Lines of ComfyUI and of nodes; the lock of the standing ones is made on demand."""
+
+    index: object
+    cache: Path
+    folder: Path
+    settings: dict = field(default_factory=dict)
+    overrides: tuple = ()
+    core: list = field(default_factory=list)
+    nodes: dict = field(default_factory=dict)
+
+    def solver(self, lock=None, **more):
+        version = ".".join(map(str, sys.version_info[:3]))
+        indexes = [resolution.Index(self.index.url)]
+        settings = resolution.Settings(sys.executable, version, indexes=indexes, **self.settings)
+        base = resolution.new_project(settings, [])
+        given = {"base": base, "python": sys.executable, "folder": self.folder, "lock": lock}
+        return UvSolver(Uv(self.cache), **given, **more)
+
+    def lines(self, without=()):
+        lines = owned("core", *self.core)
+        for node, texts in self.nodes.items():
+            if node not in without:
+                lines += owned(NODE + node, *texts)
+        return tuple(lines)
+
+    def lock(self, lines, overrides=(), exempt=()):
+        question = Question(tuple(enumerate(lines)), tuple(overrides), tuple(exempt))
+        return self.solver().solve(question, 60)
+
+    def explain(self, *new, deadline=60, core_packages=frozenset(), solver=None, **more):
+        standing = self.lock(self.lines(without=new), self.overrides) if new else None
+        assert standing is None or standing.ok, standing.log
+        problem = Problem(self.lines(), self.overrides, frozenset(NODE + node for node in new))
+        return explain(
+            problem,
+            solver or self.solver(standing.text.encode() if standing else None),
+            versions_now=standing.versions if standing else {},
+            core_packages=core_packages,
+            deadline=deadline,
+            progress=lambda doing: None,
+            **more,
+        )
+
+    def again(self, fix):
+        """Lock once more with the fix applied by hand, as the verbs will."""
+        kept = [line for line in self.lines() if line not in fix.dropped]
+        return self.lock(kept, fix.overrides or self.overrides, fix.exempt)
+
+
+@pytest.fixture
+def world(index, cache, tmp_path):
+    return World(index, cache, tmp_path / "probes")

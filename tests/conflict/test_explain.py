@@ -1,0 +1,330 @@
+"""Real conflicts of tiny wheels: the named lines are the culprits, and every fix offered works."""
+
+import pytest
+
+from governance.conflict.problem import NODE, Problem
+from tests.conflict.conftest import owned
+
+
+def sets(report):
+    return [{(line.who, line.text) for line in cause.lines} for cause in report.causes]
+
+
+def kinds(report):
+    return [cause.kind for cause in report.causes]
+
+
+def fix(report, kind):
+    return next(fix for fix in report.fixes if fix.kind == kind)
+
+
+def test_two_direct_lines(world):
+    world.core = ["num>=1", "av"]
+    world.nodes = {"one": ["av>=12", "num<2"], "two": ["acc", "num>=2"]}
+    report = world.explain("two")
+    assert kinds(report) == ["conflict"]
+    assert sets(report) == [{("two", "num>=2"), ("one", "num<2")}]
+    assert report.causes[0].package == "num"
+    assert report.causes[0].lines[0].place == "requirements.txt:2"
+    assert "two wants num>=2 (requirements.txt:2)" in report.causes[0].sentence
+    assert report.complete
+
+
+def test_every_fix_offered_locks_when_applied_by_hand(world):
+    world.core = ["num>=1", "trans[tim]"]
+    world.nodes = {"one": ["num<2", "acc<0.4"], "two": ["num>=2", "peft", "trans<5"]}
+    report = world.explain("two")
+    assert len(report.fixes) >= 3
+    for offered in report.fixes:
+        solved = world.again(offered)
+        assert solved.ok, (offered, solved.log)
+
+
+def test_the_fixes_name_what_they_break_and_change(world):
+    world.core = ["num>=1"]
+    world.nodes = {"one": ["num<2"], "two": ["num>=2"]}
+    report = world.explain("two", core_packages=frozenset({"num"}))
+    keep, leave, move = report.fixes
+    assert (keep.kind, keep.typed, keep.changes) == ("override", ("num==1.5",), ())
+    assert keep.violates == ("breaks two's num>=2",)
+    assert keep.command == "gov resolve {txid} --pin num==1.5"
+    assert (leave.kind, leave.violates) == ("drop-line", ("leaves out two's num>=2",))
+    assert leave.command == "gov resolve {txid} --accept 2"
+    assert (move.typed, move.core) == (("num==2.2",), ("num",))
+    assert move.violates == ("breaks one's num<2",)
+    assert [(c.name, c.before, c.after) for c in move.changes] == [("num", "1.5", "2.2")]
+
+
+def test_against_comfyui_itself(world):
+    world.core = ["av>=14"]
+    world.nodes = {"two": ["av==12"]}
+    report = world.explain("two")
+    assert sets(report) == [{("two", "av==12"), ("ComfyUI", "av>=14")}]
+
+
+def test_a_transitive_party_is_shown_with_its_chain(world):
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["acc", "outer"]}
+    report = world.explain("two")
+    assert sets(report) == [{("two", "outer"), ("one", "num>=2")}]
+    assert report.causes[0].package == "num"
+    assert report.causes[0].chains == (("outer", "outer 1.0", "grad 1.0", "num<2"), ("num>=2",))
+    now = next(fix for fix in report.fixes if fix.typed == ("num==2.2",))
+    assert now.violates == ("breaks grad 1.0's num<2",)
+
+
+def test_all_opponents_of_one_line(world):
+    world.core = ["num>=1"]
+    world.nodes = {"one": ["num<2"], "other": ["grad"], "third": ["num<=1.5"], "two": ["num>=2"]}
+    report = world.explain("two")
+    assert report.causes[0].lines[0].text == "num>=2"
+    against = {line.who for cause in report.causes for line in cause.lines} - {"two"}
+    assert against == {"one", "other", "third"}
+    wanted = next(fix for fix in report.fixes if fix.typed == ("num==2.2",))
+    assert len(wanted.violates) == 3
+
+
+def test_three_conflicts_at_once(world):
+    world.core = ["num>=2", "av>=14", "acc>=0.4"]
+    world.nodes = {"two": ["num<2", "tim", "av<14", "acc<0.4"]}
+    report = world.explain("two")
+    assert {cause.package for cause in report.causes} == {"num", "av", "acc"}
+    assert kinds(report) == ["conflict"] * 3
+    best = report.fixes[0]
+    assert best.kind == "overrides"
+    assert set(best.typed) == {"num==2.2", "av==14", "acc==0.4"}
+    assert [line.text for line in fix(report, "drop-line").dropped] == ["num<2", "av<14", "acc<0.4"]
+
+
+def test_a_node_that_contradicts_itself(world):
+    world.core = ["av"]
+    world.nodes = {"two": ["num<2", "num>=2"]}
+    report = world.explain("two")
+    assert kinds(report) == ["self-contradiction"]
+    assert len(fix(report, "drop-line").dropped) == 1
+
+
+def test_one_line_that_contradicts_itself(world):
+    world.core = ["av"]
+    world.nodes = {"two": ["num<1,>2"]}
+    assert kinds(world.explain("two")) == ["self-contradiction"]
+
+
+def test_a_node_that_contradicts_itself_through_a_package(world):
+    world.core = ["av"]
+    world.nodes = {"two": ["peft", "acc<0.4"]}
+    report = world.explain("two")
+    assert kinds(report) == ["self-contradiction"]
+    assert report.causes[0].chains[0] == ("peft", "peft 1.0", "acc>=0.4")
+
+
+def test_leaving_out_takes_the_fewest_lines(world):
+    world.core = ["num>=2"]
+    world.nodes = {"two": ["num<2", "num>=2.1"]}
+    dropped = fix(world.explain("two"), "drop-line").dropped
+    assert [line.text for line in dropped] == ["num<2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "package"),
+    [
+        ("avv", "not-on-index", "avv"),
+        ("num==99", "no-version", "num"),
+        ("num>=99", "no-version", "num"),
+        ("winonly", "no-wheel", "winonly"),
+        ("modern", "python", "modern"),
+        ("withdrawn>1", "yanked", "withdrawn"),
+        ("needs-ghost", "not-on-index", "ghost"),
+        ("broken", "build", "broken"),
+    ],
+)
+def test_a_line_that_fails_alone_is_named_for_what_it_is(world, line, kind, package):
+    world.core = ["num", "av"]
+    world.nodes = {"one": ["acc"], "two": ["tim", line]}
+    report = world.explain("two")
+    assert (kinds(report), report.causes[0].package) == ([kind], package)
+    assert sets(report) == [{("two", line)}]
+    assert world.again(fix(report, "drop-line")).ok
+    assert fix(report, "drop-line").dropped == report.causes[0].lines
+
+
+def test_a_misspelt_name_is_told_its_neighbour(world):
+    world.core = ["trans"]
+    world.nodes = {"two": ["tran"]}
+    assert "(is trans meant?)" in world.explain("two").causes[0].sentence
+
+
+def test_no_wheel_where_building_is_forbidden(world):
+    world.settings = {"no_build": True}
+    world.nodes = {"two": ["source-only"]}
+    world.core = ["num"]
+    assert kinds(world.explain("two")) == ["no-wheel"]
+
+
+def test_a_version_newer_than_the_resolution_date(world):
+    world.settings = {"date": "2024-01-01T00:00:00Z"}
+    world.core = ["young>=1"]
+    world.nodes = {"two": ["young>=2"]}
+    report = world.explain("two")
+    assert kinds(report) == ["newer-than-date"]
+    assert report.fixes[0].kind == "exempt-date"
+    assert report.fixes[0].exempt == ("young",)
+    assert report.fixes[0].violates == ()
+    assert world.again(report.fixes[0]).versions["young"] == "2.0"
+    assert not world.lock(world.lines()).ok
+
+
+def test_extras_are_carried_over(world):
+    world.core = ["trans[tim]>=5"]
+    world.nodes = {"two": ["trans<5"]}
+    report = world.explain("two")
+    for offered in report.fixes:
+        assert "tim" in world.again(offered).versions, offered
+    older = next(fix for fix in report.fixes if fix.typed == ("trans==4",))
+    assert older.pins == ("trans[tim]==4",)
+
+
+def test_several_overrides_when_one_is_not_enough(world):
+    world.core = ["num>=2"]
+    world.nodes = {"one": ["acc<0.4"], "two": ["grad", "peft"]}
+    report = world.explain("two")
+    assert fix(report, "overrides").typed == ("acc==0.3", "num==2.2")
+
+
+def test_a_pin_of_today_is_a_party_and_can_be_replaced(world):
+    world.core = ["num>=1"]
+    world.nodes = {"one": ["av"], "two": ["num>=2"]}
+    world.overrides = ("num==99",)
+    problem_lines = world.lines()
+    report = world.explain()
+    assert ("a pin", "num==99") in sets(report)[0]
+    offered = next(fix for fix in report.fixes if fix.pins)
+    assert "num==99" not in offered.overrides
+    assert world.lock(problem_lines, offered.overrides).ok
+
+
+def test_other_pins_stay_with_a_fix(world):
+    world.core = ["num>=2", "av"]
+    world.overrides = ("av==12",)
+    world.nodes = {"two": ["num<2"]}
+    for offered in world.explain("two").fixes:
+        if offered.pins:
+            assert "av==12" in offered.overrides
+
+
+def test_another_ref_of_the_node(world):
+    asked = []
+
+    def refs():
+        for ref, texts in (("same", ["num<2"]), ("bad", ["num==99"]), ("good", ["num>=2"])):
+            asked.append(ref)
+            yield ref, owned(NODE + "two", *texts)
+        asked.append("beyond")
+
+    world.core = ["num>=2"]
+    world.nodes = {"two": ["num<2", "av"]}
+    report = world.explain("two", refs=refs)
+    best = report.fixes[0]
+    assert (best.kind, best.ref, best.violates) == ("ref", "good", ())
+    assert asked == ["same", "bad", "good"]
+
+
+def test_nothing_known_to_lock(world):
+    world.core = ["num>=2", "av"]
+    world.nodes = {"one": ["acc"], "two": ["num<2"]}
+    report = world.explain()
+    assert sets(report) == [{("ComfyUI", "num>=2"), ("two", "num<2")}]
+    assert report.fixes
+
+
+def test_standing_lines_that_do_not_lock_any_more(world):
+    """The index may have lost a version since prod was locked."""
+    world.core = ["num>=2"]
+    world.nodes = {"one": ["num<2"], "two": ["av"]}
+    problem = Problem(world.lines(), (), frozenset({NODE + "two"}))
+    report = explain_directly(world, problem)
+    assert sets(report) == [{("ComfyUI", "num>=2"), ("one", "num<2")}]
+
+
+def explain_directly(world, problem):
+    from governance.conflict.explain import explain
+
+    return explain(
+        problem,
+        world.solver(),
+        versions_now={},
+        core_packages=frozenset(),
+        deadline=60,
+        progress=lambda doing: None,
+    )
+
+
+def test_what_if_a_package_were_held(world):
+    world.core = ["num>=2"]
+    report = explain_directly(world, Problem(world.lines()).holding("num<2"))
+    assert sets(report) == [{("a pin", "num<2"), ("ComfyUI", "num>=2")}]
+
+
+def test_a_problem_that_locks_has_no_causes(world):
+    world.core = ["num"]
+    world.nodes = {"two": ["av"]}
+    report = world.explain("two")
+    assert (report.causes, report.fixes, report.complete, report.runs) == ((), (), True, 1)
+
+
+def test_the_time_limit_cuts_the_search_and_says_so(world):
+    world.core = ["num>=2"]
+    world.nodes = {"two": ["num<2"]}
+    report = world.explain("two", deadline=0.0)
+    assert not report.complete
+    assert report.runs == 0
+
+
+def test_what_was_found_before_the_limit_stands(world):
+    class Slow:
+        def __init__(self, inner, runs):
+            self.inner, self.left = inner, runs
+
+        def solve(self, question, timeout):
+            self.left -= 1
+            solved = self.inner.solve(question, timeout)
+            if self.left >= 0:
+                return solved
+            return type(solved)(False, "timed_out", "", 0.0)
+
+    world.core = ["num>=2"]
+    world.nodes = {"two": ["num<2"]}
+    whole = world.explain("two")
+    report = world.explain("two", solver=Slow(world.solver(), whole.runs - 2))
+    assert report.causes == whole.causes
+    assert not report.complete
+
+
+def test_an_unreachable_index_is_no_conflict(world, index):
+    world.core = ["num"]
+    world.nodes = {"two": ["tim-unseen"]}
+    solver = world.solver()
+    index.fail("tim-unseen", "503") if False else None
+    world.index = type("Gone", (), {"url": "http://127.0.0.1:9/simple/"})()
+    report = explain_directly(world, Problem(world.lines()))
+    assert kinds(report) == ["unreachable"]
+    assert report.fixes == ()
+    assert solver is not None
+
+
+def test_the_report_is_json(world):
+    import json
+
+    world.core = ["num>=2"]
+    world.nodes = {"two": ["num<2"]}
+    report = world.explain("two")
+    document = json.loads(json.dumps(report.to_json()))
+    assert [row["number"] for row in document["suggestions"]] == [1, 2, 3]
+    assert document["causes"][0]["lines"][0]["who"] == "two"
+    assert document["resolver_runs"] == report.runs
+
+
+def test_few_resolver_runs(world):
+    world.core = ["av", "acc", "tim", "num>=2"]
+    world.nodes = {f"n{i}": ["av", "acc", "tim"] for i in range(20)} | {"two": ["tim", "num<2"]}
+    assert world.explain("two").runs <= 10
