@@ -1,6 +1,12 @@
-"""`python -m governance`."""
+"""`python -m governance`, or this file run by its path, as the launchers do."""
 
-from governance.cli.main import run
+import sys
+from pathlib import Path
+
+# Run by path, Python puts this folder first, and `-m` the current one: neither may shadow a module.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from governance.cli.main import run  # noqa: E402
 
 if __name__ == "__main__":
     run()

@@ -6,7 +6,6 @@ the checkout's own config.toml with it.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,6 +223,8 @@ def _flat(document: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _checked(path: Path, key: str, value: Any) -> Value:
     setting = BY_KEY.get(key)
     if setting is None:
+        import difflib
+
         near = difflib.get_close_matches(key, BY_KEY, n=1)
         raise UsageError(
             f"{path}: unknown setting {key!r}",

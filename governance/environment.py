@@ -58,11 +58,7 @@ def papers(workspace: Workspace, name: str) -> Path:
 
 def current(workspace: Workspace) -> str | None:
     """The generation that prod leads to; None where there is no prod."""
-    try:
-        target = workspace.prod.readlink()
-    except OSError:
-        return None
-    return target.name if (workspace.root / target).is_dir() else None
+    return workspace.generation
 
 
 def python_of(environment: Path) -> Path:

@@ -142,11 +142,8 @@ def _refuse_other(space: Workspace, configured: str, found: Path) -> None:
 def _write_launchers(space: Workspace) -> None:
     store.make_folder(space.root / "bin")
     for name, module in (("gov", "governance"), ("doit", "tasks")):
-        text = _LAUNCHER.format(
-            python=shlex.quote(sys.executable),
-            path=shlex.quote(str(workspace.CHECKOUT)),
-            module=module,
-        )
+        main = workspace.CHECKOUT / module / "__main__.py"
+        text = _LAUNCHER.format(python=shlex.quote(sys.executable), main=shlex.quote(str(main)))
         _write_new(space.root / "bin" / name, text, 0o755)
     _write_new(space.root / "dodo.py", "from tasks import *  # noqa: F403\n", 0o644)
 
@@ -167,7 +164,7 @@ if [ ! -x {python} ]; then
     echo "hint: run \\`gov init $GOV_ROOT\\` with a gov that is there" >&2
     exit 2
 fi
-PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}} exec {python} -m {module} "$@"
+exec {python} {main} "$@"
 """
 
 

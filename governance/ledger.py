@@ -1,5 +1,6 @@
 """Transaction records, and a small index that lets `status` answer without reading them all.
 
+`status` reads only the index: what is needed for a record is imported where one is read.
 The index is derived: it holds the transactions folder's mtime and counts only while that is
 unchanged.  Writers refresh it; a reader that finds it stale reads the records.
 """
@@ -12,14 +13,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from governance import clock, commit, names, process, store
+from governance import clock, commit, liveness, store
 from governance.errors import GovError, UsageError
-from governance.model import FINAL, RUNNING, Transaction
 from governance.workspace import Workspace
 
+if TYPE_CHECKING:
+    from governance.model import Transaction
+
 RECENT = 10
+_RECORD = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\.json")
+_FINAL = (b"promoted", b"aborted")
 _STATUS = re.compile(rb'^  "status": "([a-z_]+)"', re.MULTILINE)
 
 
@@ -34,8 +39,11 @@ class Overview:
 
 def begin(workspace: Workspace, node_id: str, *, kind: str = "add") -> Transaction:
     """A new running transaction, named by pid and start time, not yet written."""
+    from governance import names
+    from governance.model import RUNNING, Transaction
+
     moment = clock.now()
-    own = {"pid": os.getpid(), "start_time": process.start_time(os.getpid())}
+    own = {"pid": os.getpid(), "start_time": liveness.start_time(os.getpid())}
     txid = names.new_txid(moment)
     return Transaction(
         txid=txid,
@@ -49,11 +57,15 @@ def begin(workspace: Workspace, node_id: str, *, kind: str = "add") -> Transacti
 
 def path(workspace: Workspace, txid: str) -> str:
     """The record's path relative to the workspace."""
+    from governance import names
+
     return f"state/transactions/{names.txid(txid)}.json"
 
 
 def load(workspace: Workspace, txid: str) -> Transaction:
     """Raises UsageError for an unknown or ill-formed id, Damaged for a bad record."""
+    from governance.model import Transaction
+
     file = workspace.root / path(workspace, txid)
     try:
         data = commit.read_document(workspace, file)
@@ -88,11 +100,11 @@ def dump(transaction: Transaction) -> bytes:
 
 def is_interrupted(transaction: Transaction) -> bool:
     """Running by its record, though the process that ran it is gone."""
-    if transaction.status != RUNNING:
+    if transaction.status != "running":
         return False
     pid = transaction.process.get("pid")
     started = transaction.process.get("start_time")
-    return not isinstance(pid, int) or process.start_time(pid) != started
+    return not isinstance(pid, int) or liveness.start_time(pid) != started
 
 
 def overview(workspace: Workspace) -> Overview:
@@ -148,7 +160,7 @@ def _ids(workspace: Workspace) -> list[str]:
         found = os.listdir(workspace.transactions)  # noqa: PTH208 (names only, thousands of them)
     except FileNotFoundError:
         return []
-    return sorted(name[:-5] for name in found if names.is_txid_file(name))
+    return sorted(name[:-5] for name in found if _RECORD.fullmatch(name))
 
 
 def _scan(workspace: Workspace) -> Overview:
@@ -176,7 +188,7 @@ def _pending_row(workspace: Workspace, txid: str) -> dict[str, Any] | None:
         found = _STATUS.search(file.read_bytes())
     except OSError:
         return None
-    if found is not None and found[1].decode() in FINAL:
+    if found is not None and found[1] in _FINAL:
         return None
     return _row(workspace, txid)
 

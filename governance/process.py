@@ -114,18 +114,6 @@ def stop(child: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> Non
     _signal_group(child, signal.SIGKILL)
 
 
-def start_time(pid: int) -> int | None:
-    """Clock ticks since boot at which `pid` started (proc(5), field 22); None when it is gone.
-
-    A pid alone may have been given to another process since; pid and start time may not.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    return int(stat.rpartition(b")")[2].split()[19])
-
-
 @contextmanager
 def _started(
     argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, *, stdin: bool

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance import commit, store
 from governance.errors import UsageError
-from governance.model import Plugin
 from governance.workspace import Workspace
+
+if TYPE_CHECKING:
+    from governance.model import Plugin
 
 
 def load(workspace: Workspace) -> list[Plugin]:
     """All records.  A damaged file raises Damaged and is left as it is; so is a missing one."""
+    return parse(records(workspace), workspace)
+
+
+def records(workspace: Workspace) -> list[dict[str, Any]]:
+    """As load, but as they stand in the file: for questions, which need not pay for the model."""
     try:
         data = commit.read_document(workspace, workspace.plugins)
     except FileNotFoundError:
         raise store.damaged(workspace.plugins, "it is missing") from None
-    return parse(store.parse_json(data, workspace.plugins), workspace)
+    value = store.parse_json(data, workspace.plugins)
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise store.damaged(workspace.plugins, "it is not a list of objects")
+    return value
 
 
 def parse(value: Any, workspace: Workspace) -> list[Plugin]:
+    from governance.model import Plugin
+
     if not isinstance(value, list):
         raise store.damaged(workspace.plugins, f"holds a {type(value).__name__}, not a list")
     return [Plugin.from_json(record, workspace.plugins) for record in value]

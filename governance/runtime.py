@@ -14,7 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from governance import comfyui, environment, git, process, retention, sandbox, store, trial
+from governance import (
+    comfyui,
+    environment,
+    git,
+    liveness,
+    process,
+    retention,
+    sandbox,
+    store,
+    trial,
+)
 from governance.errors import GovError, UsageError
 from governance.workspace import Workspace
 
@@ -86,10 +96,10 @@ def stop(workspace: Workspace) -> int | None:
     except FileNotFoundError:
         return None
     pid, started = row.get("pid"), row.get("start_time")
-    if not isinstance(pid, int) or process.start_time(pid) != started:
+    if not isinstance(pid, int) or liveness.start_time(pid) != started:
         return None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        os.kill(pid, number)
+        _send(pid, started, number)
         if _ended(pid, started, _STOP_SECONDS):
             return pid
     raise GovError(
@@ -103,7 +113,7 @@ def require_idle(workspace: Workspace) -> None:
         row = store.read_object(_run_file(workspace))
     except FileNotFoundError:
         return
-    if process.start_time(int(row.get("pid", 0))) == row.get("start_time"):
+    if liveness.start_time(int(row.get("pid", 0))) == row.get("start_time"):
         raise UsageError(
             f"ComfyUI of this workspace runs already (pid {row['pid']})",
             hint="`gov stop` ends it",
@@ -139,7 +149,7 @@ def _code(returncode: int) -> int:
 
 
 def _remember(workspace: Workspace, child: subprocess.Popen[bytes]) -> None:
-    row = {"pid": child.pid, "start_time": process.start_time(child.pid)}
+    row = {"pid": child.pid, "start_time": liveness.start_time(child.pid)}
     store.write_json(_run_file(workspace), row)
 
 
@@ -147,10 +157,25 @@ def _run_file(workspace: Workspace) -> Path:
     return workspace.state / "run.json"
 
 
+def _send(pid: int, started: object, number: int) -> None:
+    """Through a pidfd, so that a pid that was given away meanwhile is not hit."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if liveness.start_time(pid) == started:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        pass  # it ended by itself
+    finally:
+        os.close(descriptor)
+
+
 def _ended(pid: int, started: object, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if process.start_time(pid) != started:
+        if liveness.start_time(pid) != started:
             return True
         time.sleep(0.1)
     return False

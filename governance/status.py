@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance import commit, environment, ledger, registry, store, workspace
+from governance import commit, ledger, registry, store, workspace
 from governance.errors import GovError
 from governance.workspace import Workspace
 
@@ -13,19 +13,19 @@ from governance.workspace import Workspace
 def status(space: Workspace) -> dict[str, Any]:
     """The `data` of `gov status`."""
     overview = ledger.overview(space)
-    plugins = registry.load(space)
+    records = registry.records(space)
     return {
         "root": str(space.root),
         "comfyui_dir": space.config.text("comfyui_dir"),
-        "prod_env_exists": environment.current(space) is not None,
+        "prod_env_exists": space.generation is not None,
         "lock_exists": space.lock.is_file(),
-        "generation": environment.current(space),
+        "generation": space.generation,
         "transactions_total": overview.total,
         "transactions_pending": len(overview.pending),
         "pending_transactions": overview.pending[-ledger.RECENT :],
         "recent_transactions": overview.recent,
-        "nodes_total": len(plugins),
-        "nodes": [_node(plugin.to_json()) for plugin in plugins],
+        "nodes_total": len(records),
+        "nodes": [_node(record) for record in records],
         "drift": drift(space),
         "unfinished": _unfinished(space),
         "held_by": workspace.holder(space),
@@ -79,4 +79,4 @@ def _unfinished(space: Workspace) -> str | None:
 
 def _node(record: dict[str, Any]) -> dict[str, Any]:
     wanted = ("id", "git_url", "commit", "enabled", "last_txid", "last_snapshot")
-    return {name: record[name] for name in wanted}
+    return {name: record.get(name) for name in wanted}

@@ -7,12 +7,9 @@ Nothing here follows a link into a write or a delete.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +37,7 @@ def file_digest(path: Path) -> str | None:
 def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `data`: after any crash it holds the old bytes or the new ones."""
     refuse_link(path.parent)
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.urandom(4).hex()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as stream:
@@ -128,6 +125,8 @@ def sync_folder(path: Path) -> None:
 
 def sync_filesystem(path: Path) -> None:
     """Make all that was written to the filesystem of `path` durable; uv itself syncs nothing."""
+    import ctypes
+
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
@@ -153,7 +152,7 @@ def point_link(link: Path, target: str) -> None:
             code="unexpected_file",
             facts={"path": str(link)},
         )
-    temporary = link.with_name(f"{TEMPORARY}{link.name}-{secrets.token_hex(4)}")
+    temporary = link.with_name(f"{TEMPORARY}{link.name}-{os.urandom(4).hex()}")
     try:
         temporary.symlink_to(target)
         temporary.replace(link)
@@ -187,6 +186,8 @@ def remove_tree(path: Path) -> None:
         path.unlink()
         return
     if path.is_dir():
+        import shutil
+
         shutil.rmtree(path, onerror=_make_writable)
         sync_folder(path.parent)
 
@@ -199,6 +200,8 @@ def _make_writable(function: Callable[..., Any], name: str, _: Any) -> None:
     if function in (os.rmdir, os.unlink):
         function(name)
     elif Path(name).is_dir() and not Path(name).is_symlink():
+        import shutil
+
         shutil.rmtree(name)
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from governance import clock, config, process, store
+from governance import clock, config, liveness, store
 from governance.errors import Busy, Damaged, UsageError
 
 if TYPE_CHECKING:
@@ -142,6 +142,15 @@ class Workspace:
         return self.comfyui_dir / "custom_nodes"
 
     @property
+    def generation(self) -> str | None:
+        """The generation that prod leads to; None where there is no prod."""
+        try:
+            target = self.prod.readlink()
+        except OSError:
+            return None
+        return target.name if (self.root / target).is_dir() else None
+
+    @property
     def truth(self) -> tuple[Path, Path, Path]:
         return self.pyproject, self.lock, self.plugins
 
@@ -235,7 +244,7 @@ def holder(workspace: Workspace) -> dict[str, object] | None:
     except (OSError, Damaged):
         return None
     pid = owner.get("pid")
-    alive = isinstance(pid, int) and process.start_time(pid) == owner.get("start_time")
+    alive = isinstance(pid, int) and liveness.start_time(pid) == owner.get("start_time")
     return {key: owner.get(key) for key in ("pid", "verb", "since")} if alive else None
 
 
@@ -257,7 +266,7 @@ def _acquire(workspace: Workspace, verb: str) -> filelock.BaseFileLock:
         raise store.disk_error(workspace.state / ".lock", error) from error
     owner = {
         "pid": os.getpid(),
-        "start_time": process.start_time(os.getpid()),
+        "start_time": liveness.start_time(os.getpid()),
         "verb": verb,
         "since": clock.stamp(),
     }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from doit.doit_cmd import DoitMain
+# Run by path, Python puts this folder first, and `-m` the current one: neither may shadow a module.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from governance.errors import EXIT_INTERRUPTED, EXIT_USAGE, GovError
-from tasks.context import current
+from doit.doit_cmd import DoitMain  # noqa: E402
+
+from governance.errors import EXIT_INTERRUPTED, EXIT_USAGE, GovError  # noqa: E402
+from tasks.context import current  # noqa: E402
 
 
 def main(argv: list[str]) -> int:

@@ -102,7 +102,7 @@ class Tap:
             self._write_log(data)
             self._take(data)
         if self._rest:
-            self._tell(self._rest)
+            self._tell(self._rest.rstrip(b"\r"))
 
     def _has_data(self, poll: select.poll) -> bool:
         """Wait; False once we are closing and what was written so far is read, or takes too long.
