@@ -1,11 +1,16 @@
-"""Time as it is written into documents."""
+"""Time as it is written into documents.  Questions write none, so datetime is imported late."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def now() -> datetime:
+    from datetime import UTC, datetime
+
     return datetime.now(UTC)
 
 
@@ -15,4 +20,7 @@ def stamp(moment: datetime | None = None) -> str:
 
 
 def parse(text: str) -> datetime:
+    """Raises ValueError."""
+    from datetime import datetime
+
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

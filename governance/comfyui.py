@@ -87,7 +87,7 @@ def node_folders(comfyui_dir: Path) -> list[NodeFolder]:
     `.disabled/<id>@<version>`.
     """
     folder = custom_nodes(comfyui_dir)
-    found = [entry for entry in _entries(folder) if entry.name != ".disabled"]
+    found = [entry for entry in _entries(folder) if entry.path.name != ".disabled"]
     found += [
         NodeFolder(entry.name.partition("@")[0], entry.path, enabled=False)
         for entry in _entries(folder / ".disabled")
@@ -176,7 +176,7 @@ _PRESTARTUP_LIST = "Prestartup times for custom nodes:"
 _TIMED = re.compile(r"(\d+\.\d+) seconds( \((?:IMPORT|PRESTARTUP) FAILED\))?: (.*/.+)$")
 _CANNOT_IMPORT = re.compile(r"Cannot import (.+?) module for custom nodes: ?(.*)$")
 _SKIPPED = re.compile(r"Skip (.+?) module for custom nodes due to (.+)$")
-_ENTRYPOINT = re.compile(r"(?:comfy_entrypoint in|Error while calling comfy_entrypoint in) (\S+)")
+_ENTRYPOINT = re.compile(r"comfy_entrypoint in (.+?)(?:: | is not callable| did not return)")
 _STARTUP_SCRIPT = re.compile(r"Failed to execute startup-script: (.+?) / (.*)$")
 _UNREADABLE_CLASS = re.compile(
     r"An error occurred while retrieving information for the '(.+)' node"

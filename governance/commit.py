@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from governance import clock, store
 from governance.errors import Damaged
@@ -20,22 +19,20 @@ from governance.workspace import Workspace
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(NamedTuple):
     """A rename of node code, both paths absolute and on one filesystem."""
 
     source: Path
     target: Path
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """`documents` maps workspace-relative paths to new bytes; `generation` None leaves the link."""
 
     verb: str
     documents: Mapping[str, bytes]
     generation: str | None = None
-    moves: Sequence[Move] = field(default_factory=tuple)
+    moves: Sequence[Move] = ()
 
 
 def commit(workspace: Workspace, change: Change) -> None:

@@ -7,17 +7,15 @@ the checkout's own config.toml with it.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from governance.errors import UsageError
 
 Value = str | int | float | bool | list[str]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """`key` is dotted: `tx.timeout_seconds` stands in table [tx]."""
 
     key: str
@@ -150,8 +148,7 @@ SETTINGS = (
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """Settings with defaults filled in; `config["tx.timeout_seconds"]`."""
 
     path: Path

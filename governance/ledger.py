@@ -12,8 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governance import clock, commit, liveness, store
 from governance.errors import GovError, UsageError
@@ -28,8 +27,7 @@ _FINAL = (b"promoted", b"aborted")
 _STATUS = re.compile(rb'^  "status": "([a-z_]+)"', re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Overview:
+class Overview(NamedTuple):
     """`pending` and `recent`: brief rows, newest last; `total` counts all records."""
 
     total: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,11 +28,14 @@ _ORPHAN_PATIENCE_SECONDS = 2.0
 _held: set[Path] = set()
 
 
-@dataclass(frozen=True)
 class Workspace:
-    """Paths of one workspace; `root` is real (no links in it)."""
+    """Paths of one workspace; `root` is real (no links in it).
 
-    root: Path
+    No dataclass: importing dataclasses costs as much as all else that `gov status` needs.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     @cached_property
     def config(self) -> config.Config:

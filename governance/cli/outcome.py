@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from governance.errors import EXIT_OK, GovError
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """`marks` gives a row's style by index: bad, core, good, dim."""
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[Sequence[str]]
-    marks: dict[int, str] = field(default_factory=dict)
+    marks: Mapping[int, str] = {}
 
 
 Part = str | Table
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """`error` is set where a verb has both data and a non-zero end (a failed run)."""
 
     data: Any

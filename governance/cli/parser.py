@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,8 +17,25 @@ Add = Callable[[argparse.ArgumentParser], None]
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours: one `error:` line, one `hint:` line, exit 2."""
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{"formatter_class": Formatter, **given})
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"`{self.prog} --help` shows the usage and an example")
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """With its width given, argparse need not import shutil, for every option, to ask for it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=_width())
+
+
+def _width() -> int:
+    try:
+        return min(os.get_terminal_size().columns, 100) - 2
+    except OSError:
+        return 88
 
 
 class Verb:
@@ -301,37 +319,38 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def build(argv: list[str] | None = None) -> Parser:
-    """The parser; with `argv` only the verb that is typed gets its options, which saves time."""
-    typed = [word for word in argv or [] if not word.startswith("-")]
+    """The parser; with `argv` only of the verb that is typed, which saves time."""
+    typed = next((word for word in argv or [] if not word.startswith("-")), None)
+    wanted = [verb for verb in VERBS if verb.words.split()[0] == typed] or VERBS
     parser = Parser(
         prog="gov",
         description="Govern the Python environment of a ComfyUI installation.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gov {__version__}")
     _common(parser, defaults=True)
-    top = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    # Naming `prog` saves argparse the making of a formatter, and that the import of shutil.
+    top = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser, prog="gov")
     groups: dict[str, Any] = {}
-    for verb in VERBS:
+    for verb in wanted:
         first, _, second = verb.words.partition(" ")
         if second and first not in groups:
             group = top.add_parser(first, help=GROUPS[first], description=GROUPS[first])
             _common(group)
-            groups[first] = group.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+            groups[first] = group.add_subparsers(
+                metavar="VERB", required=True, parser_class=Parser, prog=f"gov {first}"
+            )
         place = groups[first] if second else top
         sub = place.add_parser(
             second or first,
             help=verb.what,
             description=f"{verb.what}. {verb.more}".strip(),
             epilog=f"example:\n  {verb.example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.set_defaults(act=verb.act, words=verb.words)
-        if argv is None or first in typed:
-            _common(sub)
-            if verb.add is not None:
-                verb.add(sub)
+        _common(sub)
+        if verb.add is not None:
+            verb.add(sub)
     return parser
 
 
@@ -345,7 +364,9 @@ def _common(parser: argparse.ArgumentParser, *, defaults: bool = False) -> None:
     parser.add_argument("--root", type=Path, default=default(None), help="the workspace's folder")
     parser.add_argument("--json", action="store_true", default=default(False), help="one document")
     parser.add_argument("-v", "--verbose", action="store_true", default=default(False), help="more")
-    parser.add_argument("-q", "--quiet", action="store_true", default=default(False), help="no progress")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", default=default(False), help="no progress"
+    )
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:

@@ -57,6 +57,9 @@ def _independent(search: Search, log: str) -> Iterator[Finding]:
     rest = search.everything
     for _ in range(MOST_SETS):
         finding = describe(search, search.minimal(rest, log))
+        if finding.cause.kind == "unreachable":
+            yield finding
+            return
         rest = rest - finding.given_up
         # The second set is asked for only later, by `_opponents`, but both take their time.
         search.foresee([rest, _rivals(search, finding.ids, finding.ids)])

@@ -16,6 +16,10 @@ _DEPENDS = re.compile(
     rf"(?P<who>\S+) depends? on (?P<many>one of: )?(?P<on>{_NAME})(?:\[[^\]]*\])?"
     rf"(?P<spec>[<>=!~]\S*)?(?: and (?P<also>{_NAME})(?P<also_spec>[<>=!~]\S*), which are)?"
 )
+# What uv concludes holds for the lines at hand only; what it starts from comes from the index.
+_CONCLUSION = re.compile(
+    r"we can conclude that .*?(?=And because|hint:|$)|we know from \(\d+\).*? that \S+ .*?(?=,| and )"
+)
 _LINE = re.compile(rf":{LINE_GROUP}(\d+)$")
 _GROUP = re.compile(r"[\w.-]:([a-z][a-z0-9-]*)")
 _HEAD = re.compile(rf"({_NAME})(?:\[[^\]]*\])?(.*)")
@@ -40,7 +44,8 @@ _ABSENCES = (
         ),
     ),
     ("yanked", re.compile(rf"({_NAME})\S* was yanked")),
-    ("no-version", re.compile(rf"(?:no versions? of|only) ({_NAME})(?=[<>=!~\s])")),
+    ("no-version", re.compile(rf"\bno versions? of ({_NAME})")),
+    ("no-version", re.compile(rf"\bonly ({_NAME})[<>=!~]\S* is available")),
     ("no-version", re.compile(rf"following versions of ({_NAME}) are available")),
 )
 
@@ -117,7 +122,7 @@ def yanked(log: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def _statements(text: str) -> Iterator[Statement]:
-    for match in _DEPENDS.finditer(text):
+    for match in _DEPENDS.finditer(_CONCLUSION.sub(" ", text)):
         if match["on"] == "Python":
             continue
         who, who_range, line = _party(match["who"])

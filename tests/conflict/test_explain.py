@@ -188,7 +188,7 @@ def test_several_overrides_when_one_is_not_enough(world):
     world.core = ["num>=2"]
     world.nodes = {"one": ["acc<0.4"], "two": ["grad", "peft"]}
     report = world.explain("two")
-    assert fix(report, "overrides").typed == ("acc==0.3", "num==2.2")
+    assert set(fix(report, "overrides").typed) == {"acc==0.3", "num==2.2"}
 
 
 def test_a_pin_of_today_is_a_party_and_can_be_replaced(world):
@@ -300,16 +300,16 @@ def test_what_was_found_before_the_limit_stands(world):
     assert not report.complete
 
 
-def test_an_unreachable_index_is_no_conflict(world, index):
+def test_an_unreachable_index_is_no_conflict(world):
+    world.index = Gone
     world.core = ["num"]
-    world.nodes = {"two": ["tim-unseen"]}
-    solver = world.solver()
-    index.fail("tim-unseen", "503") if False else None
-    world.index = type("Gone", (), {"url": "http://127.0.0.1:9/simple/"})()
     report = explain_directly(world, Problem(world.lines()))
     assert kinds(report) == ["unreachable"]
     assert report.fixes == ()
-    assert solver is not None
+
+
+class Gone:
+    url = "http://127.0.0.1:9/simple/"
 
 
 def test_the_report_is_json(world):

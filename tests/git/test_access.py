@@ -62,12 +62,16 @@ def test_wrong_credentials_are_an_error_that_does_not_show_them(node, clone, hos
     assert not (tmp_path / "clone").exists()
 
 
-def test_a_private_repository_without_credentials_does_not_ask(node, clone, host, monkeypatch):
-    monkeypatch.setenv("GIT_ASKPASS", "/bin/false")
+def test_a_private_repository_without_credentials_does_not_ask(
+    node, clone, host, trap, monkeypatch
+):
+    monkeypatch.setenv("GIT_ASKPASS", str(trap.program))
+    monkeypatch.setenv("SSH_ASKPASS", str(trap.program))
     server = host(login="me:x")
     with pytest.raises(GovError) as caught:
         clone(server.url("node"), protocols=HTTP)
     assert "credentials" in caught.value.hint
+    assert not trap.fired()
 
 
 def test_credentials_are_not_given_to_another_host(node, clone, host):

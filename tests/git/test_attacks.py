@@ -192,19 +192,12 @@ def test_a_host_that_never_answers(node, clone, host, no_clone):
     assert "1 s" in caught.value.message
 
 
-def test_the_size_is_watched_while_it_grows(node, clone, host, tmp_path, no_clone, monkeypatch):
-    """The host is stopped before it has sent all: nothing like the whole is on the disk."""
-    (node.path / "noise").write_bytes(os.urandom(8_000_000))
-    node.commit(x="1")
-    measured = []
-
-    def measure(folder, size_of=call.size_of):
-        measured.append(size_of(folder))
-        return 3_000_000 if measured[-1] else 0
-
-    monkeypatch.setattr(call, "size_of", measure)
-    with pytest.raises(Refused):
-        clone(node.path, max_bytes=2_000_000)
+def test_the_size_is_watched_while_it_grows(node, clone, host, no_clone, monkeypatch):
+    """The transfer is stopped; the size is not merely looked at when all is there."""
+    monkeypatch.setattr(tree, "entries", lambda *_: pytest.fail("the transfer went on to its end"))
+    with pytest.raises(Refused) as caught:
+        clone(host(delay=0.3).url("node"), protocols=["http"], max_bytes=10)
+    assert caught.value.code == "too_large"
 
 
 def test_a_path_into_git_folders(node, make, clone, naive, no_clone):

@@ -148,9 +148,11 @@ def plant_submodule(node, trap):
     """The inner repository's fsmonitor runs when the outer one looks whether it is clean."""
     inner = node.path / "inner"
     subprocess.run(["git", "init", "-q", inner], check=True)
+    (inner / "file").write_text("x")
     for arguments in (
         ["config", "user.email", "x"],
-        ["commit", "-q", "--allow-empty", "-m", "x"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "x"],
     ):
         subprocess.run(["git", "-C", inner, *arguments], check=True)
     node.git("-c", "advice.addEmbeddedRepo=false", "add", "inner")
@@ -181,6 +183,20 @@ def test_programs_planted_in_the_checkout(node, trap, naive, plant):
     told = ask_all(node.path)
     assert told[:2] == (True, expected)
     assert told[-1] >= {"requirements.txt"}
+    assert not trap.fired()
+
+
+@pytest.mark.parametrize("plant", [plant_fsmonitor, plant_included_fsmonitor, plant_hook])
+def test_every_call_switches_these_off(node, trap, plant):
+    """Even a call that does work on the checkout's own `.git`."""
+    from governance.git import call
+
+    plant(node, trap)
+    touch_all(node)
+    trap.fired()
+    own = {"GIT_DIR": f"{node.path}/.git", "GIT_WORK_TREE": str(node.path)}
+    unlocked = {"GIT_OPTIONAL_LOCKS": "1"}  # else the index is not written and no hook is due
+    assert call.run(["status"], call.environment() | own | unlocked).ok
     assert not trap.fired()
 
 

@@ -1,0 +1,54 @@
+"""uv's words, as uv 0.13 was seen to write them."""
+
+from governance.conflict import message
+
+TRANSITIVE = """\
+error: No solution found when resolving dependencies for split (markers: sys_platform == 'linux')
+  cause: Because all versions of grad depend on num<2 and all versions of outer depend on grad, we \
+can conclude that all versions of outer depend on num<2.
+         And because comfy-env:line-7 depends on one of:
+             num>2
+             num<2
+         we can conclude that comfy-env:line-7 and all versions of outer are incompatible.
+         And because comfy-env:node-a depends on outer and your project requires comfy-env:node-a, \
+we can conclude that your project's requirements are unsatisfiable.
+"""
+
+
+def test_lines_and_groups_are_told_apart():
+    said = message.read(TRANSITIVE)
+    assert said.lines == {7}
+    assert "node-a" in said.groups
+
+
+def test_conclusions_are_no_facts():
+    facts = {(s.who, s.name, s.spec) for s in message.read(TRANSITIVE).statements}
+    assert ("grad", "num", "<2") in facts
+    assert ("outer", "grad", "") in facts
+    assert ("outer", "num", "<2") not in facts
+
+
+def test_the_contested_package_comes_first():
+    assert message.read(TRANSITIVE).at_stake()[0] == "num"
+
+
+def test_a_party_of_several_ranges_has_no_specifier():
+    spec = {s.line: s.spec for s in message.read(TRANSITIVE).statements if s.line is not None}
+    assert spec == {7: ""}
+
+
+def test_a_package_whose_name_ends_in_only_is_no_sentence():
+    text = "Because only winonly==1.0 is available and comfy-env:line-1 depends on winonly and x"
+    assert set(message.read(text).absent) == {"winonly"}
+
+
+def test_python_is_not_a_package():
+    text = "and modern==1.0 depends on Python>=3.99, we can conclude that modern cannot be used."
+    said = message.read(text)
+    assert said.statements == ()
+    assert said.absent == {"modern": "python"}
+
+
+def test_nothing_is_read_from_nothing():
+    said = message.read("")
+    assert (said.lines, said.statements, said.absent, said.at_stake()) == (frozenset(), (), {}, [])
