@@ -241,13 +241,20 @@ def _sums(rows: Sequence[Row], expected: dict[str, Any]) -> None:
     _cost_sums("all explained", explained)
 
 
+_MOMENTS = (
+    ("first cause", "cause_seconds"),
+    ("all causes", "all_causes_seconds"),
+    ("first fix", "fix_seconds"),
+)
+
+
 def _cost_sums(name: str, chosen: Sequence[tuple[Row, Report]]) -> None:
     if not chosen:
         return
     runs = [report.runs for _, report in chosen]
     print(f"{name}: resolver runs median {statistics.median(runs)}, most {max(runs)}")
     for kind in ("plain", "trusted"):
-        for what, key in (("all causes", "cause_seconds"), ("first fix", "fix_seconds")):
+        for what, key in _MOMENTS:
             known = [(getattr(report, key), getattr(row, kind)) for row, report in chosen]
             ratios = [seconds / lock for seconds, lock in known if seconds is not None]
             if ratios:

@@ -45,9 +45,12 @@ def commit(workspace: Workspace, change: Change) -> None:
 def pending(workspace: Workspace) -> dict[str, Any] | None:
     """The intent of a command that was cut off after its commit point, if there is one."""
     try:
-        return store.read_object(workspace.intent)
+        intent = store.read_object(workspace.intent)
     except FileNotFoundError:
         return None
+    if not _is_intent(intent):
+        raise store.damaged(workspace.intent, "it is not the record of a change")
+    return intent
 
 
 def recover(workspace: Workspace) -> str | None:
@@ -96,6 +99,22 @@ def _intent(workspace: Workspace, change: Change) -> dict[str, Any]:
         "moves": moves,
         "documents": documents,
     }
+
+
+def _is_intent(value: dict[str, Any]) -> bool:
+    documents, moves, link = value.get("documents"), value.get("moves"), value.get("link", "")
+    return (
+        isinstance(value.get("verb"), str)
+        and (link is None or _holds(link, "before", "after"))
+        and isinstance(documents, list)
+        and all(_holds(entry, "path", "before", "after", "text") for entry in documents)
+        and isinstance(moves, list)
+        and all(_holds(move, "source", "target") for move in moves)
+    )
+
+
+def _holds(value: Any, *keys: str) -> bool:
+    return isinstance(value, dict) and all(key in value for key in keys)
 
 
 def _check(workspace: Workspace, intent: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from governance import clock, lockfile, resolution, store
+from governance.conflict.shared import same_files
 from governance.errors import GovError
 from governance.model import Generation
 from governance.uv import Uv
@@ -217,7 +218,7 @@ def _finish(
         locked=lockfile.versions(lockfile.parse(lock, folder / "uv.lock")),
         files=listing.count(b"\n"),
         files_sha256=store.digest(listing),
-        shared_files=shared_files(records(environment)),
+        shared_files=[shared.to_json() for shared in same_files(site_packages(environment))],
     )
     store.write_json(own / MANIFEST, made.to_json())
     return made
@@ -274,16 +275,6 @@ def records(environment: Path) -> dict[Path, list[Recorded]]:
                     entry = Recorded(owner, row[1], row[2])
                     result.setdefault(site / row[0], []).append(entry)
     return result
-
-
-def shared_files(recorded: dict[Path, list[Recorded]]) -> list[dict[str, Any]]:
-    """Sets of packages that install the same files, with the number of files."""
-    counts: dict[tuple[str, ...], int] = {}
-    for entries in recorded.values():
-        owners = tuple(sorted({entry.owner for entry in entries}))
-        if len(owners) > 1:
-            counts[owners] = counts.get(owners, 0) + 1
-    return [{"packages": list(owners), "files": number} for owners, number in counts.items()]
 
 
 def _check_recorded(file: Path, entries: list[Recorded]) -> Finding | None:

@@ -110,6 +110,10 @@ def _no_plan() -> dict[str, Any]:
     return {"direct_additions": [], "override_additions": []}
 
 
+def _no_resolution() -> dict[str, Any]:
+    return {"dropped": [], "exempt": []}
+
+
 def _no_logs() -> dict[str, Any]:
     return {"stdout": None, "stderr": None, "run_exit_code": None}
 
@@ -148,11 +152,20 @@ class Transaction(Document):
     logs: dict[str, Any] = field(default_factory=_no_logs)
     conflict_report: str | None = None
     resolution_pins: list[str] = field(default_factory=list)
+    resolution: dict[str, Any] = field(default_factory=_no_resolution)
     promotion_plan: dict[str, Any] = field(default_factory=_no_plan)
     skipped_requirements: list[dict[str, Any]] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)
     observation: dict[str, Any] = field(default_factory=dict)
     promotion: dict[str, Any] = field(default_factory=_no_promotion)
+
+    @property
+    def lines(self) -> list[str]:
+        """What the node's group will hold: declared and undeclared, less what was given up."""
+        plan = self.promotion_plan
+        dropped = set(self.resolution.get("dropped", ()))
+        lines = dict.fromkeys([*plan["direct_additions"], *plan["override_additions"]])
+        return [line for line in lines if line not in dropped]
 
     def move(self, status: str) -> None:
         """Change the status as the contract allows; Refused names the allowed moves."""

@@ -166,6 +166,14 @@ class Project:
             table.pop("override-dependencies", None)
         return self._of(document)
 
+    def with_exempt(self, names: Sequence[str]) -> Project:
+        """The resolution date does not bind these packages."""
+        document = self._document()
+        table: Any = document["tool"]["uv"]
+        known = dict(table.get("exclude-newer-package", {}))
+        table["exclude-newer-package"] = {**known, **dict.fromkeys(names, False)}
+        return self._of(document)
+
     def with_settings(self, settings: Settings) -> Project:
         document = self._document()
         document["project"]["requires-python"] = f"=={settings.minor}.*"

@@ -7,7 +7,7 @@ the very lock and generation that were observed.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,14 @@ class Edit:
     """What a decision does to the declared truth.
 
     `lines` None removes the group; `core` None leaves ComfyUI's own lines; `overrides` is the
-    whole new list of overrides, None leaves it.
+    whole new list of overrides, None leaves it; `exempt` packages are free of the resolution date.
     """
 
     group: str | None = None
     lines: tuple[str, ...] | None = None
     core: tuple[str, ...] | None = None
     overrides: tuple[str, ...] | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    exempt: tuple[str, ...] = ()
 
     def apply(self, project: resolution.Project) -> resolution.Project:
         if self.core is not None:
@@ -42,7 +42,7 @@ class Edit:
             project = project.with_group(self.group, self.lines)
         if self.overrides is not None:
             project = project.with_overrides(self.overrides)
-        return project
+        return project.with_exempt(self.exempt) if self.exempt else project
 
 
 @dataclass(frozen=True)

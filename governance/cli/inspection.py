@@ -82,24 +82,66 @@ def conflict(report: Mapping[str, Any], txid: str) -> list[Part]:
     told: list[Part] = []
     for cause in report.get("causes", []):
         told.append(f"conflict: {cause.get('sentence', '')}")
-        told += [f"    {_owner(line)}: {line.get('text')}" for line in cause.get("lines", [])]
+        told += [f"    {_line(line)}" for line in cause.get("lines", [])]
     if not report.get("causes"):
         told.append(f"conflict: {report.get('summary', '')}")
-    for number, fix in enumerate(report.get("suggestions", []), 1):
-        told.append(f"  fix {number}: {fix.get('sentence', '')}")
-        told += [f"         {text}" for text in fix.get("violates", [])]
-        told.append(f"         gov resolve {txid} --accept {number}")
+    for fix in report.get("suggestions", []):
+        told += _fix(fix, txid)
     if not report.get("suggestions"):
         told.append(f"no tried fix is known; try: gov resolve {txid} --pin package==version")
+    if not report.get("complete", True):
+        told.append("(the time limit cut the search: resolution.explain_seconds)")
     return told
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    """Whose line, where it stands, and how it reads."""
+    who = str(line.get("who") or line.get("owner", ""))
+    place = f" {line['file']}:{line['line']}" if line.get("line") else ""
+    return f"{who}{place}: {line.get('text')}"
+
+
+def _fix(fix: Mapping[str, Any], txid: str) -> list[Part]:
+    told: list[Part] = [f"  fix {fix.get('number')}: {_remedy(fix)}"]
+    told += [f"      {text}" for text in fix.get("violates", [])]
+    changed = [row for row in fix.get("changes", []) if row.get("before")]
+    shown = ", ".join(
+        f"{r['name']} {r['before']} -> {r.get('after') or 'gone'}" for r in changed[:4]
+    )
+    if shown:
+        more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+        told.append(f"      changes in prod: {shown}{more}")
+    if fix.get("core"):
+        told.append(f"      touches core: {', '.join(fix['core'])}")
+    told.append(f"      gov resolve {txid} --accept {fix.get('number')}")
+    return told
+
+
+def _remedy(fix: Mapping[str, Any]) -> str:
+    parts = []
+    if fix.get("typed"):
+        parts.append("hold " + " and ".join(fix["typed"]))
+    if fix.get("dropped"):
+        parts.append("leave out " + ", ".join(line["text"] for line in fix["dropped"]))
+    if fix.get("exempt"):
+        parts.append("free from the resolution date: " + ", ".join(fix["exempt"]))
+    if fix.get("ref"):
+        parts.append(f"take the node at {fix['ref']}")
+    return "; ".join(parts) or str(fix.get("kind"))
 
 
 def shared_files(plan: Mapping[str, Any]) -> list[Part]:
     """Packages that install the same files: whoever is installed last wins."""
-    return [
-        f"{' and '.join(row['packages'])} install {row['files']} of the same files"
-        for row in plan.get("shared_files", [])
-    ]
+    return [_shared(row) for row in plan.get("shared_files", [])]
+
+
+def _shared(row: Mapping[str, Any]) -> str:
+    told = f"{' and '.join(row['packages'])} install {row['files']} of the same files"
+    if row.get("owner"):
+        told += f"; those of {row['owner']} lie there"
+    if row.get("overrides"):
+        told += f"; to keep {row['keep']} alone, override " + ", ".join(row["overrides"])
+    return told
 
 
 def moved(space: Workspace, tx: Transaction) -> list[str]:
@@ -229,8 +271,3 @@ def _places(data: Mapping[str, Any]) -> list[Part]:
 def _touches_core(data: Mapping[str, Any]) -> bool:
     changed = data.get("plan", {}).get("changes", [])
     return bool(data["core_impact"]) or any(row.get("core") for row in changed)
-
-
-def _owner(line: Mapping[str, Any]) -> str:
-    place = f"{line.get('file')}:{line.get('line')}" if line.get("file") else ""
-    return " ".join(filter(None, (str(line.get("owner", "")), place)))

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from governance.cli.outcome import Part, Table
+from governance.conflict import plan
 from governance.lockfile import Change
 
-_ORDER = {"down": 0, "removed": 1, "up": 2, "changed": 2, "added": 3}
+_ORDER = {"down": 0, "removed": 1, "up": 2, "other": 2, "added": 3}
 _LONG = 40
 
 
@@ -24,7 +25,10 @@ def changes(
     marks = {
         n: "core" if row[4] else "bad" for n, row in enumerate(rows) if row[4] or row[0] == "down"
     }
-    return [Table(title, ("", "package", "before", "after", ""), rows[:_LONG], marks), *_more(rows)]
+    heads = ("", "package", "before", "after", "", "asked by")
+    used = [i for i, head in enumerate(heads) if i < 4 or any(row[i] for row in rows)]
+    shown = [[row[i] for i in used] for row in rows[:_LONG]]
+    return [Table(title, tuple(heads[i] for i in used), shown, marks), *_more(rows)]
 
 
 def _more(rows: Sequence[Any]) -> list[Part]:
@@ -35,23 +39,11 @@ def _row(entry: Change | Mapping[str, Any], core: set[str]) -> list[str]:
     facts = entry.to_json() if isinstance(entry, Change) else dict(entry)
     name, before, after = str(facts["name"]), facts.get("before"), facts.get("after")
     is_core = bool(facts.get("core")) or name in core
-    return [direction(before, after), name, before or "-", after or "-", "core" if is_core else ""]
+    asked = ", ".join(group.removeprefix("node-") for group in facts.get("asked_by", ()))
+    word = direction(before, after)
+    return [word, name, before or "-", after or "-", "core" if is_core else "", asked]
 
 
 def direction(before: str | None, after: str | None) -> str:
-    """added, removed, up, down, or changed where versions cannot be compared."""
-    if before is None:
-        return "added"
-    if after is None:
-        return "removed"
-    from packaging.version import InvalidVersion, Version
-
-    try:
-        return "up" if Version(after) > Version(before) else "down"
-    except InvalidVersion:
-        return "changed"
-
-
-def pairs(title: str, values: Mapping[str, Any]) -> Table:
-    """Two columns: name and value."""
-    return Table(title, ("", ""), [(name, str(value)) for name, value in values.items()])
+    """added, removed, up, down, or other where versions cannot be compared."""
+    return plan.direction(Change("", before, after))

@@ -74,8 +74,8 @@ class Fix:
 class Report:
     """`complete` is False where the time limit cut the search.
 
-    `cause_seconds` and `fix_seconds` tell when all causes and the first fix were known (None:
-    never).
+    `cause_seconds`, `all_causes_seconds` and `fix_seconds` tell when the first cause, all causes
+    and the first fix were known (None: never).
     """
 
     causes: tuple[Cause, ...]
@@ -84,6 +84,7 @@ class Report:
     seconds: float
     complete: bool
     cause_seconds: float | None = None
+    all_causes_seconds: float | None = None
     fix_seconds: float | None = None
 
     @property

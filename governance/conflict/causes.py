@@ -12,7 +12,7 @@ from governance.conflict.chains import chains, demands
 from governance.conflict.message import Message
 from governance.conflict.problem import PIN, Owned
 from governance.conflict.search import Ids, Search
-from governance.conflict.solver import CONFLICT, Solved
+from governance.conflict.solver import CANNOT_LOOK, CONFLICT, Solved
 from governance.requirements import override_text, parse_pin
 from governance.requirements.grammar import leading_name
 
@@ -20,9 +20,6 @@ from governance.requirements.grammar import leading_name
 MOST_SETS = 12
 # Packages that uv names in one message and that are tried as the one at stake.
 MOST_STAKES = 3
-
-# Codes of errors that are no conflict and end the search for minimal sets at once.
-UNREACHABLE = ("index_unreachable", "bad_download")
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,12 @@ def _independent(search: Search, log: str) -> Iterator[Finding]:
             yield finding
             return
         rest = rest - finding.given_up
+        yield finding
         # The second set is asked for only later, by `_opponents`, but both take their time.
         search.foresee([rest, _rivals(search, finding.ids, finding.ids)])
-        yield finding
         if search.known(rest):
             return
-        log = search.probe(rest, by_line=False).log
+        log = search.probe_whole(rest).log
 
 
 def _given_up(search: Search, ids: Ids, package: str) -> Ids:
@@ -86,9 +83,12 @@ def _opponents(search: Search, ids: Ids, known: Sequence[Ids]) -> Iterator[Ids]:
     left_out = ids
     for _ in range(MOST_SETS):
         rest = _rivals(search, ids, left_out)
-        if search.locks(rest, by_line=False):
+        if search.known(rest):
             return
-        more = search.minimal(rest, search.probe(rest, by_line=False).log)
+        failed = search.probe_whole(rest)
+        if failed.ok:
+            return
+        more = search.minimal(rest, failed.log)
         if more not in known:
             yield more
         if not more & search.standing:
@@ -162,7 +162,7 @@ def release(search: Search, ids: Ids, package: str) -> Solved:
 def _kind(failed: Solved, said: Message, lines: Sequence[Owned], package: str) -> str:
     if failed.code == "build_failed":
         return "build"
-    if failed.code in UNREACHABLE:
+    if failed.code in CANNOT_LOOK:
         return "unreachable"
     if failed.code != CONFLICT:
         return "malformed"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from governance.conflict import causes, fixes
 from governance.conflict.answer import Fix, Report
 from governance.conflict.causes import Finding
+from governance.conflict.chains import Lock
 from governance.conflict.fixes import Prod, Ref
 from governance.conflict.problem import Problem
 from governance.conflict.search import Search, TimeUp
@@ -18,6 +19,7 @@ def explain(
     solver: Solver,
     *,
     versions_now: Mapping[str, str],
+    lock_now: Lock | None = None,
     core_packages: frozenset[str],
     deadline: float,
     progress: Callable[[str], None],
@@ -25,12 +27,13 @@ def explain(
 ) -> Report:
     """Why `problem` does not lock, and what would make it lock; `deadline` in seconds.
 
-    `refs` yields other refs of the newcomer with its lines there, the likeliest first.  A problem
-    that locks after all gives a report without causes.
+    `lock_now` is prod's uv.lock, parsed: overrides keep the extras that it asks for.  `refs`
+    yields other refs of the newcomer with its lines there, the likeliest first.  A problem that
+    locks after all gives a report without causes.
     """
     found = _Found(Search(problem, solver, deadline, progress))
     try:
-        found.look(Prod(versions_now, core_packages), refs)
+        found.look(Prod(versions_now, core_packages, lock_now or {}), refs)
     except TimeUp:
         found.complete = False
     return found.report()
@@ -44,8 +47,7 @@ class _Found:
         self._search = search
         self._findings: list[Finding] = []
         self._fixes: list[Fix] = []
-        self._cause_seconds: float | None = None
-        self._fix_seconds: float | None = None
+        self._known_at: dict[str, float] = {}
 
     def look(self, prod: Prod, refs: Callable[[], Iterable[Ref]] | None) -> None:
         log = self._search.first_log()
@@ -53,12 +55,13 @@ class _Found:
             return
         for finding in causes.find(self._search, log):
             self._findings.append(finding)
-        self._cause_seconds = self._search.seconds
+            self._note("cause_seconds")
+        self._note("all_causes_seconds")
         if any(finding.cause.kind == "unreachable" for finding in self._findings):
             return
         for fix in fixes.offer(self._search, self._findings, prod, refs):
-            self._fix_seconds = self._fix_seconds or self._search.seconds
             self._fixes.append(fix)
+            self._note("fix_seconds")
 
     def report(self) -> Report:
         return Report(
@@ -67,6 +70,8 @@ class _Found:
             runs=self._search.runs,
             seconds=self._search.seconds,
             complete=self.complete,
-            cause_seconds=self._cause_seconds,
-            fix_seconds=self._fix_seconds,
+            **self._known_at,
         )
+
+    def _note(self, what: str) -> None:
+        self._known_at.setdefault(what, self._search.seconds)

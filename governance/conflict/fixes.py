@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from governance.conflict import causes, message
 from governance.conflict.answer import Fix
 from governance.conflict.causes import Finding
-from governance.conflict.chains import demands
+from governance.conflict.chains import Lock, demands
 from governance.conflict.plan import changes, in_core
 from governance.conflict.problem import Owned
 from governance.conflict.search import AT_ONCE, Search
@@ -27,10 +27,11 @@ Ref = tuple[str, Sequence[Owned]]
 
 @dataclass(frozen=True)
 class Prod:
-    """What prod has now, and which packages of it need an approval."""
+    """What prod has now, its lock, and which packages need an approval."""
 
     versions: Mapping[str, str]
     core_packages: frozenset[str]
+    lock: Lock
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def offer(
 ) -> Iterator[Fix]:
     """Fixes as they are found, unsorted."""
     attempt = _Attempt(search, findings, prod)
-    yield from attempt.without_lines()
     yield from attempt.combinations()
+    yield from attempt.without_lines()
     if refs is not None:
         yield from attempt.other_refs(refs())
 
@@ -121,7 +122,8 @@ class _Attempt:
                 continue
             solved = self._search.ask(self._with_lines(lines), f"trying the node at {ref}")
             if solved.ok:
-                yield self._described(Fix("ref", ref=ref), solved)
+                overrides = self._search.problem.overrides
+                yield self._described(Fix("ref", ref=ref, overrides=overrides), solved)
                 return
             tries += 1
             if tries == MOST_REFS:
@@ -148,18 +150,18 @@ class _Attempt:
         relaxed = [finding.relaxed for finding in findings if finding.relaxed is not None]
         if not relaxed:
             return []
-        now = self._prod.versions.get(package)
-        ids = sorted({i for f in findings for i in f.ids}, key=self._newcomers_first)
-        alone = [self._search.known_answer(frozenset([i])) for i in ids]
-        versions = [
-            now,
-            *(a.versions.get(package) for a in alone if a),
-        ]
-        versions += [solved.versions.get(package) for solved in relaxed]
-        return list(dict.fromkeys(v for v in versions if v and not v.startswith("@")))
+        wanted = [solved for finding in findings for solved in self._alone(finding)]
+        found = [self._prod.versions.get(package)]
+        found += [solved.versions.get(package) for solved in (*wanted, *relaxed)]
+        return list(dict.fromkeys(v for v in found if v and not v.startswith("@")))
 
-    def _newcomers_first(self, index: int) -> tuple[bool, int]:
-        return index not in self._search.new([index]), index
+    def _alone(self, finding: Finding) -> list[Solved]:
+        """What the lines of a set get by themselves, as far as it was asked; a newcomer's is."""
+        answers = [self._search.known_answer(frozenset([line])) for line in sorted(finding.ids)]
+        known = [solved for solved in answers if solved is not None]
+        if known or len(finding.ids) == 1:
+            return known
+        return [self._search.probe(frozenset([min(self._search.new(finding.ids))]))]
 
     def _tried(self, remedies: Sequence[Remedy]) -> list[tuple[Remedy, Solved]]:
         questions = [self._question(remedy) for remedy in remedies]
@@ -182,6 +184,7 @@ class _Attempt:
         entries: list[str] = []
         for package, version in remedy.pins:
             replaced = [line.text for line in lines if line.name == package]
+            replaced += demands(self._prod.lock, package)
             for finding in self._findings:
                 if finding.relaxed is not None:
                     replaced += demands(finding.relaxed.lock, package)
@@ -203,10 +206,20 @@ class _Attempt:
     def _further(self, remedy: Remedy, failed: Solved) -> Remedy | None:
         pinned = dict(remedy.pins)
         for package in message.read(failed.log).at_stake():
-            version = self._prod.versions.get(package)
-            if package not in pinned and version:
+            version = None if package in pinned else self._version_for(package, remedy)
+            if version:
                 return remedy + Remedy(((package, version),))
         return None
+
+    def _version_for(self, package: str, remedy: Remedy) -> str | None:
+        """Prod's version; for a package that is not in prod, the newest that can be had."""
+        now = self._prod.versions.get(package)
+        if now:
+            return now
+        question = self._question(remedy)
+        free = replace(question, overrides=(*question.overrides, package))
+        solved = self._search.ask(free, f"setting {package} free, too")
+        return solved.versions.get(package) if solved.ok else None
 
     def _fix(self, remedy: Remedy, solved: Solved) -> Fix:
         lines = self._search.problem.lines

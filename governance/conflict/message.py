@@ -18,7 +18,8 @@ _DEPENDS = re.compile(
 )
 # What uv concludes holds for the lines at hand only; what it starts from comes from the index.
 _CONCLUSION = re.compile(
-    r"we can conclude that .*?(?=And because|hint:|$)|we know from \(\d+\).*? that \S+ .*?(?=,| and )"
+    r"we can conclude that .*?(?=And because|hint:|$)"
+    r"|we know from \(\d+\).*? that \S+ .*?(?=,| and )"
 )
 _LINE = re.compile(rf":{LINE_GROUP}(\d+)$")
 _GROUP = re.compile(r"[\w.-]:([a-z][a-z0-9-]*)")

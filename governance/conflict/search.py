@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 from governance.conflict import message
 from governance.conflict.problem import Problem
-from governance.conflict.solver import TIMED_OUT, Question, Solved, Solver
+from governance.conflict.solver import CANNOT_LOOK, TIMED_OUT, Question, Solved, Solver
 
 Ids = frozenset[int]
 
@@ -22,6 +23,9 @@ Ids = frozenset[int]
 AT_ONCE = 2
 # Up to so many lines, leaving out each one alone needs fewer runs than halving (QuickXplain).
 FEW = 8
+
+
+_Asked = TypeVar("_Asked")
 
 
 class TimeUp(Exception):
@@ -94,12 +98,23 @@ class Search:
 
     def ask_all(self, questions: Sequence[Question], doing: str) -> list[Solved]:
         """The answers in the order of the questions, some asked at the same time."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda question: self.ask(question, doing), questions))
+        return self._at_once(lambda question: self.ask(question, doing), questions)
 
-    def probe(self, ids: Ids, *, by_line: bool = True) -> Solved:
-        """Lock exactly these lines; in the truth's own groups where they are to be offered."""
-        solved = self.ask(self.question(ids, by_line=by_line), f"locking {len(ids)} lines")
+    def probe(self, ids: Ids) -> Solved:
+        """Lock exactly these lines, each in a group of its own, so that uv names lines."""
+        solved = self.ask(self.question(ids, by_line=True), f"locking {len(ids)} lines")
+        self._learn(ids, solved)
+        return solved
+
+    def probe_whole(self, ids: Ids) -> Solved:
+        """Lock these lines, nearly all there are, in the truth's groups; only yes or no counts.
+
+        The cache alone answers where it can: the pages of all that is locked today are in it.
+        """
+        question, doing = self.question(ids), f"locking the other {len(ids)} lines"
+        solved = self.ask(replace(question, offline=True), doing)
+        if solved.code in CANNOT_LOOK:
+            solved = self.ask(question, doing)
         self._learn(ids, solved)
         return solved
 
@@ -107,7 +122,7 @@ class Search:
         """What uv says of the whole set, None where it locks."""
         log = self.problem.log
         if not log:
-            solved = self.probe(self.everything, by_line=False)
+            solved = self.ask(self.question(self.everything), "locking")
             log = solved.log
             if solved.ok:
                 return None
@@ -123,22 +138,22 @@ class Search:
         if not guess or self.new(guess):
             return
         self._locking.clear()
-        if not self.probe(self.standing, by_line=False).ok:
+        if not self.probe_whole(self.standing).ok:
             self.problem = replace(self.problem, newcomers=frozenset())
 
     def foresee(self, sets: Sequence[Ids]) -> None:
-        """Probe several sets, in the truth's own groups, at the same time."""
+        """Probe several sets that are nearly the whole at the same time."""
         unknown = [ids for ids in dict.fromkeys(sets) if self.known(ids) is None]
-        self._ask_and_learn(unknown, by_line=False)
+        self._at_once(self.probe_whole, unknown)
 
     def known_answer(self, ids: Ids) -> Solved | None:
         """The lock of exactly these lines, if it was made already."""
         solved = self._answers.get(self.question(ids, by_line=True))
         return solved if solved is not None and solved.ok else None
 
-    def locks(self, ids: Ids, *, by_line: bool = True) -> bool:
+    def locks(self, ids: Ids) -> bool:
         known = self.known(ids)
-        return self.probe(ids, by_line=by_line).ok if known is None else known
+        return self.probe(ids).ok if known is None else known
 
     def known(self, ids: Ids) -> bool | None:
         """Whether `ids` lock, where that follows from earlier answers."""
@@ -155,11 +170,9 @@ class Search:
             ids = self._halved(frozenset(), False, ids)
         return self._thinned(ids)
 
-    def _ask_and_learn(self, sets: Sequence[Ids], *, by_line: bool) -> None:
-        questions = [self.question(ids, by_line=by_line) for ids in sets]
-        answers = self.ask_all(questions, f"locking {len(sets)} times with some lines left out")
-        for ids, solved in zip(sets, answers, strict=True):
-            self._learn(ids, solved)
+    def _at_once(self, probe: Callable[[_Asked], Solved], asked: Sequence[_Asked]) -> list[Solved]:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(probe, asked))
 
     def _learn(self, ids: Ids, solved: Solved) -> None:
         (self._locking if solved.ok else self._failing).append(ids)
@@ -197,7 +210,7 @@ class Search:
         while True:
             smaller = [ids - {line} for line in sorted(ids) if len(ids) > 1]
             unknown = [part for part in smaller if self.known(part) is None]
-            self._ask_and_learn(unknown, by_line=True)
+            self._at_once(self.probe, unknown)
             failing = next((part for part in smaller if self.known(part) is False), None)
             if failing is None:
                 return ids

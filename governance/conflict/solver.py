@@ -2,9 +2,12 @@
 
 Measured with 264 packages on two cores (uv 0.13.9): a lock that asks the index anew took 14.9 s,
 of which 0.1 s resolving; with `cache-control` for pages and files 0.13 s, and 0.02-0.04 s where it
-fails.  `--offline` is as fast but skips versions it has not seen, `--dry-run` saves nothing, and
-`uv pip compile` knows neither groups nor the truth's settings.  Hence plain `uv lock`, with the
-index's pages trusted for the length of one command.
+fails.  `--dry-run` saves nothing, and `uv pip compile` knows neither groups nor the truth's
+settings.  `--offline` is as fast from the first run on, but passes over versions whose metadata it
+has not seen: what locks, locks, but perhaps with others.  Hence plain `uv lock` with pages trusted
+for the length of one command, and offline where only yes or no is asked of the whole set.  (uv
+keeps that trust with the page: it also holds for the next command, so it is no longer than the ten
+minutes that the public index allows by itself.)
 
 One group per requirement line makes uv name the very line; but the grouping changes which versions
 uv picks (264 packages: 14 differed), so what is offered is locked with the truth's own groups.
@@ -33,6 +36,7 @@ _REGISTRY = re.compile(r'source = \{ registry = "(https?://[^"]+)"')
 
 CONFLICT = "conflict"
 TIMED_OUT = "timed_out"
+CANNOT_LOOK = ("index_unreachable", "bad_download")
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Question:
     """`lines` by their index in the problem.
 
     `exempt` are packages that the resolution date does not bind; `by_line` puts every line into a
-    group of its own; `fresh` prefers no version that is locked today.
+    group of its own; `fresh` prefers no version that is locked today; `offline` asks the cache
+    alone, however old its pages.
     """
 
     lines: tuple[tuple[int, Owned], ...]
@@ -48,6 +53,7 @@ class Question:
     exempt: tuple[str, ...] = ()
     by_line: bool = False
     fresh: bool = False
+    offline: bool = False
 
     def groups(self) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
@@ -98,7 +104,7 @@ class UvSolver:
         python: str,
         folder: Path,
         lock: bytes | None = None,
-        trust_seconds: int = 3600,
+        trust_seconds: int = 600,
     ) -> None:
         self._uv = uv_door
         self._base = tomllib.loads(base)
@@ -114,7 +120,7 @@ class UvSolver:
         project = Path(tempfile.mkdtemp(prefix="probe-", dir=self._folder))
         try:
             self._stage(project, question)
-            return self._solve(project, timeout)
+            return self._solve(project, ["--offline"] if question.offline else [], timeout)
         finally:
             shutil.rmtree(project, ignore_errors=True)
 
@@ -125,12 +131,12 @@ class UvSolver:
         if self._lock is not None and not question.fresh:
             (project / "uv.lock").write_bytes(self._lock)
 
-    def _solve(self, project: Path, timeout: float) -> Solved:
+    def _solve(self, project: Path, flags: list[str], timeout: float) -> Solved:
         started = time.monotonic()
         argv = [uv.executable(), "lock", "--project", str(project), "--python", self._python]
         try:
             done = process.run(
-                [*argv, "--color", "never"],
+                [*argv, *flags, "--color", "never"],
                 cwd=project,
                 env=self._uv.environment(),
                 timeout=timeout,
@@ -167,8 +173,9 @@ class UvSolver:
         ]
         taken = {index.get("url", "").rstrip("/") for index in declared}
         has_default = any(index.get("default") for index in declared)
-        if self._default_index and not has_default and self._default_index not in taken:
-            indexes.append({"url": self._default_index, "default": True, **self._trust})
+        told = self._default_index
+        if told and not has_default and told.rstrip("/") not in taken:
+            indexes.append({"url": told, "default": True, **self._trust})
         return indexes
 
 
@@ -179,4 +186,4 @@ def _code(done: process.Completed) -> str:
 def _default_index(lock: str) -> str:
     """Where most packages of a lock come from; "" where that is no address."""
     urls = Counter(_REGISTRY.findall(lock))
-    return next((url.rstrip("/") for url, _ in urls.most_common(1)), "")
+    return next((url for url, _ in urls.most_common(1)), "")

@@ -61,8 +61,18 @@ def candidate_state(workspace: Workspace, tx: Transaction) -> str:
     return "cleaned" if tx.status in (PROMOTED, ABORTED) else "missing"
 
 
-def resolve(session: Session, txid: str, pins: Sequence[str]) -> Transaction:
-    """Lock once more with `pins` as overrides: resolved, or needs_resolution with a new report."""
+def resolve(
+    session: Session,
+    txid: str,
+    pins: Sequence[str],
+    *,
+    dropped: Sequence[str] = (),
+    exempt: Sequence[str] = (),
+) -> Transaction:
+    """Lock once more with `pins` as overrides: resolved, or needs_resolution with a new report.
+
+    `dropped` lines of the node are given up; `exempt` packages are free of the resolution date.
+    """
     workspace = session.workspace
     tx = ledger.load(workspace, txid)
     if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):
@@ -74,6 +84,10 @@ def resolve(session: Session, txid: str, pins: Sequence[str]) -> Transaction:
         if requirements.requirement_name(p) not in {pin.name for pin in parsed}
     ]
     tx.resolution_pins = [*kept, *(pin.text for pin in parsed)]
+    tx.resolution = {
+        "dropped": list(dict.fromkeys([*tx.resolution["dropped"], *dropped])),
+        "exempt": list(dict.fromkeys([*tx.resolution["exempt"], *exempt])),
+    }
     if plan.lock(session, tx, Stages(workspace, txid)):
         tx.move(RESOLVED)
         tx.conflict_report = None

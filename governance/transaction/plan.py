@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from governance import gates, history, registry, requirements
+from governance import environment, gates, history, lockfile, registry, requirements
+from governance.conflict.plan import steps
 from governance.errors import NeedsResolution, Refused
 from governance.model import NEEDS_RESOLUTION, Transaction
 from governance.resolution import Project
@@ -30,13 +32,13 @@ def lock(session: Session, tx: Transaction, stages: Stages) -> bool:
 
 def edit_of(workspace: Workspace, tx: Transaction) -> Edit:
     """What the transaction does to the declared truth: the node's group, and its pins."""
-    plan = tx.promotion_plan
-    lines = list(dict.fromkeys([*plan["direct_additions"], *plan["override_additions"]]))
+    lines = tx.lines
     plugin = registry.find(registry.load(workspace), tx.node_id)
     overrides = None
     if tx.resolution_pins:
         overrides = tuple(_overrides_with(workspace, lines, tx.resolution_pins))
-    return Edit(group=plugin.group, lines=tuple(lines), overrides=overrides)
+    exempt = tuple(tx.resolution.get("exempt", ()))
+    return Edit(group=plugin.group, lines=tuple(lines), overrides=overrides, exempt=exempt)
 
 
 def _overrides_with(workspace: Workspace, lines: Sequence[str], pins: Sequence[str]) -> list[str]:
@@ -64,12 +66,24 @@ def _lines_for(name: str, lines: Sequence[str]) -> list[str]:
 
 
 def summary(workspace: Workspace, stages: Stages) -> dict[str, Any]:
-    """What the staged lock would change in prod, as data for a table."""
-    found = stages.changes()
-    core = {change.name for change in gates.core_changes(workspace, found)}
+    """What the staged lock would change in prod and who asks for it, as data for a table."""
+    found = steps(_prod_lock(workspace), _lock_in(stages.folder), gates.core_names(workspace))
+    manifest = stages.generation() if stages.is_built() else None
     return {
-        "changes": [{**change.to_json(), "core": change.name in core} for change in found],
+        "generation": manifest.name if manifest else None,
+        "changes": [step.to_json() for step in found],
+        "shared_files": manifest.shared_files if manifest else [],
     }
+
+
+def _prod_lock(workspace: Workspace) -> dict[str, Any]:
+    name = environment.current(workspace)
+    return _lock_in(environment.papers(workspace, name)) if name else {}
+
+
+def _lock_in(folder: Path) -> dict[str, Any]:
+    path = folder / "uv.lock"
+    return lockfile.parse(path.read_bytes(), path)
 
 
 def needs_resolution(tx: Transaction) -> NeedsResolution:

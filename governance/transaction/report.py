@@ -1,35 +1,47 @@
-"""state/conflicts/<txid>.json: why a lock failed."""
+"""state/conflicts/<txid>.json: why a lock failed, and the fixes that were tried."""
 
 from __future__ import annotations
 
-import re
-
-from governance import clock, store
+from governance import clock, explanation, provenance, store
+from governance.conflict.answer import Report
+from governance.conflict.problem import NODE
 from governance.model import Conflict, Transaction
 from governance.staging import Stages
 from governance.transaction.session import Session
 
-_PACKAGE = re.compile(r"depends on ([a-z0-9][a-z0-9-]*)")
-
 
 def write(session: Session, tx: Transaction, stages: Stages, log: str) -> str:
-    """Write the report of a failed lock and return its path relative to the workspace."""
-    session.say("the requirements conflict")
-    report = Conflict(
+    """Explain a failed lock, write the report, and return its path in the workspace."""
+    session.say("the requirements conflict; looking for the cause and for fixes")
+    found = _explained(session, tx, stages, log)
+    document = Conflict(
         txid=tx.txid,
         node_id=tx.node_id,
         created_at=clock.stamp(),
         raw_log=log,
-        summary=_summary(log),
-        detected_packages=sorted(set(_PACKAGE.findall(log))),
+        summary=found.summary or " ".join(log.split())[:2000],
+        detected_packages=list(found.packages),
         input_hint="package==version",
+        causes=[cause.to_json() for cause in found.causes],
+        suggestions=found.to_json()["suggestions"],
+        resolver_runs=found.runs,
+        complete=found.complete,
     )
     path = f"state/conflicts/{tx.txid}.json"
-    store.write_json(session.workspace.root / path, report.to_json())
+    store.write_json(session.workspace.root / path, document.to_json())
     return path
 
 
-def _summary(log: str) -> str:
-    text = " ".join(line.strip() for line in log.splitlines())
-    _, _, rest = text.partition("cause:")
-    return (rest or text).strip()[:2000]
+def _explained(session: Session, tx: Transaction, stages: Stages, log: str) -> Report:
+    project = stages.project()
+    owner = f"{NODE}{tx.node_id}"
+    places = provenance.places_of(tx.plan.get("declared", {}))
+    return explanation.of_project(
+        session.workspace,
+        session.uv,
+        project,
+        newcomer=owner,
+        newcomer_lines=tuple(provenance.owned(owner, tx.lines, places)),
+        log=log,
+        say=session.say,
+    )

@@ -16,6 +16,7 @@ from governance import (
     git,
     history,
     ledger,
+    provenance,
     registry,
     requirements,
     trial,
@@ -91,14 +92,7 @@ def _declared(workspace: Workspace, plugin: Plugin) -> requirements.Declared:
             hint=f"`gov node remove {plugin.id}` forgets it, then add it again",
             code="node_code_missing",
         )
-    return requirements.read_node(folder, policy=requirement_policy(workspace))
-
-
-def requirement_policy(workspace: Workspace) -> requirements.Policy:
-    return requirements.Policy(
-        allow_git=workspace.config.flag("policy.allow_git_requirements"),
-        allow_urls=workspace.config.flag("policy.allow_url_requirements"),
-    )
+    return provenance.read_declared(workspace, folder)
 
 
 def _weighty(

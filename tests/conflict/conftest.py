@@ -1,6 +1,7 @@
 """A small index of tiny wheels, real uv over it, and an explanation in one call."""
 
 import io
+import os
 import sys
 import tarfile
 from dataclasses import dataclass, field
@@ -26,6 +27,11 @@ WHEELS = (
     *(Wheel("av", version) for version in ("12", "14")),
     Wheel("tim", "1.0"),
     *(Wheel("trans", v, requires=("num",), extras={"tim": ("tim",)}) for v in ("4", "5")),
+    Wheel("asker", "1.0", requires=("trans[tim]",)),
+    *(Wheel(side, version) for side in ("left", "right") for version in ("1", "2")),
+    Wheel("bridge", "1.0", requires=("left<2",)),
+    Wheel("bridge", "1.1", requires=("right<2",)),
+    Wheel("heavy", "1.0", requires=("acc>=0.4", "num<2")),
     Wheel("winonly", "1.0", tag="py3-none-win_amd64"),
     Wheel("needs-ghost", "1.0", requires=("ghost",)),
     Wheel("young", "1.0", uploaded="2020-01-01T00:00:00Z"),
@@ -78,6 +84,7 @@ class World:
     folder: Path
     settings: dict = field(default_factory=dict)
     overrides: tuple = ()
+    environ: dict = field(default_factory=dict)
     core: list = field(default_factory=list)
     nodes: dict = field(default_factory=dict)
 
@@ -87,7 +94,7 @@ class World:
         settings = resolution.Settings(sys.executable, version, indexes=indexes, **self.settings)
         base = resolution.new_project(settings, [])
         given = {"base": base, "python": sys.executable, "folder": self.folder, "lock": lock}
-        return UvSolver(Uv(self.cache), **given, **more)
+        return UvSolver(Uv(self.cache, os.environ | self.environ), **given, **more)
 
     def lines(self, without=()):
         lines = owned("core", *self.core)

@@ -184,6 +184,34 @@ def test_extras_are_carried_over(world):
     assert older.pins == ("trans[tim]==4",)
 
 
+def test_extras_that_only_a_package_asks_for_are_carried_over(world):
+    """No line names the extra, and no line of the conflict brings who does."""
+    world.core = ["asker", "trans>=5"]
+    world.nodes = {"two": ["trans<5"]}
+    lock = world.lock(world.lines(without=("two",))).lock
+    report = world.explain("two", lock_now=lock)
+    older = next(fix for fix in report.fixes if fix.typed == ("trans==4",))
+    assert older.pins == ("trans[tim]==4",)
+    assert "tim" in world.again(older).versions
+
+
+def test_three_lines_that_only_together_clash(world):
+    world.core = ["bridge>=1"]
+    world.nodes = {"one": ["left==2"], "two": ["right==2"]}
+    report = world.explain("two")
+    assert sets(report) == [{("ComfyUI", "bridge>=1"), ("one", "left==2"), ("two", "right==2")}]
+    assert report.fixes[0].typed == ("right==1",)
+
+
+def test_an_override_uncovers_a_second_clash(world):
+    """The first package set free brings another that is in nobody's way today."""
+    world.core = ["av==12"]
+    world.nodes = {"one": ["acc<0.4"], "two": ["av>=14", "heavy"]}
+    report = world.explain("two")
+    assert all(world.again(offered).ok for offered in report.fixes)
+    assert fix(report, "overrides")
+
+
 def test_several_overrides_when_one_is_not_enough(world):
     world.core = ["num>=2"]
     world.nodes = {"one": ["acc<0.4"], "two": ["grad", "peft"]}
@@ -302,6 +330,7 @@ def test_what_was_found_before_the_limit_stands(world):
 
 def test_an_unreachable_index_is_no_conflict(world):
     world.index = Gone
+    world.environ = {"UV_HTTP_RETRIES": "0"}
     world.core = ["num"]
     report = explain_directly(world, Problem(world.lines()))
     assert kinds(report) == ["unreachable"]

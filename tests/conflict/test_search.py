@@ -75,7 +75,7 @@ def test_leaving_out_what_the_findings_give_up_lets_everything_lock(world):
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(1, 5), st.sets(st.integers(5, 15), min_size=1, max_size=4), st.booleans())
+@given(st.integers(0, 4), st.sets(st.integers(5, 15), min_size=1, max_size=4), st.booleans())
 def test_every_opponent_of_a_new_line_is_found(new, opponents, talks):
     clashes = {frozenset({new, other}) for other in opponents}
     sets, _ = found(16, clashes, talks, newcomers={new})

@@ -68,8 +68,11 @@ def snapshot_inspect(arguments: Namespace) -> Outcome:
 
 def why(arguments: Namespace) -> Outcome:
     from governance.cli import whence
+    from governance.cli.report import Voice
 
-    return whence.why(workspace.find(arguments.root), arguments.package, arguments.wish)
+    space = workspace.find(arguments.root)
+    voice = Voice(quiet=arguments.quiet)
+    return whence.why(space, arguments.package, arguments.wish, voice=voice)
 
 
 def _drift(drift: dict[str, Any]) -> str:

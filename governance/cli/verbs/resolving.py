@@ -21,8 +21,8 @@ def resolve(arguments: Namespace) -> Outcome:
     with deciding(arguments) as decision:
         tx = ledger.load(decision.space, arguments.txid)
         _require_resolvable(tx)
-        pins = _pins(arguments, decision.space, tx)
-        done = decision.run(f"resolve:{tx.txid}", pins=pins)
+        chosen = _chosen(arguments, decision.space, tx)
+        done = decision.run(f"resolve:{tx.txid}", **chosen)
         space = decision.space
     suggestions = _report(space, done).get("suggestions", [])
     data = {
@@ -59,21 +59,32 @@ def _require_resolvable(tx: Transaction) -> None:
         tx.move(RESOLVED)
 
 
-def _pins(arguments: Namespace, space: Workspace, tx: Transaction) -> list[str]:
-    pins = list(arguments.pins)
+def _chosen(arguments: Namespace, space: Workspace, tx: Transaction) -> dict[str, list[str]]:
+    """Pins, lines to give up and packages to exempt, from all the ways to say them."""
+    chosen = _nothing()
+    chosen["pins"] += arguments.pins
     if arguments.pins_file is not None:
-        pins += _from_file(arguments.pins_file)
+        chosen["pins"] += _from_file(arguments.pins_file)
     if arguments.accept is not None:
-        pins += _accepted(space, tx, arguments.accept)
-    if not pins:
-        pins = _ask(space, tx)
-    if not pins:
+        _add(chosen, _accepted(space, tx, arguments.accept))
+    if not any(chosen.values()):
+        chosen = _ask(space, tx)
+    if not any(chosen.values()):
         raise UsageError(
             "no pin was given",
             hint="--pin package==version, --accept N, or answer the prompt",
             code="no_pins",
         )
-    return pins
+    return chosen
+
+
+def _nothing() -> dict[str, list[str]]:
+    return {"pins": [], "dropped": [], "exempt": []}
+
+
+def _add(chosen: dict[str, list[str]], more: dict[str, list[str]]) -> None:
+    for kind, values in more.items():
+        chosen[kind] += values
 
 
 def _from_file(path: Any) -> list[str]:
@@ -85,7 +96,7 @@ def _from_file(path: Any) -> list[str]:
     return [line for line in stripped if line]
 
 
-def _accepted(space: Workspace, tx: Transaction, number: int) -> list[str]:
+def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, list[str]]:
     suggestions = _report(space, tx).get("suggestions", [])
     if not 1 <= number <= len(suggestions):
         raise UsageError(
@@ -93,10 +104,22 @@ def _accepted(space: Workspace, tx: Transaction, number: int) -> list[str]:
             hint=f"`gov resolve {tx.txid} --suggest` lists {len(suggestions)}",
             code="unknown_suggestion",
         )
-    return list(suggestions[number - 1].get("pins", []))
+    fix = suggestions[number - 1]
+    if fix.get("ref"):
+        raise UsageError(
+            f"suggestion {number} is another commit of {tx.node_id}, {fix['ref']}",
+            hint=f"`gov node remove {tx.node_id} --purge-code`, then `gov node add` it again "
+            f"with --ref {fix['ref']}",
+            code="other_ref",
+        )
+    return {
+        "pins": list(fix.get("typed", [])),
+        "dropped": [line["text"] for line in fix.get("dropped", [])],
+        "exempt": list(fix.get("exempt", [])),
+    }
 
 
-def _ask(space: Workspace, tx: Transaction) -> list[str]:
+def _ask(space: Workspace, tx: Transaction) -> dict[str, list[str]]:
     """As the seed says: one a line, an empty line ends; a number takes a suggestion."""
     if not sys.stdin.isatty():
         raise UsageError(
@@ -106,24 +129,27 @@ def _ask(space: Workspace, tx: Transaction) -> list[str]:
         )
     for part in inspection.conflict(_report(space, tx), tx.txid):
         sys.stderr.write(f"{part}\n")
-    pins: list[str] = []
+    chosen = _nothing()
     while True:
         sys.stderr.write("pin (package==version, a suggestion's number, empty to end): ")
         sys.stderr.flush()
         line = sys.stdin.readline().strip()
         if not line:
-            return pins
-        pins += _accepted(space, tx, int(line)) if line.isdigit() else _checked(line)
+            return chosen
+        _add(chosen, _answered(space, tx, line))
 
 
-def _checked(line: str) -> list[str]:
+def _answered(space: Workspace, tx: Transaction, line: str) -> dict[str, list[str]]:
+    """What one answer adds; a wrong one is told, and asked again."""
     from governance import requirements
 
     try:
-        return [requirements.parse_pin(line).text]
+        if line.isdigit():
+            return _accepted(space, tx, int(line))
+        return {"pins": [requirements.parse_pin(line).text]}
     except UsageError as error:
         sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
-        return []
+        return {}
 
 
 def _report(space: Workspace, tx: Transaction) -> dict[str, Any]:

@@ -1,0 +1,201 @@
+"""`gov node check`: would this node fit?  In a temporary place; changes nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from governance import (
+    environment,
+    explanation,
+    gates,
+    git,
+    history,
+    lockfile,
+    names,
+    provenance,
+    registry,
+    requirements,
+)
+from governance.conflict import notes, shared
+from governance.conflict.answer import Cause, Report
+from governance.conflict.plan import Step, steps
+from governance.conflict.problem import NODE, Owned
+from governance.errors import UsageError
+from governance.resolution import Project
+from governance.transaction.session import Session
+from governance.workspace import Workspace
+
+FITS, CHANGES, CONFLICTS = "fits", "changes", "conflicts"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """`verdict` is fits, changes (packages that prod has move) or conflicts."""
+
+    node_id: str
+    verdict: str
+    commit: str | None
+    declared: requirements.Declared
+    steps: tuple[Step, ...] = ()
+    shared: tuple[shared.Shared, ...] = ()
+    notes: tuple[Cause, ...] = ()
+    report: Report | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "node_id": self.node_id,
+            "verdict": self.verdict,
+            "commit": self.commit,
+            "declared": self.declared.to_json(),
+            "changes": [step.to_json() for step in self.steps],
+            "shared_files": [entry.to_json() for entry in self.shared],
+            "notes": [cause.to_json() for cause in self.notes],
+            "conflict": self.report.to_json() if self.report else None,
+        }
+
+
+def check(session: Session, what: str, *, ref: str | None, cwd: Path) -> Checked:
+    """`what` is a git URL, a folder, or the id of a node in custom_nodes."""
+    workspace = session.workspace
+    with _folder(session, what, ref, cwd) as (node_id, folder):
+        declared = provenance.read_declared(workspace, folder)
+        commit = git.head(folder) if git.is_repository(folder) else None
+        return _checked(session, node_id, commit, declared)
+
+
+@contextmanager
+def _folder(session: Session, what: str, ref: str | None, cwd: Path) -> Iterator[tuple[str, Path]]:
+    """The node's id and a folder with its files; a clone is deleted at the end."""
+    workspace = session.workspace
+    known = [p.id for p in registry.load(workspace) if p.id == what]
+    local = workspace.custom_nodes / what if known else cwd / Path(what).expanduser()
+    if ref is None and local.is_dir():
+        yield names.node_id(local.resolve().name), local
+        return
+    source = git.source(what, protocols=workspace.config.texts("policy.git_protocols"), cwd=cwd)
+    with tempfile.TemporaryDirectory(prefix="gov-check-") as temporary:
+        folder = Path(temporary) / "clone"
+        session.say(f"cloning {source.url}")
+        git.clone(
+            source,
+            folder,
+            ref=ref,
+            protocols=workspace.config.texts("policy.git_protocols"),
+            timeout=workspace.config.number("policy.clone_timeout_seconds"),
+            max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
+        )
+        yield names.node_id_from_url(source.url), folder
+
+
+def _checked(
+    session: Session, node_id: str, commit: str | None, declared: requirements.Declared
+) -> Checked:
+    workspace = session.workspace
+    truth = history.truth(workspace)
+    today = Project.read(truth.pyproject, workspace.pyproject)
+    group = requirements.group_name(node_id)
+    project = today.with_group(group, [line.text for line in declared.lines])
+    owner = f"{NODE}{node_id}"
+    own = tuple(
+        Owned(line.text, owner, line.origin.file, line.origin.line, line.name)
+        for line in declared.lines
+    )
+    session.say("locking it with today's truth")
+    with tempfile.TemporaryDirectory(prefix="gov-check-") as temporary:
+        folder = Path(temporary)
+        (folder / "pyproject.toml").write_bytes(project.encoded)
+        (folder / "uv.lock").write_bytes(truth.lock)
+        locked = session.uv.lock(folder, python=project.python)
+        if locked.ok:
+            after = (folder / "uv.lock").read_bytes()
+            return _fitting(workspace, node_id, commit, declared, own, after, locked.log)
+    report = explanation.of_project(
+        workspace,
+        session.uv,
+        project,
+        newcomer=owner,
+        newcomer_lines=own,
+        log=locked.log,
+        say=session.say,
+    )
+    return Checked(node_id, CONFLICTS, commit, declared, report=report)
+
+
+def _fitting(
+    workspace: Workspace,
+    node_id: str,
+    commit: str | None,
+    declared: requirements.Declared,
+    own: tuple[Owned, ...],
+    after: bytes,
+    log: str,
+) -> Checked:
+    new = lockfile.parse(after, workspace.lock)
+    found = steps(prod_lock(workspace), new, gates.core_names(workspace))
+    moved = any(step.before is not None for step in found)
+    return Checked(
+        node_id,
+        CHANGES if moved else FITS,
+        commit,
+        declared,
+        found,
+        shared.families(list(lockfile.versions(new))),
+        notes.noted(log, own),
+    )
+
+
+def prod_lock(workspace: Workspace) -> dict[str, Any]:
+    """The lock that prod was built from; empty where there is no prod."""
+    name = environment.current(workspace)
+    if name is None:
+        return {}
+    path = environment.papers(workspace, name) / "uv.lock"
+    return lockfile.parse(path.read_bytes(), path)
+
+
+def require_package(workspace: Workspace, package: str) -> str:
+    """The normalised name; UsageError where the lock does not hold it."""
+    wanted = names.normalise(package)
+    versions = lockfile.versions(lockfile.parse(workspace.lock.read_bytes(), workspace.lock))
+    if wanted not in versions:
+        raise UsageError(
+            f"{package} is not in the lock",
+            hint="`gov status` and uv.lock tell what is",
+            code="unknown_package",
+        )
+    return wanted
+
+
+def hold(session: Session, package: str, spec: str) -> tuple[tuple[Step, ...], Report | None]:
+    """What would happen if `package` were held at `spec`: the plan, or the conflict explained."""
+    workspace = session.workspace
+    truth = history.truth(workspace)
+    project = Project.read(truth.pyproject, workspace.pyproject)
+    line = f"{package}{spec if spec[:1] in '<>=!~' else '==' + spec}"
+    owner = f"{NODE}held"
+    with tempfile.TemporaryDirectory(prefix="gov-why-") as temporary:
+        folder = Path(temporary)
+        free = [o for o in project.overrides if requirements.requirement_name(o) != package]
+        held = project.with_group("node-held", [line]).with_overrides(free)
+        (folder / "pyproject.toml").write_bytes(held.encoded)
+        (folder / "uv.lock").write_bytes(truth.lock)
+        locked = session.uv.lock(folder, python=project.python)
+        if locked.ok:
+            new = lockfile.parse((folder / "uv.lock").read_bytes(), workspace.lock)
+            return steps(prod_lock(workspace), new, gates.core_names(workspace)), None
+    own = (Owned(line, owner, "--if", 0, package),)
+    report = explanation.of_project(
+        workspace,
+        session.uv,
+        held,
+        newcomer=owner,
+        newcomer_lines=own,
+        log=locked.log,
+        say=session.say,
+    )
+    return (), report

@@ -1,0 +1,113 @@
+"""`gov why`: who asks for a package, who brought this version, and what if it were another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from governance import checking, gates, ledger, lockfile, provenance
+from governance.cli import tables
+from governance.cli.outcome import Outcome, Part
+from governance.cli.report import Voice
+from governance.conflict.chains import Chain, chains
+from governance.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError, NeedsResolution
+from governance.resolution import Project
+from governance.transaction.session import open_session
+from governance.workspace import Workspace
+
+_LONG = 20
+
+
+def why(space: Workspace, package: str, wish: str | None, *, voice: Voice) -> Outcome:
+    """Exit 4 where the version wished for conflicts."""
+    wanted = checking.require_package(space, package)
+    lock = lockfile.parse(space.lock.read_bytes(), space.lock)
+    project = Project.read(space.pyproject.read_bytes(), space.pyproject)
+    places = {(line.group, line.text): line for line in provenance.owned_lines(space, project)}
+    found = [_row(chain, places) for chain in chains(lock, wanted)]
+    version = lockfile.versions(lock)[wanted]
+    brought = _brought(space, wanted, version)
+    data: dict[str, Any] = {
+        "package": wanted,
+        "version": version,
+        "core": wanted in gates.core_names(space),
+        "asked_by": found,
+        "brought_by": brought,
+        "overrides": [o for o in project.overrides if o.startswith(wanted)],
+    }
+    parts = _told(data)
+    if wish is None:
+        return Outcome(data, parts)
+    return _what_if(space, wanted, wish, data, parts, voice)
+
+
+def _row(chain: Chain, places: dict[tuple[str, str], Any]) -> dict[str, Any]:
+    """A chain with the file and line it begins at; the lock spells lines in its own way."""
+    line = places.get((chain.group, chain.text)) or next(
+        (
+            owned
+            for (group, _), owned in places.items()
+            if group == chain.group and owned.name == chain.packages[0]
+        ),
+        None,
+    )
+    return {
+        "group": chain.group,
+        "owner": line.who if line else chain.group,
+        "line": line.text if line else chain.text,
+        "place": line.place if line else "",
+        "chain": list(chain.packages),
+    }
+
+
+def _brought(space: Workspace, package: str, version: str) -> dict[str, Any] | None:
+    """The last promoted transaction whose plan moved the package to this version."""
+    for path in sorted(space.transactions.glob("*.json"), reverse=True):
+        try:
+            tx = ledger.load(space, path.stem)
+        except GovError:
+            continue  # a damaged record is told by `gov status`
+        moved = (row for row in tx.plan.get("changes", []) if row["name"] == package)
+        if tx.status == "promoted" and any(row.get("after") == version for row in moved):
+            return {"txid": tx.txid, "node_id": tx.node_id, "ended_at": tx.ended_at}
+    return None
+
+
+def _told(data: dict[str, Any]) -> list[Part]:
+    parts: list[Part] = [f"{data['package']} {data['version']}{'  (core)' if data['core'] else ''}"]
+    for row in data["asked_by"][:_LONG]:
+        way = " -> ".join(row["chain"])
+        place = f" {row['place']}" if row["place"] else ""
+        parts.append(f"  {row['owner']}{place}: {row['line']}   ({way})")
+    if len(data["asked_by"]) > _LONG:
+        parts.append(f"  ... and {len(data['asked_by']) - _LONG} more (--json has all)")
+    if data["overrides"]:
+        parts.append(f"  held by an override: {', '.join(data['overrides'])}")
+    brought = data["brought_by"]
+    if brought:
+        parts.append(f"  this version came with {brought['node_id']} ({brought['txid']})")
+    else:
+        parts.append("  this version came with `gov init`, or with a hand-made change")
+    return parts
+
+
+def _what_if(
+    space: Workspace,
+    package: str,
+    wish: str,
+    data: dict[str, Any],
+    parts: list[Part],
+    voice: Voice,
+) -> Outcome:
+    found, report = checking.hold(open_session(space, voice.say), package, wish)
+    if report is not None:
+        data["if"] = {"wish": wish, "fits": False, "conflict": report.to_json()}
+        told = [f"held at {wish}, the rest does not lock:"]
+        told += [f"  {cause.sentence}" for cause in report.causes]
+        error = NeedsResolution(
+            f"{package} cannot be held at {wish}", hint="nothing was changed; the lines are above"
+        )
+        return Outcome(data, [*parts, *told], (), EXIT_NEEDS_RESOLUTION, error)
+    rows = [step.to_json() for step in found]
+    data["if"] = {"wish": wish, "fits": True, "changes": rows}
+    told_changes = tables.changes(rows, title=f"held at {wish}, prod would change")
+    return Outcome(data, [*parts, *told_changes], (), EXIT_OK)

@@ -1,0 +1,69 @@
+"""Whose a requirement line is, and where it stands: the truth's groups with file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from governance import installation, ledger, registry, requirements
+from governance.conflict.problem import CORE, NODE, Owned
+from governance.errors import GovError
+from governance.model import Plugin
+from governance.requirements import Declared, requirement_name
+from governance.resolution import CORE_GROUP, NODE_PREFIX, Project
+from governance.workspace import Workspace
+
+Places = Mapping[str, tuple[str, int]]
+
+
+def owned_lines(workspace: Workspace, project: Project) -> tuple[Owned, ...]:
+    """Every line of the project's groups, with the file and line that it was read from."""
+    by_group = {plugin.group: plugin for plugin in registry.load(workspace)}
+    found: list[Owned] = []
+    for group, lines in project.groups.items():
+        plugin = by_group.get(group)
+        if group == CORE_GROUP:
+            places = _places(installation.core_requirements(workspace))
+            found += owned(CORE, lines, places)
+        elif plugin is not None:
+            found += owned(f"{NODE}{plugin.id}", lines, _recorded(workspace, plugin))
+        else:
+            found += owned(f"{NODE}{group.removeprefix(NODE_PREFIX)}", lines, {})
+    return tuple(found)
+
+
+def owned(owner: str, lines: Iterable[str], places: Places) -> list[Owned]:
+    return [
+        Owned(text, owner, *places.get(text, ("", 0)), requirement_name(text)) for text in lines
+    ]
+
+
+def places_of(declared: Mapping[str, Any]) -> Places:
+    """From `Declared.to_json()`, as a transaction keeps it."""
+    return {
+        row["text"]: (row["origin"]["file"], row["origin"]["line"])
+        for row in declared.get("lines", [])
+    }
+
+
+def _places(declared: Declared) -> Places:
+    return {line.text: (line.origin.file, line.origin.line) for line in declared.lines}
+
+
+def _recorded(workspace: Workspace, plugin: Plugin) -> Places:
+    """As the promoting transaction read them; the node's files may have changed since."""
+    if plugin.last_txid is None:
+        return {}
+    try:
+        return places_of(ledger.load(workspace, plugin.last_txid).plan.get("declared", {}))
+    except GovError:
+        return {}  # the record is gone or damaged: lines are shown without their place
+
+
+def read_declared(workspace: Workspace, folder: Any) -> Declared:
+    """What a node's folder declares, under the workspace's policy."""
+    policy = requirements.Policy(
+        allow_git=workspace.config.flag("policy.allow_git_requirements"),
+        allow_urls=workspace.config.flag("policy.allow_url_requirements"),
+    )
+    return requirements.read_node(folder, policy=policy)
