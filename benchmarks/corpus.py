@@ -4,8 +4,9 @@
 
 Adds ComfyUI and then every node in order of stars, locks only (nothing is installed).  A node that
 conflicts is explained and left out; lines that fail by themselves are dropped and the node stays.
-Times are compared with one plain `uv lock` of the same set in the same run, twice: as uv does it,
-asking the index what is new, and with the index's pages trusted from the cache, as explain() does.
+Times are compared with one plain `uv lock` of the same set in the same run: the one that failed
+(it fetches what the cache lacks), and the same once more, when everything is in the cache; then it
+fails after the few packages in question, while an explanation has to lock the whole set.
 """
 
 from __future__ import annotations
@@ -53,18 +54,18 @@ class World:
     lock: Solved | None = None
     lock_bytes: bytes | None = None
 
-    def solver(self, trust_seconds: int = TRUST_SECONDS) -> UvSolver:
+    def solver(self) -> UvSolver:
         return UvSolver(
             self.uv,
             base=self.base,
             python=self.python,
             folder=self.folder / "probes",
             lock=self.lock_bytes,
-            trust_seconds=trust_seconds,
+            trust_seconds=TRUST_SECONDS,
         )
 
-    def try_lock(self, lines: Sequence[Owned], trust_seconds: int = TRUST_SECONDS) -> Solved:
-        return self.solver(trust_seconds).solve(Question(tuple(enumerate(lines))), 600)
+    def try_lock(self, lines: Sequence[Owned]) -> Solved:
+        return self.solver().solve(Question(tuple(enumerate(lines))), 600)
 
     def accept(self, lines: Sequence[Owned], solved: Solved) -> None:
         self.lines = list(lines)
@@ -74,15 +75,15 @@ class World:
 
 @dataclass
 class Row:
-    """What happened to one node; `trusted` and `plain` are the seconds of one `uv lock` of the
-    same set, with and without trust in the cache (`plain` only where it failed).
+    """What happened to one node; `plain` and `repeated` are the seconds of one `uv lock` of its
+    set, and of the same lock once more (only where it failed).
     """
 
     node: str
     repo: str
     outcome: str
-    trusted: float
-    plain: float = 0.0
+    plain: float
+    repeated: float = 0.0
     report: Report | None = None
     note: str = ""
 
@@ -169,7 +170,7 @@ def _explained(
     world: World, node: str, repo: str, everything: Sequence[Owned], failed: Solved
 ) -> Row:
     row = Row(node, repo, "conflict", failed.seconds)
-    row.plain = world.try_lock(everything, trust_seconds=0).seconds
+    row.repeated = world.try_lock(everything).seconds
     row.report = explain(
         Problem(
             tuple(everything),
@@ -178,6 +179,7 @@ def _explained(
         ),
         world.solver(),
         versions_now=world.lock.versions if world.lock else {},
+        lock_now=world.lock.lock if world.lock else None,
         core_packages=CORE_PACKAGES,
         deadline=120,
         progress=lambda doing: None,
@@ -201,9 +203,7 @@ def _without_bad_lines(world: World, row: Row, everything: Sequence[Owned]) -> R
 def _print(row: Row) -> None:
     report = row.report
     runs = f"{report.runs:3d} runs {report.seconds:6.2f} s" if report else " " * 17
-    print(
-        f"{row.node[:34]:34} {row.outcome:13} {row.trusted:6.2f} s {runs}  {row.note}", flush=True
-    )
+    print(f"{row.node[:34]:34} {row.outcome:13} {row.plain:6.2f} s {runs}  {row.note}", flush=True)
     if report is None:
         return
     for cause in report.causes:
@@ -253,7 +253,7 @@ def _cost_sums(name: str, chosen: Sequence[tuple[Row, Report]]) -> None:
         return
     runs = [report.runs for _, report in chosen]
     print(f"{name}: resolver runs median {statistics.median(runs)}, most {max(runs)}")
-    for kind in ("plain", "trusted"):
+    for kind in ("plain", "repeated"):
         for what, key in _MOMENTS:
             known = [(getattr(report, key), getattr(row, kind)) for row, report in chosen]
             ratios = [seconds / lock for seconds, lock in known if seconds is not None]

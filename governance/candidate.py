@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,16 @@ class Candidate:
     def isolation(self) -> str:
         return sandbox.isolation(self.view, self.support)
 
+    def try_fence(self) -> list[sandbox.Canary]:
+        """Try, from inside, to write to prod and the truth: all of it must be stopped."""
+        space = self.workspace
+        protected = [space.pyproject, space.plugins, space.state]
+        prod = space.generation
+        if prod is not None and prod != self.generation:
+            protected.append(environment.path(space, prod) / "pyvenv.cfg")
+        found = [path for path in protected if path.exists()]
+        return list(sandbox.self_test(self.view, self.support, found))
+
     def environ(self) -> dict[str, str]:
         """The whole environment of an observed program: nothing of prod's, nothing of ours."""
         kept = {
@@ -103,19 +113,57 @@ def prepare(
     store.remove_tree(folder)
     for name in ("upper", "work", "home", "tmp", "cache", "pycache", "bin", "base"):
         store.make_folder(folder / name)
-    candidate = Candidate(
-        workspace,
-        folder,
-        generation,
-        sandbox.probe(workspace.candidates),
-        tuple(writable),
-        tuple(project.indexes),
-    )
+    candidate = _over(workspace, txid, generation, project, writable)
     if not candidate.is_layered:
         copy(candidate.environment)
     (folder / "bin/uv").symlink_to(uv.executable())
     _put_pip(candidate)
     return candidate
+
+
+def reopen(
+    workspace: Workspace,
+    txid: str,
+    generation: str,
+    project: Project,
+    *,
+    writable: Sequence[Path] = (),
+) -> Candidate:
+    """The candidate as its run left it.  Raises GovError where it cannot be entered any more."""
+    candidate = _over(workspace, txid, generation, project, writable)
+    if (candidate.folder / "env").is_dir():
+        as_copy = replace(candidate.support, layer=False, layer_reason="the candidate is a copy")
+        return replace(candidate, support=as_copy)
+    if not candidate.is_layered:
+        raise GovError(
+            f"the candidate of {txid} lies in a layer: {candidate.support.layer_reason}",
+            hint="`gov tx run` makes a new one, as a copy",
+            code="no_layer",
+        )
+    if not candidate.environment.is_dir():
+        raise GovError(
+            f"generation {generation}, which the candidate of {txid} lies over, is gone",
+            hint="`gov tx run` builds it again",
+            code="no_candidate",
+        )
+    return candidate
+
+
+def _over(
+    workspace: Workspace,
+    txid: str,
+    generation: str,
+    project: Project,
+    writable: Sequence[Path],
+) -> Candidate:
+    return Candidate(
+        workspace,
+        workspace.candidates / txid,
+        generation,
+        sandbox.probe(workspace.candidates),
+        tuple(writable),
+        tuple(project.indexes),
+    )
 
 
 def _put_pip(candidate: Candidate) -> None:

@@ -114,6 +114,11 @@ def stop(child: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> Non
     _signal_group(child, signal.SIGKILL)
 
 
+def exit_code(returncode: int) -> int:
+    """As a shell tells it: 128 + n for a death by signal n."""
+    return returncode if returncode >= 0 else 128 - returncode
+
+
 @contextmanager
 def _started(
     argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, *, stdin: bool

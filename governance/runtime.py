@@ -80,7 +80,7 @@ def run(workspace: Workspace, start: Start) -> int:
         )
         try:
             _remember(workspace, child)
-            return _code(_wait(child))
+            return process.exit_code(_wait(child))
         finally:
             process.stop(child)
             _run_file(workspace).unlink(missing_ok=True)
@@ -142,10 +142,6 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
         except KeyboardInterrupt:
             if child.poll() is None:
                 child.send_signal(signal.SIGINT)
-
-
-def _code(returncode: int) -> int:
-    return returncode if returncode >= 0 else 128 - returncode
 
 
 def _remember(workspace: Workspace, child: subprocess.Popen[bytes]) -> None:

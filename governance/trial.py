@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from governance import (
@@ -73,11 +73,13 @@ def watch(
     """Observe the staged generation with `node` (a folder of custom_nodes) and what is promoted."""
     generation = stages.generation().name
     made = _prepare(workspace, stages, uv, generation, node)
+    canaries = made.try_fence()
     request = _request(workspace, made, stages.name, node, timeout, live)
     seen = observation.observe(request)
     seen.generation = generation
     stage_baseline(stages, seen)
-    seen.isolation = made.isolation()
+    seen.isolation = made.isolation() if all(c.stopped for c in canaries) else "none"
+    seen.canaries = [asdict(canary) for canary in canaries]
     undeclared = changes(frozen_versions(seen.installed_freeze), frozen_versions(seen.post_freeze))
     return Watched(seen, made, undeclared, _additions(seen, undeclared))
 
@@ -263,8 +265,8 @@ def _additions(seen: observation.Observation, undeclared: Sequence[Change]) -> l
     asked = [
         request
         for install in seen.installs
-        if install.get("ok", True)
-        for request in install.get("requests", [])
+        if install.get("action") == "install" and install.get("outcome") != "failed"
+        for request in install.get("requested", [])
     ]
     taken = [request for request in asked if _name(request) in changed]
     explained = {_name(request) for request in taken}

@@ -167,7 +167,7 @@ def _observed(seen: Mapping[str, Any]) -> list[Part]:
     for name, node in seen.get("nodes", {}).items():
         told += _node(name, node)
     told += [f"  warning: {text}" for text in seen.get("warnings", [])]
-    told += [f"  not possible: {text}" for text in seen.get("limits", [])]
+    told += [f"  note: {text}" for text in seen.get("limits", [])]
     told += _actions(seen)
     return told
 
@@ -183,34 +183,37 @@ def _actions(seen: Mapping[str, Any]) -> list[Part]:
     """What the node did, one line an action, the first few of each kind."""
     told: list[Part] = []
     for install in seen.get("installs", [])[:10]:
-        result = "" if install.get("ok", True) else " (failed)"
-        asked = " ".join(install.get("requests", [])) or install.get("command", "")
-        told.append(f"  installed by itself{result}: {asked}{_at(install)}")
-    for kind, word in (("programs", "started"), ("hosts", "contacted"), ("writes", "wrote")):
-        found = seen.get(kind, [])
-        for row in found[:5]:
-            told.append(f"  {word} {_subject(row)}{_at(row)}")
-        if len(found) > 5:
-            told.append(f"  {word} {len(found) - 5} more (--json has all)")
+        result = " (failed)" if install.get("outcome") == "failed" else ""
+        asked = " ".join(install.get("requested", [])) or " ".join(install.get("files", []))
+        tool = f"{install.get('tool', '')} {install.get('action', '')}"
+        told.append(f"  by itself: {tool} {asked}{result}{_at(install)}")
+    for kind, word in _DEEDS:
+        found = [row for row in seen.get(kind, []) if row.get("node")]
+        told += [f"  {word} {_subject(row)}{_at(row)}" for row in found[:4]]
+        if len(found) > 4:
+            told.append(f"  {word} {len(found) - 4} more (--json has all)")
     return told
 
 
-def _subject(row: Any) -> str:
-    if not isinstance(row, Mapping):
-        return str(row)
-    for key in ("command", "host", "path", "argv", "program"):
-        if row.get(key):
-            value = row[key]
-            return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return str(dict(row))
+# The recorder sees attempts; in the fence most of these writes did not succeed.
+_DEEDS = (
+    ("programs", "started"),
+    ("hosts", "contacted or tried to"),
+    ("writes", "wrote or tried to"),
+)
 
 
-def _at(row: Any) -> str:
-    if not isinstance(row, Mapping):
-        return ""
-    place = row.get("where") or row.get("file")
-    line = row.get("line")
-    return f"  [{place}{f':{line}' if line else ''}]" if place else ""
+def _subject(row: Mapping[str, Any]) -> str:
+    if row.get("argv"):
+        return " ".join(map(str, row["argv"]))[:160]
+    if row.get("host"):
+        port = f":{row['port']}" if row.get("port") else ""
+        return f"{row['host']}{port}"
+    return str(row.get("path", ""))
+
+
+def _at(row: Mapping[str, Any]) -> str:
+    return f"  [{row['at']}]" if row.get("at") else ""
 
 
 def _diff(data: Mapping[str, Any]) -> list[Part]:

@@ -54,6 +54,7 @@ class Observation:
     `installs`, `programs`, `hosts` and `writes` are lists of objects, see events.py; `node` in
     them is the folder whose code was on the stack, or null for ComfyUI and libraries.  `classes`
     is what the API told (class -> python_module) and is left out of the JSON: see `baseline`.
+    `canaries` are writes to prod that were tried from inside the fence, and what stopped them.
     """
 
     verdict: str = FAILED
@@ -77,6 +78,7 @@ class Observation:
     comfyui_version: str | None = None
     generation: str | None = None
     isolation: str = "none"
+    canaries: list[dict[str, Any]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     classes: dict[str, str] = field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -14,12 +15,13 @@ from governance.errors import EXIT_FAILED, EXIT_NEEDS_RESOLUTION, EXIT_OK, GovEr
 
 def tx_run(arguments: Namespace) -> Outcome:
     from governance.model import COMPLETED, NEEDS_RESOLUTION
+    from governance.transaction import ending
 
     with deciding(arguments) as decision:
         tx = _run(decision, arguments.node_id, arguments.timeout)
         space = decision.space
     codes = {COMPLETED: EXIT_OK, NEEDS_RESOLUTION: EXIT_NEEDS_RESOLUTION}
-    data = tx.to_json()
+    data = {**tx.to_json(), "candidate_state": ending.candidate_state(space, tx)}
     return Outcome(
         data,
         [*inspection.parts(space, data), *inspection.next_steps(data)],
@@ -62,8 +64,10 @@ def tx_abort(arguments: Namespace) -> Outcome:
 def tx_shell(arguments: Namespace) -> Outcome:
     from governance.transaction import shell
 
+    # With --json our stdout holds one document and nothing else.
+    stdout = sys.stderr.fileno() if arguments.json else None
     with deciding(arguments) as decision:
-        code = shell.enter(decision.session(), arguments.txid, arguments.command)
+        code = shell.enter(decision.session(), arguments.txid, arguments.command, stdout=stdout)
     return Outcome({"txid": arguments.txid, "exit_code": code}, exit_code=code, passed_on=True)
 
 

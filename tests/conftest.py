@@ -1,0 +1,62 @@
+"""A home of its own for the whole run, and worlds to govern (see support/worlds.py)."""
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+import pytest
+from support.worlds import Settled, Site, World, make_site
+
+_REAL_HOME = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_CACHES = (".cache", ".config", ".local", ".gitconfig", ".netrc", ".ssh", ".pip")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory):
+    """No test knows the operator's home; its path is returned."""
+    own = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(own))
+        for name in [*os.environ]:
+            if name.startswith(("XDG_", "UV_", "PIP_", "GIT_", "GOV_ROOT")):
+                patch.delenv(name)
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        yield own
+
+
+def _guard(event, arguments):
+    """Raised where a test writes to what the operator keeps at home."""
+    if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        path = Path(os.fsdecode(arguments[0]))
+        writes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes and any(path.is_relative_to(_REAL_HOME / name) for name in _CACHES):
+            raise PermissionError(f"a test writes to the real home: {path}")
+
+
+if not _CHECKOUT.is_relative_to(_REAL_HOME / ".cache"):
+    sys.addaudithook(_guard)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def workspace(tmp_path, world) -> Site:
+    """A fresh ComfyUI and an initialised workspace."""
+    return make_site(tmp_path, world)
+
+
+@pytest.fixture(scope="session")
+def settled_once(tmp_path_factory, world) -> Settled:
+    return Settled(tmp_path_factory.mktemp("settled"), world)
+
+
+@pytest.fixture
+def settled(settled_once) -> Settled:
+    """A workspace in which things have happened; do not harm its environments."""
+    settled_once.rewind()
+    return settled_once

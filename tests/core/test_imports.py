@@ -1,0 +1,201 @@
+"""The house as a reader of its imports sees it: one direction, one door per neighbour."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+# From the inside out; a module may import its own layer and those before it.
+LAYERS = (
+    ("errors", "clock", "liveness", "names"),
+    ("config", "process", "sandbox", "store", "workspace"),
+    ("model",),
+    ("comfyui", "git", "requirements", "uv"),
+)
+# What everything above the vocabularies may not be imported by.
+VERBS = "verbs"
+OUTER = ("cli", "__main__")
+# These run on their own, under other people's Pythons, or are worlds for tests and demos.
+APART = ("bootstrap", "sample")
+
+STARTS_PROGRAMS = {"subprocess", "pty", "multiprocessing"}
+MAY_START = {
+    "process.py",
+    "bootstrap.py",
+    "observation/recorder.py",
+    # For the type of the child that `process` returned.
+    "runtime.py",
+    "observation/watch.py",
+    "observation/program.py",
+}
+
+
+def modules():
+    for path in sorted((CHECKOUT / "governance").rglob("*.py")):
+        relative = path.relative_to(CHECKOUT / "governance")
+        if relative.parts[:2] != ("sample", "comfyui"):
+            yield relative, ast.parse(path.read_text())
+
+
+def imported(tree):
+    """(top module or governance part, at module level)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "governance":
+                yield from (f"governance.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def part(relative):
+    return relative.with_suffix("").parts[0]
+
+
+def layer(name):
+    for number, names in enumerate(LAYERS):
+        if name in names:
+            return number
+    return len(LAYERS) + (name in OUTER)
+
+
+def everything():
+    for relative, tree in modules():
+        for name in imported(tree):
+            yield relative, name
+
+
+def test_there_is_something_to_read():
+    assert len(list(modules())) > 60
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for relative, name in everything():
+        own = part(relative)
+        if name.startswith("governance.") and own not in APART:
+            other = name.split(".")[1]
+            if layer(other) > layer(own):
+                wrong.append(f"{relative} imports {name}")
+    assert wrong == []
+
+
+def test_nothing_below_the_command_line_knows_the_graph():
+    wrong = [
+        f"{relative} imports {name}"
+        for relative, name in everything()
+        if name.split(".")[0] in ("tasks", "doit") and part(relative) != "cli"
+    ]
+    assert wrong == []
+
+
+def test_only_the_graph_knows_doit():
+    wrong = [f"{r} imports {n}" for r, n in everything() if n.split(".")[0] == "doit"]
+    assert wrong == []
+
+
+def test_only_the_command_line_knows_rich():
+    users = {str(r) for r, n in everything() if n.split(".")[0] == "rich"}
+    assert {part(Path(user)) for user in users} <= {"cli"}
+    assert users, "somebody should"
+
+
+def calls(tree, *dotted):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            told = ast.unparse(node.func)
+            if told in dotted:
+                yield told
+
+
+STARTERS = (
+    "subprocess.run",
+    "subprocess.Popen",
+    "subprocess.call",
+    "subprocess.check_call",
+    "subprocess.check_output",
+    "os.system",
+    "os.popen",
+    "os.posix_spawn",
+    "os.execv",
+    "os.execve",
+    "os.execvp",
+    "os.execvpe",
+    "os.fork",
+    "pty.fork",
+    "pty.spawn",
+)
+
+
+def test_only_process_starts_programs():
+    """Besides the sandbox (which becomes the program), the recorder, the set-up and the sample."""
+    allowed = {"process.py", "bootstrap.py", "observation/recorder.py"}
+    wrong = [
+        f"{relative} calls {told}"
+        for relative, tree in modules()
+        for told in calls(tree, *STARTERS)
+        if str(relative) not in allowed and part(relative) not in ("sandbox", "sample")
+    ]
+    assert wrong == []
+
+
+WRITERS = ("write_text", "write_bytes", "rename", "replace", "symlink_to", "rmtree", "mkdir")
+# Each has its reason, in the words of its own comment or docstring.
+MAY_WRITE = {
+    "workspace.py": {"write_bytes"},  # the lock's owner: not durable on purpose
+    "ledger.py": {"write_bytes", "replace"},  # the derived index: not durable on purpose
+    "environment.py": {"write_bytes"},  # papers, made durable by one syncfs before the manifest
+    "candidate.py": {"symlink_to"},  # inside a candidate, which is thrown away
+}
+
+
+def test_only_store_writes_documents_of_the_workspace():
+    wrong = []
+    for relative, tree in modules():
+        spine = len(relative.parts) == 1 or part(relative) == "transaction"
+        if not spine or str(relative) in ("store.py", "bootstrap.py"):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                name = node.func.attr
+                if name in WRITERS and _writes(node) and name not in MAY_WRITE.get(
+                    str(relative), set()
+                ):
+                    wrong.append(f"{relative}:{node.lineno} {ast.unparse(node.func)}")
+    assert wrong == []
+
+
+def _writes(node):
+    """str.replace and dataclasses.replace take two arguments or more; Path.replace takes one."""
+    return node.func.attr not in ("replace", "rename") or len(node.args) + len(node.keywords) == 1
+
+
+HEAVY = ("doit", "tomlkit", "packaging", "rich", "filelock", "dataclasses", "http.client", "tasks")
+
+
+@pytest.mark.parametrize("words", [["status"], ["--help"], ["tx", "promote", "--help"]])
+def test_questions_import_nothing_heavy(bare, words):
+    program = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1));"
+        "from governance.cli import main;"
+        "code = main.main(sys.argv[1:]) if True else 0;"
+        "print(*sorted(m.split('.')[0] if m.split('.')[0] != 'http' else m for m in sys.modules),"
+        " file=sys.stderr); sys.exit(code)"
+    )
+    guarded = program.replace(
+        "code = main.main(sys.argv[1:]) if True else 0;",
+        "\ntry:\n    code = main.main(sys.argv[1:])\nexcept SystemExit as end:\n"
+        "    code = int(end.code or 0)\n",
+    )
+    root = ["--root", str(bare.root)] if words == ["status"] else []
+    argv = [sys.executable, "-I", "-c", guarded, str(CHECKOUT), *words, *root]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.split())
+    assert "governance" in loaded
+    assert loaded.isdisjoint(HEAVY), loaded & set(HEAVY)

@@ -1,0 +1,70 @@
+"""What a command that did not do its work must have left as it was, byte by byte."""
+
+import hashlib
+import os
+from pathlib import Path
+
+# The lock's own files tell who came last, the index of transactions is derived from the records,
+# and doit's database is a cache.
+_UNMEANT = {
+    "state/.lock",
+    "state/.lock-owner.json",
+    "state/transactions_index.json",
+    ".doit.db",
+}
+_TRUTH = ("pyproject.toml", "uv.lock", "state/plugins.json")
+
+
+def fingerprint(root: Path, comfyui: Path | None = None) -> dict[str, str]:
+    """Path to digest: truth, state, snapshots, link, prod's files, generations, candidates, clones.
+
+    uv's cache is left out: what was fetched may stay.
+    """
+    found = _of(root, {".uv-cache"})
+    found |= _prod(root)
+    if comfyui is not None:
+        found |= {f"ComfyUI/{name}": digest for name, digest in _of(comfyui, {".git"}).items()}
+    return {name: digest for name, digest in found.items() if name not in _UNMEANT}
+
+
+def truth_and_prod(root: Path) -> dict[str, str]:
+    """What every command that ends in 1 to 143 leaves alone; it may record what happened."""
+    truth = {name: _digest(root / name) for name in _TRUTH}
+    return truth | _prod(root) | {".venv-prod": _digest(root / ".venv-prod")}
+
+
+def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    names = before.keys() | after.keys()
+    return sorted(name for name in names if before.get(name) != after.get(name))
+
+
+def _prod(root: Path) -> dict[str, str]:
+    link = root / ".venv-prod"
+    if not link.exists():
+        return {}
+    return {f".venv-prod/{name}": digest for name, digest in _of(link.resolve(), set()).items()}
+
+
+def _of(folder: Path, skipped: set[str]) -> dict[str, str]:
+    """Every file, link and folder below; the insides of generations count by prod alone."""
+    found = {}
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = [name for name in folders if name not in skipped and name != "__pycache__"]
+        if here.name == ".generations":
+            files += folders
+            folders[:] = []
+        for name in (*folders, *files):
+            path = here / name
+            found[str(path.relative_to(folder))] = _digest(path)
+    return found
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return f"-> {os.readlink(path)}"
+    if path.is_dir():
+        return "folder"
+    if not path.exists():
+        return "missing"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
