@@ -213,7 +213,7 @@ class Log:
     gui_port: int | None = None
     port_taken: bool = False
     listed: bool = False
-    _list: str | None = None
+    _in_prestartup_list: bool = False
     _open: dict[str, deque[str]] = field(default_factory=dict)
 
     def feed(self, stream: str, line: str) -> None:
@@ -224,14 +224,16 @@ class Log:
             self._about_start(line)
 
     def _in_list(self, line: str) -> bool:
-        if line.rstrip().endswith((_IMPORT_LIST, _PRESTARTUP_LIST)):
-            self._list = _IMPORT_LIST if line.rstrip().endswith(_IMPORT_LIST) else _PRESTARTUP_LIST
-            self.listed = self.listed or self._list == _IMPORT_LIST
+        if line.rstrip().endswith(_PRESTARTUP_LIST):
+            self._in_prestartup_list = True
             return True
-        timed = _TIMED.search(line) if self._list else None
+        if line.rstrip().endswith(_IMPORT_LIST):
+            self._in_prestartup_list, self.listed = False, True
+            return True
+        timed = _TIMED.search(line) if self.listed or self._in_prestartup_list else None
         if timed is None:
             return False
-        if self._list == _IMPORT_LIST:
+        if not self._in_prestartup_list:
             failed = bool(timed[2]) and "IMPORT" in timed[2]
             self.imports[_name(timed[3])] = NodeImport(float(timed[1]), failed)
         return True

@@ -16,6 +16,7 @@ import os
 import platform
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -329,8 +330,12 @@ def check_files(workspace: Workspace, name: str) -> list[Finding]:
     return [] if now == listed else list(_differences(environment, listed, now))
 
 
-def require_sound(workspace: Workspace, name: str) -> None:
-    """Raises GovError (code `generation_damaged`) before anything relies on a changed file."""
+def require_sound(workspace: Workspace, name: str) -> float:
+    """Raises GovError (code `generation_damaged`) before anything relies on a changed file.
+
+    Returns the seconds that the check took.
+    """
+    started = time.monotonic()
     findings = check_files(workspace, name)
     if findings:
         raise GovError(
@@ -339,6 +344,7 @@ def require_sound(workspace: Workspace, name: str) -> None:
             code="generation_damaged",
             facts={"findings": [finding.to_json() for finding in findings[:20]]},
         )
+    return time.monotonic() - started
 
 
 def _differences(environment: Path, listed: bytes, now: bytes) -> Iterator[Finding]:

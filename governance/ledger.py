@@ -139,10 +139,22 @@ def _current_index(workspace: Workspace) -> dict[str, Any] | None:
 def _read_index(workspace: Workspace) -> dict[str, Any] | None:
     try:
         index = json.loads(workspace.transactions_index.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    wanted = {"folder_mtime_ns", "total", "pending", "recent"}
-    return index if isinstance(index, dict) and wanted <= index.keys() else None
+    return index if isinstance(index, dict) and _is_index(index) else None
+
+
+def _is_index(value: dict[str, Any]) -> bool:
+    numbers = (value.get("folder_mtime_ns"), value.get("total"))
+    lists = (value.get("pending"), value.get("recent"))
+    return all(isinstance(number, int) for number in numbers) and all(
+        isinstance(rows, list) and all(map(_is_row, rows)) for rows in lists
+    )
+
+
+def _is_row(value: Any) -> bool:
+    named = isinstance(value, dict) and "node_id" in value and isinstance(value.get("txid"), str)
+    return named and isinstance(value.get("status"), str)
 
 
 def _folder_mtime(workspace: Workspace) -> int:

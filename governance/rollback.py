@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from governance import commit, environment, history, lockfile, nodes, staging, store
@@ -13,13 +14,17 @@ from governance.workspace import Workspace
 
 @dataclass(frozen=True)
 class RolledBack:
-    """`rebuilt` says whether uv was needed; where the generation was there, it was not."""
+    """`rebuilt` says whether uv was needed; where the generation was there, it was not.
+
+    `check_seconds` is what the check of its files took.
+    """
 
     snapshot_id: str
     rollback_pre: str
     generation: str
     changes: tuple[Change, ...]
     rebuilt: bool
+    check_seconds: float
     warnings: tuple[str, ...]
 
 
@@ -32,7 +37,11 @@ def rollback(session: Session, snapshot_id: str) -> RolledBack:
     snapshot = history.load(workspace, snapshot_id)
     content = history.content(workspace, snapshot)
     before = environment.prod(workspace)
-    target, rebuilt = _generation(session, snapshot, content)
+    started = time.monotonic()
+    existing = _existing(workspace, snapshot)
+    checked = time.monotonic() - started
+    target = existing or _built(session, snapshot, content)
+    rebuilt = existing is None
     pre = _take_pre(workspace, snapshot_id)
     documents = {
         **content.documents(),
@@ -46,6 +55,7 @@ def rollback(session: Session, snapshot_id: str) -> RolledBack:
         target.name,
         tuple(lockfile.changes(before.locked if before else {}, target.locked)),
         rebuilt,
+        checked,
         tuple(nodes.mismatches(workspace)),
     )
 
@@ -61,20 +71,15 @@ def _take_pre(workspace: Workspace, snapshot_id: str) -> Snapshot:
     )
 
 
-def _generation(
-    session: Session, snapshot: Snapshot, content: history.Truth
-) -> tuple[Generation, bool]:
+def _built(session: Session, snapshot: Snapshot, content: history.Truth) -> Generation:
     workspace = session.workspace
-    found = _existing(workspace, snapshot)
-    if found is not None:
-        return found, False
     session.say("the environment is not there any more, or was changed: building it again")
     folder = workspace.work / f"rollback-{snapshot.id}"
     store.make_folder(folder)
     try:
         store.write(folder / "pyproject.toml", content.pyproject)
         store.write(folder / "uv.lock", content.lock)
-        return environment.build(workspace, session.uv, folder), True
+        return environment.build(workspace, session.uv, folder)
     finally:
         store.remove_tree(folder)
 

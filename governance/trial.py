@@ -188,7 +188,13 @@ def _prepare(
     own = workspace.config.flag("tx.node_folder_writable") and name is None
     writable = (folder,) if folder is not None and own else ()
     return candidate.prepare(
-        workspace, name or stages.name, generation, stages.project(), writable=writable, copy=copy
+        workspace,
+        name or stages.name,
+        generation,
+        stages.project(),
+        writable=writable,
+        copy=copy,
+        pip=name is None,
     )
 
 

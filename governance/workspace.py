@@ -236,6 +236,8 @@ def writing(workspace: Workspace, verb: str) -> Iterator[bool]:
         yield True
     finally:
         _held.discard(workspace.root)
+        # `gov run` lives on without the lock: nobody may read that it is held.
+        _owner_path(workspace).unlink(missing_ok=True)
         lock.release()
 
 

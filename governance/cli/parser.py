@@ -13,6 +13,9 @@ from governance.errors import UsageError
 
 Add = Callable[[argparse.ArgumentParser], None]
 
+# The verb that the completion scripts call (completion.py); nobody types it.
+COMPLETE = "_complete"
+
 
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours: one `error:` line, one `hint:` line, exit 2."""
@@ -307,6 +310,8 @@ a first look:  gov demo --offline
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Raises UsageError for wrong usage; exits 0 after --help or --version."""
+    if argv[:2] == [COMPLETE, "--"]:
+        return argparse.Namespace(act="complete", words=COMPLETE, typed=argv[2:])
     parser = build(argv)
     own, rest = _split(argv)
     arguments = parser.parse_args(own)

@@ -53,7 +53,6 @@ FOLDER = "GOV_OBSERVE_DIR"
 NODES = "GOV_OBSERVE_NODES"  # folders whose entries are nodes, joined by os.pathsep
 OWN = "GOV_OBSERVE_OWN"  # folders whose files may be written without a word
 ENVIRONMENT = "GOV_OBSERVE_ENVIRONMENT"  # likewise, but by pip only
-NODE = "GOV_OBSERVE_NODE"  # whose work it is where no frame tells (its install.py)
 MODULE = "_gov_recorder"
 FILES = (f"{MODULE}.py", f"{MODULE}.pth")
 
@@ -117,9 +116,8 @@ class Journal:
 class Stack:
     """Whose code is running: the innermost frame that lies in a node's folder."""
 
-    def __init__(self, folders: tuple[str, ...], default: str | None) -> None:
+    def __init__(self, folders: tuple[str, ...]) -> None:
         self._prefixes = _prefixes(folders)
-        self._default = default
         self._threads: dict[int, tuple[str, str]] = {}
 
     def origin(self, filename: str, line: int) -> tuple[str, str] | None:
@@ -131,7 +129,7 @@ class Stack:
         return inner.partition("/")[0], f"{inner}:{line}"
 
     def find(self) -> dict[str, str | None]:
-        node, at = self._walk() or (self._default, None)
+        node, at = self._walk() or (None, None)
         return {"node": node, "at": at}
 
     def follow_threads(self, thread_class: Any) -> None:
@@ -424,7 +422,7 @@ def start() -> None:
             return
     except OSError:
         return
-    stack = Stack(_folders(NODES), environ.get(NODE) or None)
+    stack = Stack(_folders(NODES))
     own = (folder, *_folders(OWN))
     recorder = Recorder(Journal(folder), stack, own, _folders(ENVIRONMENT))
     try:

@@ -118,7 +118,6 @@ def _run_install_script(session: Session) -> None:
     phase = "install script"
     environ = {
         **session.environ(phase),
-        recorder.NODE: request.node,
         "COMFYUI_PATH": str(request.comfyui_dir),
         "COMFYUI_FOLDERS_BASE_PATH": str(request.comfyui_dir),
     }

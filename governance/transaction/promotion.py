@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -115,12 +116,14 @@ def promote(session: Session, txid: str, approval: Approval) -> Promotion:
     _require_verdict(tx, stages, approval)
     with _promoting(workspace, tx):
         generation = stages.generation().name
-        environment.require_sound(workspace, generation)
+        checked = environment.require_sound(workspace, generation)
+        _note_time(tx, "file_check", checked)
         return _commit(session, tx, stages, approval, found, core)
 
 
 def _smoke(session: Session, tx: Transaction, stages: Stages) -> None:
     session.say("smoke test of the new environment")
+    started = time.monotonic()
     verdict = trial.smoke(session.workspace, stages, session.uv, node=tx.node_id, live=session.live)
     if not verdict.ok and tx.observation.get("verdict") != "failed":
         raise GovError(
@@ -129,7 +132,14 @@ def _smoke(session: Session, tx: Transaction, stages: Stages) -> None:
             code="smoke_failed",
             facts={"txid": tx.txid},
         )
+    _note_time(tx, "smoke", time.monotonic() - started)
+    ledger.save(session.workspace, tx)
     stages.write_verdict("smoke", "completed" if verdict.ok else "failed", verdict.reason)
+
+
+def _note_time(tx: Transaction, what: str, seconds: float) -> None:
+    """Seconds, kept with the promotion: what a promote waited for."""
+    tx.promotion.setdefault("times", {})[what] = round(seconds, 3)
 
 
 def _observe_again(session: Session, tx: Transaction, stages: Stages, approval: Approval) -> None:
@@ -237,6 +247,7 @@ def _commit(
         "pre_snapshot": pre.id,
         "post_snapshot": None,
         "error": None,
+        "times": tx.promotion.get("times", {}),
         "approved_core": [change.to_json() for change in core],
         "allowed_failed_run": approval.failed_run and tx.observation.get("verdict") == "failed",
         "accepted_skipped": approval.accept_skipped and bool(tx.skipped_requirements),

@@ -72,5 +72,7 @@ def test_a_line_without_end_is_told_in_pieces(tmp_path):
 
 def test_a_stream_held_open_by_a_daemon_does_not_hold_us(tmp_path):
     code = "import subprocess; p = subprocess.Popen(['sleep', '60']); print(p.pid)"
-    lines = tapped(tmp_path, code)
-    os.kill(int(lines[0]), 9)
+    pid = int(tapped(tmp_path, code)[0])
+    with open(f"/proc/{pid}/stat") as stream:
+        assert stream.read().rpartition(")")[2].split()[0] != "Z", "we waited for its end"
+    os.kill(pid, 9)

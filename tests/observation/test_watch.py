@@ -70,6 +70,20 @@ server.serve_forever()
     assert seen.nodes["node"].classes == ["One"]
 
 
+def test_a_node_cannot_answer_for_comfyui(comfyui_dir, observe):
+    text = """
+import http.server, logging
+
+server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+server.RequestHandlerClass.do_GET = lambda self: (self.send_response(200), self.end_headers())
+logging.info(f"To see the GUI go to: http://127.0.0.1:{server.server_port}")
+server.serve_forever()
+"""
+    write_node(comfyui_dir, "answers", {"__init__.py": text})
+    seen = observe(comfyui_dir, "answers", timeout=4)
+    assert (seen.verdict, seen.ready) == ("failed", False)
+
+
 def test_a_server_that_dies_after_it_came_up_has_failed(comfyui_dir, observe):
     text = """
 import os, threading

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 # The lock's own files tell who came last, the index of transactions is derived from the records,
@@ -23,7 +24,7 @@ def fingerprint(root: Path, comfyui: Path | None = None) -> dict[str, str]:
     found = _of(root, {".uv-cache"})
     found |= _prod(root)
     if comfyui is not None:
-        found |= {f"ComfyUI/{name}": digest for name, digest in _of(comfyui, {".git"}).items()}
+        found |= {f"ComfyUI/{name}": digest for name, digest in _of(comfyui).items()}
     return {name: digest for name, digest in found.items() if name not in _UNMEANT}
 
 
@@ -42,16 +43,16 @@ def _prod(root: Path) -> dict[str, str]:
     link = root / ".venv-prod"
     if not link.exists():
         return {}
-    return {f".venv-prod/{name}": digest for name, digest in _of(link.resolve(), set()).items()}
+    return {f".venv-prod/{name}": digest for name, digest in _of(link.resolve()).items()}
 
 
-def _of(folder: Path, skipped: set[str]) -> dict[str, str]:
-    """Every file, link and folder below; the insides of generations count by prod alone."""
+def _of(folder: Path, skipped: Collection[str] = ()) -> dict[str, str]:
+    """Every file, link and folder below; of environments other than prod only the names."""
     found = {}
     for place, folders, files in os.walk(folder):
         here = Path(place)
         folders[:] = [name for name in folders if name not in skipped and name != "__pycache__"]
-        if here.name == ".generations":
+        if here.name in (".generations", ".venv-candidate"):
             files += folders
             folders[:] = []
         for name in (*folders, *files):

@@ -3,13 +3,14 @@
 import shutil
 from pathlib import Path
 
-from governance import config
+from governance import config, store
 from governance.sample import packages, world
 from governance.sample.nodes import NODES
 
 from .gov import Gov
 
 SETTLE_SECONDS = 0.2
+_CANDIDATES = ".venv-candidate"
 
 # Two packages declared, a third installed at start without a word.
 _INSTALLER = """\
@@ -151,24 +152,38 @@ class Settled:
         self._keep()
 
     def _keep(self) -> None:
-        ignored = shutil.ignore_patterns(".generations")
-        shutil.copytree(self.site.root, self.kept / "root", symlinks=True, ignore=ignored)
+        shutil.copytree(self.site.root, self.kept / "root", symlinks=True, ignore=_environments)
+        shutil.copytree(self.site.root / _CANDIDATES, self.kept / _CANDIDATES, symlinks=True)
         shutil.copytree(self.site.nodes, self.kept / "nodes", symlinks=True)
         self.generations = {path.name for path in (self.site.root / ".generations").iterdir()}
 
     def rewind(self) -> None:
-        for path in self.site.root.iterdir():
-            if path.name != ".generations":
+        root = self.site.root
+        for path in root.iterdir():
+            if path.name not in (".generations", _CANDIDATES):
                 _remove(path)
-        for path in (self.site.root / ".generations").iterdir():
-            if path.name not in self.generations:
-                _remove(path)
-        shutil.copytree(self.kept / "root", self.site.root, symlinks=True, dirs_exist_ok=True)
         _remove(self.site.nodes)
+        shutil.copytree(self.kept / "root", root, symlinks=True, dirs_exist_ok=True)
         shutil.copytree(self.kept / "nodes", self.site.nodes, symlinks=True)
+        self._rewind_environments(root)
+
+    def _rewind_environments(self, root: Path) -> None:
+        """Each holds a thousand files: only what is missing is copied."""
+        kept = {path.name for path in (self.kept / _CANDIDATES).iterdir()}
+        for folder, names in ((".generations", self.generations), (_CANDIDATES, kept)):
+            for path in (root / folder).iterdir():
+                if path.name not in names:
+                    _remove(path)
+        for name in kept:
+            if not (root / _CANDIDATES / name).is_dir():
+                source = self.kept / _CANDIDATES / name
+                shutil.copytree(source, root / _CANDIDATES / name, symlinks=True)
+
+
+def _environments(folder: str, names: list[str]) -> set[str]:
+    return {".generations", _CANDIDATES} & set(names)
 
 
 def _remove(path: Path) -> None:
-    from governance import store
-
+    """Read-only files and folders too."""
     store.remove_tree(path)

@@ -15,6 +15,7 @@ _HOMES = {
     "snapshot_list": "questions",
     "snapshot_inspect": "questions",
     "why": "questions",
+    "complete": "questions",
     "node_add": "node",
     "node_remove": "node",
     "node_check": "node",

@@ -23,10 +23,12 @@ def rollback(arguments: Namespace) -> Outcome:
         "generation": done.generation,
         "changes": [change.to_json() for change in done.changes],
         "rebuilt": done.rebuilt,
+        "file_check_seconds": round(done.check_seconds, 3),
         "mismatches": list(done.warnings),
     }
     parts = tables.changes(done.changes, title="prod changed")
     parts.append(f"prod is generation {done.generation}, as of {done.snapshot_id}")
+    parts.append(f"its files were checked in {done.check_seconds:.2f} s")
     parts.append(f"undo with: gov rollback {done.rollback_pre}")
     return Outcome(data, parts, done.warnings)
 

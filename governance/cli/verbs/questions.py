@@ -75,6 +75,12 @@ def why(arguments: Namespace) -> Outcome:
     return whence.why(space, arguments.package, arguments.wish, voice=voice)
 
 
+def complete(arguments: Namespace) -> Outcome:
+    from governance.cli import completion as scripts
+
+    return Outcome(None, scripts.candidates(arguments.typed))
+
+
 def _drift(drift: dict[str, Any]) -> str:
     if drift["verdict"] is None:
         return "never verified (`gov verify`)"

@@ -1,0 +1,360 @@
+"""Generations: pristine, checked, sealed, never half there; and prod is always one of them."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from governance import environment, history, recovery, resolution, sandbox, store, uv
+from governance.errors import GovError
+
+
+def staged(house, *lines):
+    """A project folder with today's truth, plus `lines`, locked."""
+    space = house.space
+    folder = space.work / "staged"
+    truth = history.truth(space)
+    project = resolution.Project.read(truth.pyproject, space.pyproject)
+    project = project.with_group("node-x", lines) if lines else project
+    resolution.stage(folder, project, truth.lock)
+    if lines:
+        assert resolution.lock(house.session().uv, folder, project).ok
+    return folder
+
+
+def built(house, *lines, **options):
+    return environment.build(
+        house.space, house.session().uv, staged(house, *lines), **options
+    )
+
+
+def module(house, name, file="numpy/__init__.py"):
+    return house.site(environment.path(house.space, name)) / file
+
+
+@pytest.fixture
+def own_cache(make_governed):
+    """A workspace with a uv cache of its own, for tests that damage it."""
+    return make_governed(storage__uv_cache_dir=".uv-cache", storage__link_mode="hardlink")
+
+
+def edit(path, text="broken = True\n"):
+    """As a program does that may: root, or the owner after a chmod."""
+    path.chmod(0o644)
+    path.write_text(text)
+
+
+# --- building -------------------------------------------------------------------------------
+
+
+def test_a_sound_generation_is_taken_again_and_fresh_builds_anew(governed):
+    before = environment.current(governed.space)
+    assert built(governed).name == before
+    assert governed.uv_calls("sync") == []
+    assert built(governed, fresh=True).name != before
+    assert governed.uv_calls("sync") == ["sync"]
+
+
+def test_a_changed_generation_is_not_taken_again(own_cache):
+    before = environment.current(own_cache.space)
+    edit(module(own_cache, before))
+    assert built(own_cache).name != before
+
+
+def test_the_papers_hold_what_it_was_made_of(governed):
+    space = governed.space
+    made = environment.prod(space)
+    papers = environment.papers(space, made.name)
+    assert (papers / "uv.lock").read_bytes() == space.lock.read_bytes()
+    assert (papers / "pyproject.toml").read_bytes() == space.pyproject.read_bytes()
+    assert made.lock_sha256 == store.file_digest(space.lock)
+    assert made.packages == ["numpy==2.4.1", "pillow==12.0.0", "pyyaml==6.0.2"]
+    assert made.files == len(environment.file_list(environment.path(space, made.name)).splitlines())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GovError("x", hint="y")])
+def test_an_interrupted_build_is_deleted(governed, monkeypatch, error):
+    space = governed.space
+    before = sorted(p.name for p in space.generations.iterdir())
+    real = uv.Uv.sync
+
+    def half(self, project, target, **options):
+        real(self, project, target, **options)
+        shutil.rmtree(next(target.glob("lib/python3*/site-packages/numpy")))
+        raise error
+
+    monkeypatch.setattr(uv.Uv, "sync", half)
+    with pytest.raises((KeyboardInterrupt, GovError)):
+        built(governed, "cowsay")
+    assert sorted(p.name for p in space.generations.iterdir()) == before
+    monkeypatch.undo()
+
+
+def test_what_a_killed_build_left_is_deleted_never_resumed(governed, monkeypatch):
+    """A kill runs no clean-up: the folder stays, without a manifest."""
+    space = governed.space
+    before = sorted(p.name for p in space.generations.iterdir())
+    monkeypatch.setattr(environment, "discard", lambda *_: None)
+    monkeypatch.setattr(environment, "check_records", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        built(governed, "cowsay")
+    monkeypatch.undo()
+    left = {p.name for p in space.generations.iterdir()} - set(before)
+    assert len(left) == 2
+    assert built_names(space) == [name for name in before if not name.endswith(".d")]
+    with recovery.exclusive(space, "tx run") as told:
+        assert any("unfinished" in sentence for sentence in told)
+    assert sorted(p.name for p in space.generations.iterdir()) == before
+
+
+def test_a_half_deleted_generation_counts_for_nothing(governed):
+    """The manifest goes first: cut off after it, recovery deletes the rest."""
+    space = governed.space
+    name = built(governed, "cowsay").name
+    (environment.papers(space, name) / environment.MANIFEST).unlink()
+    assert environment.find(space, environment.names(space)[0]) is None
+    assert name in environment.discard_unfinished(space)
+    assert not environment.path(space, name).exists()
+
+
+def built_names(space):
+    return [n for n in environment.names(space) if environment.manifest(space, n) is not None]
+
+
+def _killed(*_):
+    raise KeyboardInterrupt
+
+
+# --- RECORD and the cache -------------------------------------------------------------------
+
+
+def cached(house, name):
+    """The file of that path in uv's cache."""
+    found = [p for p in house.space.uv_cache.rglob(name) if "archive" in str(p)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize("damage", ["content", "size", "missing"])
+def test_a_damaged_file_in_the_cache_is_found_and_fetched_anew(own_cache, damage):
+    """Hardlinks share the damage with every build: uv itself never looks."""
+    good = module(own_cache, environment.current(own_cache.space)).read_text()
+    shared = cached(own_cache, "numpy/__init__.py")
+    if damage == "missing":
+        shared.unlink()
+    else:
+        text = shared.read_text()
+        # A new file: prod, which is hardlinked to the old one, is another test's matter.
+        shared.unlink()
+        shared.write_text(text.swapcase() if damage == "content" else text + "# more\n")
+    made = built(own_cache, fresh=True)
+    assert module(own_cache, made.name).read_text() == good
+    assert environment.check_records(environment.path(own_cache.space, made.name)) == []
+    assert own_cache.uv_calls("sync", "cache") == ["sync", "cache", "sync"]
+
+
+def test_a_package_that_is_broken_on_the_index_is_refused_by_name(governed, monkeypatch):
+    found = [environment.Finding("hash", "numpy/__init__.py", "numpy")]
+    monkeypatch.setattr(environment, "check_records", lambda _: found)
+    with pytest.raises(GovError, match="numpy/__init__.py") as caught:
+        built(governed, fresh=True)
+    assert caught.value.code == "broken_package"
+    assert len(built_names(governed.space)) == 1
+
+
+@pytest.mark.parametrize(("damage", "kind"), [("hash", "hash"), ("size", "size"), ("gone", "missing")])
+def test_records_tell_what_is_wrong_with_which_package(governed, tmp_path, damage, kind):
+    copy = tmp_path / "copy"
+    shutil.copytree(environment.path(governed.space, environment.current(governed.space)), copy, symlinks=True)
+    file = governed.site(copy) / "numpy/__init__.py"
+    file.chmod(0o644)
+    if damage == "gone":
+        file.unlink()
+    else:
+        text = file.read_text()
+        file.write_text(text.swapcase() if damage == "hash" else text + "#")
+    (finding,) = environment.check_records(copy)
+    assert (finding.kind, finding.path, finding.detail) == (kind, str(file), "numpy")
+
+
+def test_files_of_several_packages_are_sound_when_one_record_fits_and_are_told(governed):
+    made = built(governed, "opencv-python", "opencv-python-headless")
+    owners = [row["packages"] for row in made.shared_files]
+    assert ["opencv_python", "opencv_python_headless"] in owners
+    assert environment.check_records(environment.path(governed.space, made.name)) == []
+
+
+# --- seals and edits in place ---------------------------------------------------------------
+
+
+def test_every_file_is_sealed(own_cache):
+    space = own_cache.space
+    environment_ = environment.path(space, environment.current(space))
+    open_ = [p for p in environment_.rglob("*") if p.is_file() and not p.is_symlink()]
+    assert open_
+    assert [p for p in open_ if p.stat().st_mode & 0o222] == []
+
+
+def test_a_copy_is_not_sealed_since_nobody_shares_it(make_governed):
+    house = make_governed(storage__link_mode="copy")
+    file = module(house, environment.current(house.space))
+    assert file.stat().st_nlink == 1
+    assert file.stat().st_mode & 0o200
+
+
+def touched(file):
+    edit(file)
+
+
+def replaced(file):
+    """Same bytes, size, mtime and mode; another inode."""
+    facts = file.stat()
+    data = file.read_bytes()
+    new = file.with_name("new")
+    new.write_bytes(data)
+    new.chmod(facts.st_mode)
+    os.utime(new, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    new.replace(file)
+
+
+def removed(file):
+    file.unlink()
+
+
+def added(file):
+    (file.parent.parent / "evil.pth").write_text("import os\n")
+
+
+def unsealed(file):
+    file.chmod(0o644)
+
+
+def relinked(file):
+    python = environment.python_of(file.parents[4])
+    python.unlink()
+    python.symlink_to("/bin/false")
+
+
+@pytest.mark.parametrize("change", [touched, replaced, removed, added, unsealed, relinked])
+def test_any_change_after_the_build_is_found(own_cache, change):
+    name = environment.current(own_cache.space)
+    assert environment.check_files(own_cache.space, name) == []
+    change(module(own_cache, name))
+    assert environment.check_files(own_cache.space, name)
+    with pytest.raises(GovError) as caught:
+        environment.require_sound(own_cache.space, name)
+    assert caught.value.code == "generation_damaged"
+    assert caught.value.facts["findings"]
+
+
+def test_byte_code_of_a_start_by_hand_is_no_damage(governed):
+    name = environment.current(governed.space)
+    python = environment.python_of(environment.path(governed.space, name))
+    subprocess.run([python, "-c", "import numpy, yaml"], check=True)
+    assert environment.check_files(governed.space, name) == []
+
+
+def test_an_environment_that_is_gone_is_told(governed):
+    name = environment.current(governed.space)
+    shutil.rmtree(environment.path(governed.space, name))
+    (finding,) = environment.check_files(governed.space, name)
+    assert finding.kind == "missing"
+
+
+def test_an_edit_in_prod_is_found_before_a_rollback_relies_on_it(own_cache):
+    """The generation of the snapshot was edited by hand: it is built anew, from clean parts."""
+    house, space = own_cache, own_cache.space
+    first = environment.current(space)
+    good = module(house, first).read_text()
+    (start,) = house.done("snapshot", "list")["snapshots"]
+    house.promoted("declares-two-packages")
+    edit(module(house, first))
+    rolled = house.done("rollback", start["id"])
+    assert rolled["rebuilt"]
+    assert rolled["generation"] != first
+    assert module(house, rolled["generation"]).read_text() == good
+    assert house.prod_versions().keys() == {"numpy", "pillow", "pyyaml"}
+
+
+def test_a_rollback_to_a_sound_generation_needs_no_uv(governed):
+    house = governed
+    first = environment.current(house.space)
+    (start,) = house.done("snapshot", "list")["snapshots"]
+    house.promoted("declares-two-packages")
+    house.forget_uv_calls()
+    rolled = house.done("rollback", start["id"])
+    assert (rolled["rebuilt"], rolled["generation"]) == (False, first)
+    assert house.uv_calls() == []
+
+
+# --- the canary -----------------------------------------------------------------------------
+
+
+def needs_layer(space):
+    support = sandbox.probe(space.candidates)
+    if not support.layer:
+        pytest.skip("this machine offers no layer: the candidate is a copy")
+
+
+@pytest.mark.privileged
+def test_an_edit_inside_a_candidate_never_shows_elsewhere(own_cache):
+    """The node edits numpy in place; prod, the cache and the next build have it as it was."""
+    house, space = own_cache, own_cache.space
+    needs_layer(space)
+    old = environment.current(space)
+    good = module(house, old).read_text()
+    txid = house.ran("edits-site-packages")
+    candidate = space.candidates / txid / "upper"
+    edited = [p for p in candidate.rglob("numpy/__init__.py") if p.read_text() != good]
+    assert edited, "the node did edit it, in its own layer"
+    assert module(house, old).read_text() == good
+    assert cached(house, "numpy/__init__.py").read_text() == good
+    new = built(house, fresh=True).name
+    assert module(house, new).read_text() == good
+    for name in (old, new):
+        assert environment.check_files(space, name) == []
+        assert environment.check_records(environment.path(space, name)) == []
+
+
+def test_an_edit_inside_a_copied_candidate_never_shows_elsewhere(own_cache, monkeypatch):
+    house, space = own_cache, own_cache.space
+    real = sandbox.probe
+
+    def no_layer(folder):
+        from dataclasses import replace
+
+        return replace(real(folder), layer=False)
+
+    monkeypatch.setattr(sandbox, "probe", no_layer)
+    old = environment.current(space)
+    good = module(house, old).read_text()
+    txid = house.ran("edits-site-packages")
+    own = next((space.candidates / txid / "env").glob("lib/python3*/site-packages"))
+    assert (own / "numpy/__init__.py").read_text() != good
+    assert module(house, old).read_text() == good
+    assert cached(house, "numpy/__init__.py").read_text() == good
+    assert environment.check_files(space, old) == []
+
+
+def test_a_candidate_in_which_a_node_ran_is_never_prod(governed):
+    """--exact leaves stray files: a planted .pth must not reach prod."""
+    house = governed
+    house.promoted("writes-pth")
+    assert list(house.site().glob("sample-planted*")) == []
+
+
+# --- switching ------------------------------------------------------------------------------
+
+
+def test_prod_is_a_relative_link_to_a_generation(governed):
+    target = Path(os.readlink(governed.space.prod))
+    assert not target.is_absolute()
+    assert target.parts[0] == ".generations"
+
+
+def test_a_probe_for_reflinks_leaves_nothing(bare):
+    before = sorted(bare.generations.iterdir())
+    assert environment.can_clone(bare.generations) in (True, False)
+    assert sorted(bare.generations.iterdir()) == before
