@@ -48,7 +48,8 @@ def of_project(
 def solver(workspace: Workspace, uv: Uv, project: Project) -> UvSolver:
     lock = workspace.lock.read_bytes() if workspace.lock.is_file() else None
     folder = workspace.work / "explain"
-    return UvSolver(uv, base=project.text, python=project.python, folder=_made(folder), lock=lock)
+    python = str(uv.find_python(project.python))
+    return UvSolver(uv, base=project.text, python=python, folder=_made(folder), lock=lock)
 
 
 def versions_now(workspace: Workspace) -> dict[str, str]:

@@ -195,12 +195,6 @@ def prune(workspace: Workspace, *, keep: Sequence[str]) -> list[str]:
     return dropped
 
 
-def is_held(workspace: Workspace, digests: dict[str, str]) -> bool:
-    """Claim: the newest snapshot holds exactly this truth."""
-    entries = index(workspace)
-    return bool(entries) and load(workspace, entries[-1]["id"]).digests == digests
-
-
 def _parts(content: Truth) -> tuple[bytes, bytes, bytes]:
     return content.pyproject, content.lock, content.plugins
 

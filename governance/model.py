@@ -42,6 +42,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "str | None": (str, type(None)),
     "int": int,
     "int | None": (int, type(None)),
+    "float": (float, int),
     "bool": bool,
     "list[str]": list,
     "list[dict[str, Any]]": list,
@@ -235,6 +236,7 @@ class Generation(Document):
     link_mode: str = ""
     packages: list[str] = field(default_factory=list)
     locked: dict[str, str] = field(default_factory=dict)
+    check_seconds: float = 0.0
     files: int = 0
     files_sha256: str = ""
     shared_files: list[dict[str, Any]] = field(default_factory=list)

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from governance import commit, environment, gates, history, resolution, staging, store, trial
+from governance import (
+    claims,
+    commit,
+    environment,
+    gates,
+    history,
+    resolution,
+    staging,
+    store,
+    trial,
+)
 from governance.errors import GovError, NeedsResolution, Refused
 from governance.gates import Approval
 from governance.lockfile import Change
@@ -31,23 +41,13 @@ class Synced:
 # --- lock -------------------------------------------------------------------------------------
 
 
-def lock_is_current(workspace: Workspace) -> bool:
-    """Claim: uv.lock is what was locked from this pyproject.toml."""
-    receipt = _receipt(workspace)
-    return (
-        receipt.get("pyproject_sha256") == store.file_digest(workspace.pyproject)
-        and receipt.get("lock_sha256") == store.file_digest(workspace.lock)
-        and workspace.lock.is_file()
-    )
-
-
 def lock(session: Session) -> bool:
     """Lock a pyproject.toml that was edited by hand; whether there was work.
 
     A lock that was changed outside gov is an error, never a silent re-lock.
     """
     workspace = session.workspace
-    if lock_is_current(workspace):
+    if claims.lock_is_current(workspace):
         return False
     _refuse_tampered_lock(workspace)
     stages = Stages(workspace, LOCK_STAGES)
@@ -81,7 +81,7 @@ def _commit_lock(workspace: Workspace, stages: Stages) -> None:
 
 
 def _refuse_tampered_lock(workspace: Workspace) -> None:
-    wanted = _receipt(workspace).get("lock_sha256")
+    wanted = claims.receipt(workspace).get("lock_sha256")
     found = store.file_digest(workspace.lock)
     if wanted is not None and found is not None and found != wanted:
         raise GovError(
@@ -96,19 +96,13 @@ def _refuse_tampered_lock(workspace: Workspace) -> None:
 # --- sync -------------------------------------------------------------------------------------
 
 
-def prod_is_current(workspace: Workspace) -> bool:
-    """Claim: prod is the environment of this uv.lock."""
-    prod = environment.prod(workspace)
-    return prod is not None and prod.lock_sha256 == store.file_digest(workspace.lock)
-
-
 def sync(session: Session, approval: Approval) -> Synced | None:
     """Build the environment of uv.lock and switch prod to it, behind the core gate and a smoke
     test; None where there is no work."""
     workspace = session.workspace
-    if prod_is_current(workspace):
+    if claims.prod_is_current(workspace):
         return None
-    if not lock_is_current(workspace):
+    if not claims.lock_is_current(workspace):
         _refuse_tampered_lock(workspace)
         raise Refused(
             "uv.lock is not that of pyproject.toml",
@@ -163,49 +157,24 @@ def _switch(workspace: Workspace, generation: str, found: list[Change]) -> Synce
 # --- freeze -----------------------------------------------------------------------------------
 
 
-def freeze_is_current(workspace: Workspace) -> bool:
-    """Claim: state/prod.freeze.txt tells of the environment that prod leads to."""
-    try:
-        first = workspace.freeze.read_text().partition("\n")[0]
-    except OSError:
-        return False
-    return first == _freeze_header(environment.current(workspace))
-
-
 def freeze(workspace: Workspace) -> bool:
     """Write what prod holds, as `pip freeze` would; whether there was work."""
     name = environment.current(workspace)
-    if freeze_is_current(workspace) or name is None:
+    if claims.freeze_is_current(workspace) or name is None:
         return False
     lines = environment.freeze(environment.path(workspace, name))
-    text = "\n".join([_freeze_header(name), *lines]) + "\n"
+    text = "\n".join([claims.FREEZE_HEADER.format(name), *lines]) + "\n"
     store.write(workspace.freeze, text.encode())
     return True
-
-
-def _freeze_header(generation: str | None) -> str:
-    return f"# generation {generation}"
 
 
 # --- snapshot ---------------------------------------------------------------------------------
 
 
-def truth_is_snapshotted(workspace: Workspace) -> bool:
-    """Claim: the newest snapshot holds exactly this truth."""
-    return history.is_held(workspace, history.truth(workspace).digests())
-
-
 def snapshot(workspace: Workspace, reason: str = "manual") -> str | None:
     """Take a snapshot of the truth, unless the newest one holds it; its id."""
-    if truth_is_snapshotted(workspace):
+    if claims.truth_is_snapshotted(workspace):
         return None
     taken = history.take(workspace, reason=reason, generation=environment.current(workspace))
     history.prune(workspace, keep=(taken.id,))
     return taken.id
-
-
-def _receipt(workspace: Workspace) -> dict[str, object]:
-    try:
-        return store.read_object(workspace.receipt)
-    except FileNotFoundError:
-        return {}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from governance import process
+from governance import process, store
 from governance.errors import GovError
 
 # Settings that would change what is resolved or where it goes must come from the truth, never
@@ -44,15 +44,18 @@ class Locked:
 
 @dataclass(frozen=True)
 class Uv:
-    """`cache` is the workspace's own; see ARCHITECTURE in docs/02 for why it is not shared."""
+    """`cache` is the workspace's own (docs/02 says why); `memory` keeps which interpreter a
+    version stood for: uv asks every candidate on PATH anew, 0.4 s a call where one is a script."""
 
     cache: Path
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     on_line: process.OnLine | None = None
+    memory: Path | None = None
 
     def lock(self, project: Path, *, python: str, extra: Sequence[str] = ()) -> Locked:
         """One `uv lock` in the folder `project`.  Raises GovError where it is not a conflict."""
-        done = self._run(["lock", "--project", str(project), "--python", python, *extra], project)
+        found = str(self.find_python(python))
+        done = self._run(["lock", "--project", str(project), "--python", found, *extra], project)
         if done.ok:
             return Locked(True, False, done.stderr)
         if is_conflict(done.stderr):
@@ -63,7 +66,8 @@ class Uv:
         self, project: Path, environment: Path, *, python: str, link_mode: str, offline: bool
     ) -> None:
         """Build `environment` (a path with nothing there) from the lock of `project`."""
-        argv = ["sync", "--project", str(project), "--python", python, "--locked", "--exact"]
+        found = str(self.find_python(python))
+        argv = ["sync", "--project", str(project), "--python", found, "--locked", "--exact"]
         argv += ["--link-mode", link_mode, "--no-progress"]
         argv += ["--offline"] if offline else []
         done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
@@ -77,10 +81,25 @@ class Uv:
 
     def find_python(self, spec: str) -> Path:
         """The interpreter for a version or path, as uv finds it.  Raises GovError."""
+        known = self._remembered(spec)
+        if known is not None:
+            return known
         done = self._run(["python", "find", "--system", "--no-project", spec], None)
         if not done.ok:
             raise failure(f"looking for Python {spec}", done)
-        return Path(done.stdout.strip())
+        found = Path(done.stdout.strip())
+        if self.memory is not None and self.memory.parent.is_dir():
+            store.write_json(self.memory, {"spec": spec, "path": str(found)})
+        return found
+
+    def _remembered(self, spec: str) -> Path | None:
+        """The interpreter that `spec` stood for last time, while it is still there."""
+        try:
+            row = store.read_object(self.memory) if self.memory is not None else {}
+        except (OSError, GovError):
+            return None
+        path = Path(str(row.get("path")))
+        return path if row.get("spec") == spec and os.access(path, os.X_OK) else None
 
     def version(self) -> str:
         return self._run(["--version"], None).stdout.split()[1]

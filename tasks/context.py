@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile, TaskFailed
 
 from governance import workspace
 from governance.errors import GovError
-from governance.gates import Approval
 from governance.workspace import Workspace
 from tasks.reporter import Sentences
+
+if TYPE_CHECKING:
+    from governance.gates import Approval
 
 Action = Callable[..., Any]
 
@@ -63,7 +68,9 @@ def use(context: Context) -> None:
 def here() -> Workspace:
     """The workspace for a creator; doit shows one clean line where there is none."""
     try:
-        return current().workspace
+        space = current().workspace
+        _ = space.config  # read now: an error in it is told here, not as a traceback of doit's
+        return space
     except GovError as error:
         current().error = error
         raise InvalidDodoFile(f"{error.message}\nhint: {error.hint}") from None
@@ -95,6 +102,8 @@ def approval_of(
     allow_failed_run: bool = False,
     accept_skipped: bool = False,
 ) -> Approval:
+    from governance.gates import Approval
+
     return Approval(approve_core, reason or None, allow_failed_run, accept_skipped)
 
 
@@ -136,9 +145,24 @@ PROMOTE_PARAMS = [
 
 def _database() -> str:
     try:
-        return str(current().workspace.root / ".doit.db")
+        path = current().workspace.root / ".doit.db"
     except GovError:
         return ".doit.db"
+    _discard_damaged(path)
+    return str(path)
+
+
+def _discard_damaged(path: Path) -> None:
+    """doit's database is a cache: one that cannot be read costs time, not a traceback."""
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("pragma quick_check").fetchone()
+    except sqlite3.OperationalError:
+        pass  # another doit writes to it just now
+    except sqlite3.DatabaseError:
+        path.unlink(missing_ok=True)
 
 
 def config() -> dict[str, Any]:

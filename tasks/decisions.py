@@ -4,7 +4,6 @@ receipts under state/work/<txid>/; the commit owns no target and is never up to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from tasks.claims import Claim
@@ -83,7 +82,7 @@ def task_promote_plan() -> Iterator[Task]:
             txid,
             file_dep=[space.pyproject, space.lock],
             targets=[stages.plan_receipt, stages.folder / "pyproject.toml"],
-            claim=Claim("the staged plan is today's", partial(_is_planned, txid)),
+            claim=Claim("the staged plan is today's", _is_planned, txid),
         )
 
 
@@ -125,7 +124,7 @@ def task_promote_smoke() -> Iterator[Task]:
             after="promote_build",
             file_dep=[stages.build_receipt],
             targets=[stages.verdict_receipt],
-            claim=Claim("the staged environment was tested", partial(_is_tested, stages)),
+            claim=Claim("the staged environment was tested", _is_tested, stages),
         )
 
 
@@ -214,13 +213,14 @@ def _stage(
 
 
 def _promotable() -> Iterator[tuple[str, Any]]:
-    from governance.model import COMPLETED, FAILED, PROMOTE_FAILED, RESOLVED
-    from governance.staging import Stages
-
-    states = (COMPLETED, RESOLVED, FAILED, PROMOTE_FAILED)
     for row in _overview():
-        if row["status"] in states:
+        if row["status"] in _PROMOTABLE:
+            from governance.staging import Stages  # only paid for where something is pending
+
             yield row["txid"], Stages(here(), row["txid"])
+
+
+_PROMOTABLE = ("completed", "resolved", "failed", "promote_failed")
 
 
 def _pending() -> list[str]:
@@ -238,19 +238,20 @@ def _node_ids() -> list[str]:
     from governance.errors import GovError
 
     try:
-        return [plugin.id for plugin in registry.load(here())]
+        return [str(record["id"]) for record in registry.records(here())]
     except GovError:
         return []  # the action of any other task tells what is wrong
 
 
 def _snapshot_ids() -> list[str]:
-    from governance import history
+    from governance import store
     from governance.errors import GovError
 
     try:
-        return [row["id"] for row in history.index(here())]
-    except GovError:
-        return []
+        rows = store.read_object(here().snapshots_index)["snapshots"]
+        return [str(row["id"]) for row in rows]
+    except (GovError, FileNotFoundError, KeyError, TypeError):
+        return []  # the action of any other task tells what is wrong
 
 
 def _is_planned(txid: str) -> bool:

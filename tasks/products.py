@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from governance import claims
 from tasks.claims import Claim
 from tasks.context import APPROVAL_PARAMS, act, approval_of, current, here
 
@@ -17,7 +18,7 @@ def task_init() -> Task:
         "actions": [(act, ["init", _init])],
         "file_dep": [path for path in (space.config_path, _requirements(space)) if path.is_file()],
         "targets": [space.receipt],
-        "uptodate": [Claim("truth and prod are there", lambda: _is_initialised(space))],
+        "uptodate": [Claim("truth and prod are there", _is_initialised, space)],
     }
 
 
@@ -29,7 +30,11 @@ def task_lock() -> Task:
         "file_dep": [space.pyproject],
         "targets": [space.lock],
         "uptodate": [
-            Claim("uv.lock is what was locked from this pyproject.toml", lambda: _locked(space))
+            Claim(
+                "uv.lock is what was locked from this pyproject.toml",
+                claims.lock_is_current,
+                space,
+            )
         ],
     }
 
@@ -43,23 +48,23 @@ def task_sync() -> Task:
         "task_dep": ["lock"],
         "file_dep": [space.lock],
         "targets": [space.prod],
-        "uptodate": [Claim("prod is the environment of this uv.lock", lambda: _synced(space))],
+        "uptodate": [
+            Claim("prod is the environment of this uv.lock", claims.prod_is_current, space)
+        ],
     }
 
 
 def task_freeze() -> Task:
     """state/prod.freeze.txt: what prod holds, line by line"""
-    from governance import environment
-
     space = here()
-    name = environment.current(space)
-    papers = [environment.papers(space, name) / environment.MANIFEST] if name else []
+    name = space.generation
+    papers = [claims.manifest_path(space, name)] if name else []
     return {
         "actions": [(act, ["freeze", _freeze])],
         "task_dep": ["sync"],
         "file_dep": papers,
         "targets": [space.freeze],
-        "uptodate": [Claim("the freeze is that of today's prod", lambda: _frozen(space))],
+        "uptodate": [Claim("the freeze is that of today's prod", claims.freeze_is_current, space)],
     }
 
 
@@ -70,7 +75,9 @@ def task_snapshot() -> Task:
         "actions": [(act, ["snapshot", _snapshot])],
         "file_dep": list(space.truth),
         "targets": [space.snapshots_index],
-        "uptodate": [Claim("the newest snapshot holds this truth", lambda: _snapshotted(space))],
+        "uptodate": [
+            Claim("the newest snapshot holds this truth", claims.truth_is_snapshotted, space)
+        ],
     }
 
 
@@ -107,31 +114,11 @@ def _snapshot(session: Any) -> Any:
 
 def _is_initialised(space: Any) -> bool:
     """`gov init` always looks for itself, since its options may change what is wanted."""
-    return "init" not in current().given and _synced(space) and _locked(space)
-
-
-def _locked(space: Any) -> bool:
-    from governance import products
-
-    return products.lock_is_current(space)
-
-
-def _synced(space: Any) -> bool:
-    from governance import products
-
-    return products.prod_is_current(space)
-
-
-def _frozen(space: Any) -> bool:
-    from governance import products
-
-    return products.freeze_is_current(space)
-
-
-def _snapshotted(space: Any) -> bool:
-    from governance import products
-
-    return products.truth_is_snapshotted(space)
+    return (
+        "init" not in current().given
+        and claims.prod_is_current(space)
+        and claims.lock_is_current(space)
+    )
 
 
 def _requirements(space: Any) -> Any:

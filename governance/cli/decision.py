@@ -38,6 +38,7 @@ class Decision:
 def deciding(arguments: Namespace, space: Workspace | None = None) -> Iterator[Decision]:
     """The frame of every verb that writes."""
     found = space or workspace.find(arguments.root)
+    _ = found.config  # bad configuration is told before anything is held
     voice = Voice(quiet=arguments.quiet)
     with recovery.exclusive(found, arguments.words) as recovered:
         for sentence in recovered:

@@ -54,7 +54,7 @@ def _run(session: Session, tx: Transaction, timeout: float) -> None:
     if not plan.lock(session, tx, stages):
         return
     session.say("building the candidate environment")
-    stages.build(session.uv)
+    generation = stages.build(session.uv)
     tx.plan.update(plan.summary(workspace, stages))
     built = time.monotonic() - started
     session.say(f"starting ComfyUI with {tx.node_id}")
@@ -62,6 +62,7 @@ def _run(session: Session, tx: Transaction, timeout: float) -> None:
         workspace, stages, session.uv, node=tx.node_id, timeout=timeout, live=session.live
     )
     record(workspace, tx, seen, environment_seconds=built)
+    tx.observation["times"]["file_check"] = generation.check_seconds
     stages.write_verdict("run", seen.observation.verdict, seen.observation.reason)
     tx.move(COMPLETED if seen.observation.verdict == "completed" else FAILED)
 

@@ -29,4 +29,6 @@ class Session:
 def open_session(
     workspace: Workspace, say: Say = quiet, live: trial.Live = trial.silent
 ) -> Session:
-    return Session(workspace, Uv(workspace.uv_cache), say, live)
+    return Session(
+        workspace, Uv(workspace.uv_cache, memory=workspace.state / "interpreter.json"), say, live
+    )

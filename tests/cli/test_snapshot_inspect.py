@@ -14,9 +14,10 @@ def test_it_is_the_meta_with_the_digests_of_the_three_files(settled):
         assert data["digests"][key] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
     assert data["nodes"] == ["sample-captioner"]
     assert data["generation"] == (settled.site.root / ".venv-prod").readlink().name
-    assert f"id           {settled.after}" in settled.site.gov(
-        "snapshot", "inspect", settled.after
-    ).ok().out
+    assert (
+        f"id           {settled.after}"
+        in settled.site.gov("snapshot", "inspect", settled.after).ok().out
+    )
 
 
 def test_one_that_the_index_does_not_name_does_not_exist(settled):

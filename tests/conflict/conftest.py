@@ -32,6 +32,8 @@ WHEELS = (
     Wheel("bridge", "1.0", requires=("left<2",)),
     Wheel("bridge", "1.1", requires=("right<2",)),
     Wheel("heavy", "1.0", requires=("acc>=0.4", "num<2")),
+    Wheel("mid", "1.0", requires=("num>1.5,<2.2",)),
+    Wheel("torn", "1.0", requires=("mid", "num>=1.5,<2")),
     Wheel("winonly", "1.0", tag="py3-none-win_amd64"),
     Wheel("needs-ghost", "1.0", requires=("ghost",)),
     Wheel("young", "1.0", uploaded="2020-01-01T00:00:00Z"),
@@ -107,7 +109,8 @@ class World:
         question = Question(tuple(enumerate(lines)), tuple(overrides), tuple(exempt))
         return self.solver().solve(question, 60)
 
-    def explain(self, *new, deadline=60, core_packages=frozenset(), solver=None, **more):
+    def explain(self, *new, core_packages=frozenset(), solver=None, **more):
+        more = {"deadline": 60, "progress": lambda doing: None} | more
         standing = self.lock(self.lines(without=new), self.overrides) if new else None
         assert standing is None or standing.ok, standing.log
         problem = Problem(self.lines(), self.overrides, frozenset(NODE + node for node in new))
@@ -116,8 +119,6 @@ class World:
             solver or self.solver(standing.text.encode() if standing else None),
             versions_now=standing.versions if standing else {},
             core_packages=core_packages,
-            deadline=deadline,
-            progress=lambda doing: None,
             **more,
         )
 

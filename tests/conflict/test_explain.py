@@ -118,6 +118,22 @@ def test_a_node_that_contradicts_itself_through_a_package(world):
     assert report.causes[0].chains[0] == ("peft", "peft 1.0", "acc>=0.4")
 
 
+def test_one_package_that_contradicts_itself(world):
+    """uv then also says which versions there are, and yet no version is missing."""
+    world.core = ["av"]
+    world.nodes = {"two": ["torn"]}
+    assert kinds(world.explain("two")) == ["self-contradiction"]
+
+
+def test_pages_that_are_not_in_the_cache_are_fetched(world, tmp_path):
+    world.core = ["num>=1", "acc"]
+    world.nodes = {"one": ["num<2"], "other": ["grad"], "two": ["num>=2"]}
+    whole = world.explain("two")
+    world.cache = tmp_path / "empty-cache"
+    problem = Problem(world.lines(), (), frozenset({NODE + "two"}))
+    assert explain_directly(world, problem).causes == whole.causes
+
+
 def test_leaving_out_takes_the_fewest_lines(world):
     world.core = ["num>=2"]
     world.nodes = {"two": ["num<2", "num>=2.1"]}
@@ -252,10 +268,13 @@ def test_another_ref_of_the_node(world):
 
     world.core = ["num>=2"]
     world.nodes = {"two": ["num<2", "av"]}
-    report = world.explain("two", refs=refs)
+    told = []
+    report = world.explain("two", refs=refs, progress=told.append)
     best = report.fixes[0]
     assert (best.kind, best.ref, best.violates) == ("ref", "good", ())
     assert asked == ["same", "bad", "good"]
+    tried = [doing.split()[-1] for doing in told if doing.startswith("trying the node at")]
+    assert tried == ["bad", "good"], "a ref with the lines that failed is not run again"
 
 
 def test_nothing_known_to_lock(world):

@@ -39,7 +39,6 @@ def test_versions_are_compared_as_versions():
 
 
 def test_downgrades_first_then_by_name():
-    found = changes(
-        {"b": "2", "a": "2", "c": "1", "d": "1"}, {"b": "1", "a": "1", "c": "2", "e": "1"}
-    )
-    assert [change.name for change in found] == ["a", "b", "c", "d", "e"]
+    before = {"z": "2", "y": "2", "c": "1", "b": "1"}
+    found = changes(before, {"z": "1", "y": "1", "c": "2", "a": "1"})
+    assert [change.name for change in found] == ["y", "z", "c", "b", "a"]

@@ -89,6 +89,19 @@ def test_a_silent_solver_costs_few_runs_all_the_same():
         assert search.runs <= 40
 
 
+def test_groups_that_tell_nothing_are_asked_again_line_by_line():
+    class Mumbling(Clashes):
+        def solve(self, question, timeout):
+            self.talks = question.by_line
+            return super().solve(question, timeout)
+
+    problem = Problem(lines_of(200, ()))
+    search = Search(problem, Mumbling({frozenset({3, 150})}, True), 60, lambda doing: None)
+    sets = [finding.ids for finding in find(search, search.first_log())]
+    assert sets == [frozenset({3, 150})]
+    assert search.runs <= 9
+
+
 def test_a_talking_solver_needs_a_handful():
     sets, search = found(200, {frozenset({3, 150})}, talks=True)
     assert sets == [frozenset({3, 150})]

@@ -28,5 +28,6 @@ def assert_refused(site: Site, *argv: object, code: int, says: str = "", named: 
     assert ended.data is None, ended
     assert says in ended.error["message"], ended
     assert named in ("", ended.error["code"]), ended
-    assert differences(before, fingerprint(site.root, site.comfyui)) == []
+    changed = differences(before, fingerprint(site.root, site.comfyui))
+    assert not changed, (ended, changed)
     return ended

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from typing import Any
 
@@ -11,6 +10,8 @@ from governance.cli import inspection, tables
 from governance.cli.decision import Decision, approval, deciding
 from governance.cli.outcome import Outcome
 from governance.errors import EXIT_FAILED, EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError
+
+_STDERR = 2
 
 
 def tx_run(arguments: Namespace) -> Outcome:
@@ -65,7 +66,7 @@ def tx_shell(arguments: Namespace) -> Outcome:
     from governance.transaction import shell
 
     # With --json our stdout holds one document and nothing else.
-    stdout = sys.stderr.fileno() if arguments.json else None
+    stdout = _STDERR if arguments.json else None
     with deciding(arguments) as decision:
         code = shell.enter(decision.session(), arguments.txid, arguments.command, stdout=stdout)
     return Outcome({"txid": arguments.txid, "exit_code": code}, exit_code=code, passed_on=True)

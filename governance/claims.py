@@ -1,0 +1,73 @@
+"""Claims about the products, each looked at in a moment: is the lock that of the project, is prod
+that of the lock, does the freeze tell of prod, does a snapshot hold the truth?
+
+Asked before every run of the graph, so nothing heavy is imported: only digests are compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from governance import commit, store
+from governance.workspace import Workspace
+
+FREEZE_HEADER = "# generation {}"
+
+
+def receipt(workspace: Workspace) -> dict[str, Any]:
+    """state/receipt.json, empty where there is none: the truth as the last command left it."""
+    try:
+        return store.read_object(workspace.receipt)
+    except FileNotFoundError:
+        return {}
+
+
+def lock_is_current(workspace: Workspace) -> bool:
+    """uv.lock is what was locked from this pyproject.toml."""
+    row = receipt(workspace)
+    return (
+        workspace.lock.is_file()
+        and row.get("pyproject_sha256") == store.file_digest(workspace.pyproject)
+        and row.get("lock_sha256") == store.file_digest(workspace.lock)
+    )
+
+
+def prod_is_current(workspace: Workspace) -> bool:
+    """Prod is the environment of this uv.lock."""
+    name = workspace.generation
+    if name is None:
+        return False
+    try:
+        manifest = store.read_object(manifest_path(workspace, name))
+    except FileNotFoundError:
+        return False
+    return manifest.get("lock_sha256") == store.file_digest(workspace.lock)
+
+
+def freeze_is_current(workspace: Workspace) -> bool:
+    """state/prod.freeze.txt tells of the environment that prod leads to."""
+    try:
+        first = workspace.freeze.read_text().partition("\n")[0]
+    except OSError:
+        return False
+    return first == FREEZE_HEADER.format(workspace.generation)
+
+
+def truth_is_snapshotted(workspace: Workspace) -> bool:
+    """The newest snapshot holds exactly this truth."""
+    index = store.parse_json(
+        commit.read_document(workspace, workspace.snapshots_index), workspace.snapshots_index
+    )
+    entries = index.get("snapshots", [])
+    if not entries:
+        return False
+    meta = store.read_object(workspace.snapshots / entries[-1]["id"] / "meta.json")
+    names = ("pyproject_sha256", "lock_sha256", "plugins_sha256")
+    found = {
+        name: store.file_digest(path) for name, path in zip(names, workspace.truth, strict=True)
+    }
+    return bool(meta.get("digests") == found)
+
+
+def manifest_path(workspace: Workspace, name: str) -> Any:
+    return workspace.generations / f"{name}.d" / "manifest.json"

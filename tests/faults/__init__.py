@@ -1,0 +1,1 @@
+"""Kills, signals, failing calls, power loss and crowds, in bulk; `report` prints the figures."""
