@@ -172,8 +172,7 @@ def classes_of(folder: str, classes: Mapping[str, str]) -> list[str]:
 
 
 _IMPORT_LIST = "Import times for custom nodes:"
-_PRESTARTUP_LIST = "Prestartup times for custom nodes:"
-_TIMED = re.compile(r"(\d+\.\d+) seconds( \((?:IMPORT|PRESTARTUP) FAILED\))?: (.*/.+)$")
+_TIMED = re.compile(r"(\d+\.\d+) seconds( \(IMPORT FAILED\))?: (.*/.+)$")
 _CANNOT_IMPORT = re.compile(r"Cannot import (.+?) module for custom nodes: ?(.*)$")
 _SKIPPED = re.compile(r"Skip (.+?) module for custom nodes due to (.+)$")
 _ENTRYPOINT = re.compile(r"comfy_entrypoint in (.+?)(?:: | is not callable| did not return)")
@@ -213,7 +212,6 @@ class Log:
     gui_port: int | None = None
     port_taken: bool = False
     listed: bool = False
-    _in_prestartup_list: bool = False
     _open: dict[str, deque[str]] = field(default_factory=dict)
 
     def feed(self, stream: str, line: str) -> None:
@@ -224,18 +222,13 @@ class Log:
             self._about_start(line)
 
     def _in_list(self, line: str) -> bool:
-        if line.rstrip().endswith(_PRESTARTUP_LIST):
-            self._in_prestartup_list = True
-            return True
         if line.rstrip().endswith(_IMPORT_LIST):
-            self._in_prestartup_list, self.listed = False, True
+            self.listed = True
             return True
-        timed = _TIMED.search(line) if self.listed or self._in_prestartup_list else None
+        timed = _TIMED.search(line) if self.listed else None
         if timed is None:
             return False
-        if not self._in_prestartup_list:
-            failed = bool(timed[2]) and "IMPORT" in timed[2]
-            self.imports[_name(timed[3])] = NodeImport(float(timed[1]), failed)
+        self.imports[_name(timed[3])] = NodeImport(float(timed[1]), bool(timed[2]))
         return True
 
     def _in_traceback(self, stream: str, line: str) -> bool:

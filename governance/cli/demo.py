@@ -5,6 +5,7 @@ Each command is said as one could type it in that folder, and run as a process o
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -92,8 +93,11 @@ def _build(folder: Path, *, offline: bool) -> tuple[Step, ...]:
 
 
 def _clear(folder: Path) -> None:
+    """Leave the folder as fresh as it was found."""
     for entry in folder.iterdir():
-        store.remove_tree(entry)
+        # After a second Ctrl-C something may still be ending that writes there.
+        with contextlib.suppress(OSError):
+            store.remove_tree(entry)
 
 
 # --- what changed -----------------------------------------------------------------------------

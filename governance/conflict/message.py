@@ -14,7 +14,7 @@ LINE_GROUP = "line-"
 _NAME = r"[A-Za-z0-9](?:[\w.-]*\w)?"
 _DEPENDS = re.compile(
     rf"(?P<who>\S+) depends? on (?P<many>one of: )?(?P<on>{_NAME})(?:\[[^\]]*\])?"
-    rf"(?P<spec>[<>=!~]\S*)?(?: and (?P<also>{_NAME})(?P<also_spec>[<>=!~]\S*), which are)?"
+    rf"(?P<spec>[<>=!~]\S*)?(?: and (?P<also>{_NAME})(?:\[[^\]]*\])?(?P<also_spec>[<>=!~][^\s,]*(?:,[<>=!~][^\s,]*)*)?(?=,))?"
 )
 # What uv concludes holds for the lines at hand only; what it starts from comes from the index.
 _CONCLUSION = re.compile(
@@ -130,8 +130,11 @@ def _statements(text: str) -> Iterator[Statement]:
         spec = "" if match["many"] else _clean(match["spec"])
         yield Statement(who, who_range, line, normalise(match["on"]), spec)
         if match["also"]:
-            # One party that contradicts itself: nobody's statement, so that it counts as contested.
-            yield Statement("", "", None, normalise(match["also"]), _clean(match["also_spec"]))
+            # Two demands on one package are one party against itself: the second is nobody's, so
+            # that the package counts as contested.
+            same = match["also"] == match["on"]
+            party = ("", "", None) if same else (who, who_range, line)
+            yield Statement(*party, normalise(match["also"]), _clean(match["also_spec"]))
 
 
 def _party(token: str) -> tuple[str, str, int | None]:

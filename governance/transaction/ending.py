@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from governance import candidate, clock, ledger, requirements, store
+from governance import candidate, clock, ledger, store
 from governance.model import (
     ABORTED,
     FAILED,
@@ -16,7 +16,7 @@ from governance.model import (
 )
 from governance.staging import Stages
 from governance.transaction import plan
-from governance.transaction.run import end
+from governance.transaction.recording import end
 from governance.transaction.session import Session
 from governance.workspace import Workspace
 
@@ -73,6 +73,8 @@ def resolve(
 
     `dropped` lines of the node are given up; `exempt` packages are free of the resolution date.
     """
+    from governance import requirements
+
     workspace = session.workspace
     tx = ledger.load(workspace, txid)
     if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):

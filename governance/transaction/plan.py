@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from governance import environment, gates, history, lockfile, registry, requirements
+from governance import environment, gates, history, lockfile, registry
 from governance.conflict.plan import steps
 from governance.errors import NeedsResolution, Refused
 from governance.model import NEEDS_RESOLUTION, Transaction
 from governance.resolution import Project
 from governance.staging import Edit, Stages
-from governance.transaction import report
 from governance.transaction.session import Session
 from governance.workspace import Workspace
 
@@ -25,6 +24,9 @@ def lock(session: Session, tx: Transaction, stages: Stages) -> bool:
     locked = stages.lock(session.uv)
     if locked.ok:
         return True
+    # Explaining is a subject of its own, and its import is paid for only where there is a conflict.
+    from governance.transaction import report
+
     tx.conflict_report = report.write(session, tx, stages, locked.log)
     tx.move(NEEDS_RESOLUTION)
     return False
@@ -48,6 +50,8 @@ def _overrides_with(workspace: Workspace, lines: Sequence[str], pins: Sequence[s
     in the groups that names the package; the bare name stands for transitive demands, which carry
     no marker that we could know.
     """
+    from governance import requirements
+
     truth = history.truth(workspace)
     project = Project.read(truth.pyproject, workspace.pyproject)
     asked = [line for group in project.groups.values() for line in group] + list(lines)
@@ -62,6 +66,8 @@ def _overrides_with(workspace: Workspace, lines: Sequence[str], pins: Sequence[s
 
 
 def _lines_for(name: str, lines: Sequence[str]) -> list[str]:
+    from governance import requirements
+
     return [line for line in lines if requirements.requirement_name(line) == name]
 
 

@@ -23,7 +23,7 @@ from governance.model import (
 )
 from governance.staging import Stages
 from governance.transaction import plan
-from governance.transaction.run import record
+from governance.transaction.recording import record
 from governance.transaction.session import Session
 from governance.workspace import Workspace
 

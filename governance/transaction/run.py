@@ -5,14 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 from governance import (
     candidate,
-    clock,
     environment,
-    gates,
     git,
     history,
     ledger,
@@ -22,10 +18,10 @@ from governance import (
     trial,
 )
 from governance.errors import GovError, UsageError
-from governance.lockfile import Change, changes, frozen_versions
 from governance.model import ABORTED, COMPLETED, FAILED, Plugin, Transaction
 from governance.staging import Stages
 from governance.transaction import plan
+from governance.transaction.recording import end, record
 from governance.transaction.session import Session
 from governance.workspace import Workspace
 
@@ -116,41 +112,6 @@ def _is_satisfied(line: str, locked: dict[str, str]) -> bool:
     return plain and wanted.specifier.contains(str(version).partition("+")[0], prereleases=True)
 
 
-def record(
-    workspace: Workspace, tx: Transaction, seen: trial.Watched, *, environment_seconds: float
-) -> None:
-    """Put an observation into the record: freezes, diff, core impact, plan."""
-    found = seen.observation
-    found.times["environment"] = round(environment_seconds, 3)
-    tx.observation = found.to_json()
-    tx.post_freeze = list(found.post_freeze)
-    tx.logs["run_exit_code"] = found.run_exit_code
-    tx.candidate_env = _relative(workspace, seen.candidate.folder)
-    undeclared = {change.name for change in seen.undeclared}
-    found_changes = changes(frozen_versions(tx.pre_freeze), frozen_versions(tx.post_freeze))
-    tx.diff = _diff(found_changes, undeclared)
-    tx.core_impact = [c.to_json() for c in gates.core_changes(workspace, found_changes)]
-    additions = [*tx.promotion_plan["override_additions"], *seen.additions]
-    tx.promotion_plan["override_additions"] = list(dict.fromkeys(additions))
-
-
-def _diff(found: Sequence[Change], undeclared: set[str]) -> dict[str, Any]:
-    changed = [
-        {"name": c.name, "from": c.before, "to": c.after} for c in found if c.kind == "changed"
-    ]
-    return {
-        "added": [_freeze_line(c.name, c.after) for c in found if c.kind == "added"],
-        "removed": [_freeze_line(c.name, c.before) for c in found if c.kind == "removed"],
-        "changed": changed,
-        "undeclared": sorted(undeclared),
-    }
-
-
-def _freeze_line(name: str, version: str | None) -> str:
-    text = version or ""
-    return f"{name} {text}" if text.startswith("@") else f"{name}=={text}"
-
-
 @contextmanager
 def _ending(workspace: Workspace, tx: Transaction) -> Iterator[None]:
     """Whatever happens, the transaction ends with a state and a time."""
@@ -165,17 +126,3 @@ def _ending(workspace: Workspace, tx: Transaction) -> Iterator[None]:
         error.facts.setdefault("txid", tx.txid)
         raise
     end(workspace, tx, tx.status, None)
-
-
-def end(workspace: Workspace, tx: Transaction, status: str, reason: str | None) -> None:
-    if status != tx.status:
-        tx.move(status)
-    if reason is not None:
-        tx.observation.setdefault("reason", reason)
-    tx.ended_at = clock.stamp()
-    tx.process = {}
-    ledger.save(workspace, tx)
-
-
-def _relative(workspace: Workspace, path: Path) -> str:
-    return str(path.relative_to(workspace.root))

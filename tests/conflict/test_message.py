@@ -37,6 +37,17 @@ def test_a_party_of_several_ranges_has_no_specifier():
     assert spec == {7: ""}
 
 
+def test_two_demands_of_one_party():
+    text = "Because all versions of torn depend on mid and num>=1.5,<2, we can conclude that no"
+    facts = {(s.who, s.name, s.spec) for s in message.read(text).statements}
+    assert facts == {("torn", "mid", ""), ("torn", "num", ">=1.5,<2")}
+
+
+def test_two_demands_on_one_package_make_it_contested():
+    text = "Because comfy-env:line-0 depends on num<1 and num>2, which are incompatible and so on"
+    assert message.read(text).parties == {"num": 2}
+
+
 def test_a_package_whose_name_ends_in_only_is_no_sentence():
     text = "Because only winonly==1.0 is available and comfy-env:line-1 depends on winonly and x"
     assert set(message.read(text).absent) == {"winonly"}

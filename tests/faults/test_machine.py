@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -365,6 +365,7 @@ def test_whatever_happens_the_workspace_is_whole(tmp_path):
         deadline=None,
         derandomize=not LONG,
         database=None,
+        phases=(Phase.generate, Phase.shrink) if LONG else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )

@@ -195,6 +195,7 @@ def test_what_was_installed_is_frozen_and_tried_by_a_second_start(comfyui_dir, o
     (install,) = seen.installs
     assert (install["outcome"], install["phase"]) == ("succeeded", "start")
     assert install["at"].startswith("pip-installs/__init__.py:")
+    assert seen.writes == []
 
 
 def test_a_request_that_failed_is_shown(comfyui_dir, observe):

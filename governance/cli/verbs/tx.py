@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from governance import workspace
-from governance.cli import inspection, tables
+from governance.cli import tables
 from governance.cli.decision import Decision, approval, deciding
 from governance.cli.outcome import Outcome
 from governance.errors import EXIT_FAILED, EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError
@@ -15,6 +15,7 @@ _STDERR = 2
 
 
 def tx_run(arguments: Namespace) -> Outcome:
+    from governance.cli import inspection
     from governance.model import COMPLETED, NEEDS_RESOLUTION
     from governance.transaction import ending
 
@@ -102,6 +103,7 @@ def _rebased(decision: Decision, txid: str) -> str:
 
 def _dry_run(arguments: Namespace) -> Outcome:
     from governance import ledger
+    from governance.cli import inspection
 
     space = workspace.find(arguments.root)
     tx = ledger.load(space, arguments.txid)
