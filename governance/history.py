@@ -82,6 +82,7 @@ def write(
     workspace: Workspace, content: Truth, *, reason: str, generation: str | None, ref: str | None
 ) -> Snapshot:
     """Write a snapshot whole and durable; it counts only once its index entry exists."""
+    index(workspace)  # a damaged index could never take the entry: say so first
     moment = clock.now()
     snapshot = Snapshot(
         id=names.new_snapshot_id(moment),

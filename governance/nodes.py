@@ -32,6 +32,9 @@ from governance.transaction.session import Session
 from governance.workspace import Workspace
 
 
+_NURSERY = ".gov"
+
+
 @dataclass(frozen=True)
 class Added:
     plugin: Plugin
@@ -65,9 +68,20 @@ def add(session: Session, url: str, *, ref: str | None, node_id: str | None, cwd
 def remove(session: Session, node_id: str, *, purge: bool, approval: Approval) -> Removed:
     """Take a node out of the truth and out of prod; what other groups ask for stays."""
     workspace = session.workspace
-    plugins = registry.load(workspace)
-    plugin = registry.find(plugins, node_id)
+    plugin = registry.find(registry.load(workspace), node_id)
+    _ = workspace.comfyui_dir  # missing, it is told before anything is staged
+    history.index(workspace)  # and so is a damaged index
     stages = Stages(workspace, f"remove-{plugin.group}")
+    try:
+        return _remove(session, plugin, stages, purge, approval)
+    finally:
+        stages.clear()
+
+
+def _remove(
+    session: Session, plugin: Plugin, stages: Stages, purge: bool, approval: Approval
+) -> Removed:
+    workspace = session.workspace
     found = _without(session, plugin, stages)
     gates.require_core(gates.core_changes(workspace, found), approval)
     generation = stages.build(session.uv).name if found else environment.current(workspace)
@@ -79,11 +93,10 @@ def remove(session: Session, node_id: str, *, purge: bool, approval: Approval) -
         generation=environment.current(workspace),
         ref=plugin.id,
     )
-    rest = [other for other in plugins if other.id != plugin.id]
+    rest = [other for other in registry.load(workspace) if other.id != plugin.id]
     with _purging(workspace, plugin, purge) as moves:
         _commit_removal(workspace, stages, rest, generation, moves)
     history.prune(workspace, keep=(pre.id,))
-    stages.clear()
     return Removed(plugin, pre.id, generation, tuple(found), purge)
 
 
@@ -185,8 +198,11 @@ def _clone(
         plugin = _new_record(workspace, source.url, chosen, ref, cloned.commit)
         store.sync_filesystem(folder)
         _register(workspace, plugins, plugin, (commit.Move(nursery, target),))
-    finally:
-        store.remove_tree(nursery)
+    except BaseException:
+        # Beyond the commit point the clone belongs to the change, which recovery finishes.
+        if commit.pending(workspace) is None:
+            store.remove_tree(nursery)
+        raise
     return Added(plugin, False, (*cloned.notes, *_warnings(plugin)))
 
 
@@ -197,7 +213,13 @@ def _nursery(workspace: Workspace) -> Path:
         store.make_folder(nodes)
     if workspace.work.stat().st_dev == nodes.stat().st_dev:
         return workspace.work
-    return store.make_folder(workspace.comfyui_dir / ".gov")
+    return store.make_folder(nodes.parent / _NURSERY)
+
+
+def nurseries(workspace: Workspace) -> tuple[Path, ...]:
+    """Where clones are made and removed code waits to be deleted."""
+    comfyui_dir = Path(workspace.config.text("comfyui_dir")).expanduser()
+    return workspace.work, workspace.root / comfyui_dir / _NURSERY
 
 
 def _new_record(

@@ -190,5 +190,7 @@ _call_prctl = _prctl()
 
 
 def _die_with_parent() -> None:
+    """Also undo an ignored SIGINT, which a gov started with `&` would pass on for good."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if _call_prctl is not None:
         _call_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

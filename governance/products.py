@@ -14,6 +14,7 @@ from governance import (
     environment,
     gates,
     history,
+    registry,
     resolution,
     staging,
     store,
@@ -175,6 +176,7 @@ def snapshot(workspace: Workspace, reason: str = "manual") -> str | None:
     """Take a snapshot of the truth, unless the newest one holds it; its id."""
     if claims.truth_is_snapshotted(workspace):
         return None
+    registry.load(workspace)  # a snapshot of a damaged registry would be no way back
     taken = history.take(workspace, reason=reason, generation=environment.current(workspace))
     history.prune(workspace, keep=(taken.id,))
     return taken.id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from governance import commit, environment, ledger, store, workspace
+from governance import commit, environment, ledger, nodes, store, workspace
 from governance.transaction import ending
 from governance.workspace import Workspace
 
@@ -19,7 +19,7 @@ def exclusive(space: Workspace, verb: str) -> Iterator[list[str]]:
 
 def recover(space: Workspace) -> list[str]:
     """Roll an interrupted commit forward, then drop what other interrupted work left behind."""
-    for folder in (space.state, space.generations, space.snapshots, space.candidates, space.work):
+    for folder in space.folders():
         store.refuse_link(folder)
     done = []
     verb = commit.recover(space)
@@ -31,6 +31,7 @@ def recover(space: Workspace) -> list[str]:
     for txid in ending.end_interrupted(space):
         done.append(f"transaction {txid} was interrupted and is failed now")
     _drop_unfinished_snapshots(space)
+    _drop_node_code(space)
     return done
 
 
@@ -38,3 +39,11 @@ def _drop_unfinished_snapshots(space: Workspace) -> None:
     if space.snapshots.is_dir():
         for left in space.snapshots.glob(f"{store.TEMPORARY}*"):
             store.remove_tree(left)
+
+
+def _drop_node_code(space: Workspace) -> None:
+    """Clones that never came into custom_nodes, and code that had left it to be deleted."""
+    for folder in nodes.nurseries(space):
+        for pattern in ("add-*", "purge-*"):
+            for left in folder.glob(pattern):
+                store.remove_tree(left)

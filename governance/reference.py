@@ -174,8 +174,8 @@ def error_codes() -> dict[str, set[int]]:
 
 def raised() -> Iterator[tuple[str, ast.Call, type[GovError]]]:
     """Each place that makes an error: its file below governance/, the call, the class."""
-    subclasses: list[type[GovError]] = GovError.__subclasses__()
-    kinds = {kind.__name__: kind for kind in [GovError, *subclasses]}
+    classes: list[type[GovError]] = [GovError, *GovError.__subclasses__()]
+    kinds = {kind.__name__: kind for kind in classes}
     for path in sorted(HOME.rglob("*.py")):
         relative = path.relative_to(HOME)
         for name, call in _calls(path):

@@ -226,6 +226,11 @@ def _uv_table(settings: Settings) -> dict[str, Any]:
     }
     if settings.date:
         table["exclude-newer"] = settings.date
+    if settings.date and settings.sources:
+        # An index of torch's own tells no upload times, and uv would then see none of its files.
+        # From the ordinary index the family obeys the date like all else: freed from it, torch
+        # stayed at 2.9 for its CUDA packages' sake while torchaudio went to 2.11, which it does
+        # not load.
         table["exclude-newer-package"] = dict.fromkeys(TORCH_FAMILY, False)
     if settings.no_build:
         table["no-build"] = True

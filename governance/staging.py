@@ -82,11 +82,12 @@ class Stages:
     def plan(self, edit: Edit) -> resolution.Project:
         """Stage today's truth with `edit` applied; nothing to do where that is staged already."""
         today = history.truth(self.workspace)
-        inputs = store.digest(
-            store.dump_json([store.digest(today.pyproject), store.digest(today.lock), asdict(edit)])
-        )
-        if self.receipt(self.plan_receipt).get("inputs") == inputs:
+        inputs = _inputs(today, edit)
+        # Not locked yet: staged once more, since uv would prefer the versions of whatever lock
+        # lies there.
+        if self._is_staged(inputs) and self.is_locked():
             return self.project()
+        lockfile.parse(today.lock, self.workspace.lock)  # damaged, uv would name no way out
         for later in (self.lock_receipt, self.build_receipt, self.verdict_receipt):
             later.unlink(missing_ok=True)
         project = edit.apply(resolution.Project.read(today.pyproject, self.workspace.pyproject))
@@ -97,10 +98,7 @@ class Stages:
 
     def is_planned(self, edit: Edit) -> bool:
         """Claim: what is staged is today's truth with `edit` applied."""
-        receipt = self.receipt(self.plan_receipt)
-        staged = store.file_digest(self.folder / "pyproject.toml")
-        inputs = _inputs(history.truth(self.workspace), edit)
-        return receipt.get("inputs") == inputs and receipt.get("pyproject_sha256") == staged
+        return self._is_staged(_inputs(history.truth(self.workspace), edit))
 
     def project(self) -> resolution.Project:
         path = self.folder / "pyproject.toml"
@@ -190,6 +188,15 @@ class Stages:
             "pyproject.toml": (self.folder / "pyproject.toml").read_bytes(),
             "uv.lock": (self.folder / "uv.lock").read_bytes(),
         }
+
+    def is_tested(self) -> bool:
+        """Claim: the staged generation was tested as what prod would be, or observed as that."""
+        return self.verdict().get("kind") in ("smoke", "promote")
+
+    def _is_staged(self, inputs: str) -> bool:
+        receipt = self.receipt(self.plan_receipt)
+        staged = store.file_digest(self.folder / "pyproject.toml")
+        return receipt.get("inputs") == inputs and receipt.get("pyproject_sha256") == staged
 
     def clear(self) -> None:
         store.remove_tree(self.folder)

@@ -172,4 +172,4 @@ def _diagnosis(log: str) -> tuple[str, str]:
         return "build_failed", "the package has no wheel for this machine and its build failed"
     if _could_not_look(log) or _UNREACHABLE.search(log):
         return "index_unreachable", "check the network and the index, then run the command again"
-    return "uv_failed", "the whole text of uv is shown with -v and in state/logs/"
+    return "uv_failed", "-v shows the whole text of uv"

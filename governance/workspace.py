@@ -145,12 +145,14 @@ class Workspace:
 
     @property
     def generation(self) -> str | None:
-        """The generation that prod leads to; None where there is no prod."""
+        """The generation that prod leads to; None where there is no prod, or it leads elsewhere."""
         try:
             target = self.prod.readlink()
         except OSError:
             return None
-        return target.name if (self.root / target).is_dir() else None
+        found = self.generations / target.name
+        leads_there = os.path.normpath(self.root / target) == str(found)
+        return found.name if leads_there and found.is_dir() and not found.is_symlink() else None
 
     @property
     def truth(self) -> tuple[Path, Path, Path]:

@@ -10,7 +10,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from doit.doit_cmd import DoitMain  # noqa: E402
 
-from governance.errors import EXIT_INTERRUPTED, EXIT_USAGE, GovError  # noqa: E402
+from governance.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GovError  # noqa: E402
 from tasks.context import current  # noqa: E402
 
 
@@ -26,10 +26,21 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
-    failed = current().error
+    failed = current().error or _ended_badly()
     if failed is not None:
         return _told(failed)
-    return EXIT_USAGE if code == 3 else int(code or 0)
+    # doit's own codes: 2 is an error nobody foresaw, 3 a graph that did not start.
+    return {2: EXIT_BUG, 3: EXIT_USAGE}.get(int(code or 0), int(code or 0))
+
+
+def _ended_badly() -> GovError | None:
+    """A run that came to no good is a finished task, and still no success."""
+    for name, result in current().results.items():
+        if name.startswith(("tx_run:", "resolve:")):
+            from governance.transaction import plan
+
+            return plan.error_of(result)
+    return None
 
 
 _COMMANDS = frozenset({cmd.get_name() for cmd in DoitMain.DOIT_CMDS})

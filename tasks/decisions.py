@@ -124,7 +124,7 @@ def task_promote_smoke() -> Iterator[Task]:
             after="promote_build",
             file_dep=[stages.build_receipt],
             targets=[stages.verdict_receipt],
-            claim=Claim("the staged environment was tested", _is_tested, stages),
+            claim=Claim("the staged environment was tested", stages.is_tested),
         )
 
 
@@ -261,10 +261,6 @@ def _is_planned(txid: str) -> bool:
 
     space = here()
     return Stages(space, txid).is_planned(plan.edit_of(space, ledger.load(space, txid)))
-
-
-def _is_tested(stages: Any) -> bool:
-    return stages.verdict().get("kind") in ("smoke", "promote")
 
 
 # --- actions ----------------------------------------------------------------------------------

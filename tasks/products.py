@@ -57,12 +57,11 @@ def task_sync() -> Task:
 def task_freeze() -> Task:
     """state/prod.freeze.txt: what prod holds, line by line"""
     space = here()
-    name = space.generation
-    papers = [claims.manifest_path(space, name)] if name else []
     return {
         "actions": [(act, ["freeze", _freeze])],
         "task_dep": ["sync"],
-        "file_dep": papers,
+        # Not the manifest of prod: which one that is, `sync` may change in this very run.
+        "file_dep": [space.lock],
         "targets": [space.freeze],
         "uptodate": [Claim("the freeze is that of today's prod", claims.freeze_is_current, space)],
     }

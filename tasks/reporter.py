@@ -7,6 +7,8 @@ from typing import Any
 
 from doit.exceptions import BaseFail, TaskFailed
 
+from governance.errors import Refused
+
 
 class Sentences:
     """doit's reporter protocol; quiet about groups and about failures that are told elsewhere."""
@@ -36,6 +38,7 @@ class Sentences:
 
     def skip_ignore(self, task: Any) -> None:
         _tell(f"!! {task.title()} (ignored)")
+        _refuse_decision(task)
 
     def cleanup_error(self, exception: BaseFail) -> None:
         _tell(f"error: {exception.get_msg()}")
@@ -55,7 +58,21 @@ class Silent(Sentences):
 
     def skip_uptodate(self, task: Any) -> None: ...
 
-    def skip_ignore(self, task: Any) -> None: ...
+    def skip_ignore(self, task: Any) -> None:
+        _refuse_decision(task)
+
+
+def _refuse_decision(task: Any) -> None:
+    """doit skips what depends on an ignored task and calls that success.  A decision, which owns
+    no target, must not pass for made."""
+    from tasks.context import current
+
+    if task.actions and not task.targets:
+        current().error = current().error or Refused(
+            f"{task.name} was not carried out: it, or a task before it, is ignored",
+            hint="`bin/doit forget --all` ends that",
+            code="ignored",
+        )
 
 
 def _tell(text: str) -> None:

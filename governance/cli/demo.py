@@ -212,11 +212,13 @@ class Stage:
             process.stop(child, grace=_GRACE_SECONDS)
 
     def _failure(self, step: Step, done: Mapping[str, Any]) -> GovError:
+        by_hand = f"cd {shlex.quote(str(self.folder))} && {done['command']}"
+        is_offline = (self.folder / story.PACKAGES).is_dir()
+        without = "" if is_offline else "; without a package index: gov demo --offline"
         return GovError(
             f"step {len(self._done)}, {step.title}, ended with exit code {done['exit_code']} "
             f"instead of {done['expected']}",
-            hint=f"look at it by hand: cd {shlex.quote(str(self.folder))} && {done['command']} "
-            "(without a package index: gov demo --offline)",
+            hint=f"look at it by hand: {by_hand}{without}",
             code="demo_step",
             facts=done,
         )

@@ -8,10 +8,8 @@ from typing import Any
 from governance import staging, store
 from governance.cli import tables
 from governance.cli.outcome import Part, Table
-from governance.errors import GovError
 from governance.model import (
     COMPLETED,
-    FAILED,
     NEEDS_RESOLUTION,
     PROMOTE_FAILED,
     RESOLVED,
@@ -47,22 +45,6 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
     if data["status"] == NEEDS_RESOLUTION:
         return []
     return [f"next: gov tx inspect {txid}, or gov tx abort {txid}"]
-
-
-def error_of(tx: Transaction) -> GovError | None:
-    """The error that goes with a transaction that did not complete."""
-    if tx.status == NEEDS_RESOLUTION:
-        from governance.transaction import plan
-
-        return plan.needs_resolution(tx)
-    if tx.status == FAILED:
-        return GovError(
-            f"the run of {tx.node_id} failed: {tx.observation.get('reason', 'see the log')}",
-            hint=f"the log is {tx.logs.get('stderr')}; `gov tx inspect {tx.txid}` tells more",
-            code="run_failed",
-            facts={"txid": tx.txid},
-        )
-    return None
 
 
 def resolution(space: Workspace, tx: Transaction) -> list[Part]:
@@ -264,7 +246,8 @@ def _skipped(data: Mapping[str, Any]) -> list[Part]:
 def _places(data: Mapping[str, Any]) -> list[Part]:
     told: list[Part] = []
     if data.get("candidate_env"):
-        told.append(f"  candidate {data['candidate_env']} ({data.get('candidate_state', '')})")
+        state = f" ({data['candidate_state']})" if data.get("candidate_state") else ""
+        told.append(f"  candidate {data['candidate_env']}{state}")
     promotion = data["promotion"]
     if promotion.get("post_snapshot"):
         told.append(f"  snapshots {promotion['pre_snapshot']} -> {promotion['post_snapshot']}")

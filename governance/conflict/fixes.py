@@ -262,9 +262,9 @@ class _Attempt:
         """By what uv said of the locked versions of those who depend on the package."""
         broken: dict[str, str] = {}
         for said in self._search.statements:
-            if said.name != package or not said.who or not said.spec:
+            mine = solved.versions.get(said.who)
+            if said.name != package or not said.spec or mine is None:
                 continue
-            mine = solved.versions.get(said.who, "")
             in_force = causes.holds(said.who_range, mine)
             if in_force and not causes.holds(said.spec, version):
                 # uv shortens a specifier where a part of it decides; the longest says most.

@@ -12,9 +12,11 @@ from governance.names import normalise
 LINE_GROUP = "line-"
 
 _NAME = r"[A-Za-z0-9](?:[\w.-]*\w)?"
+_EXTRAS = r"(?:\[[^\]]*\])?"
+_RANGE = r"[<>=!~][^\s,]*"
 _DEPENDS = re.compile(
-    rf"(?P<who>\S+) depends? on (?P<many>one of: )?(?P<on>{_NAME})(?:\[[^\]]*\])?"
-    rf"(?P<spec>[<>=!~]\S*)?(?: and (?P<also>{_NAME})(?:\[[^\]]*\])?(?P<also_spec>[<>=!~][^\s,]*(?:,[<>=!~][^\s,]*)*)?(?=,))?"
+    rf"(?P<who>\S+) depends? on (?P<many>one of: )?(?P<on>{_NAME}){_EXTRAS}(?P<spec>[<>=!~]\S*)?"
+    rf"(?: and (?P<also>{_NAME}){_EXTRAS}(?P<also_spec>{_RANGE}(?:,{_RANGE})*)?(?=, ))?"
 )
 # What uv concludes holds for the lines at hand only; what it starts from comes from the index.
 _CONCLUSION = re.compile(

@@ -8,8 +8,8 @@ from typing import Any
 
 from governance import environment, gates, history, lockfile, registry
 from governance.conflict.plan import steps
-from governance.errors import NeedsResolution, Refused
-from governance.model import NEEDS_RESOLUTION, Transaction
+from governance.errors import GovError, NeedsResolution, Refused
+from governance.model import FAILED, NEEDS_RESOLUTION, Transaction
 from governance.resolution import Project
 from governance.staging import Edit, Stages
 from governance.transaction.session import Session
@@ -90,6 +90,20 @@ def _prod_lock(workspace: Workspace) -> dict[str, Any]:
 def _lock_in(folder: Path) -> dict[str, Any]:
     path = folder / "uv.lock"
     return lockfile.parse(path.read_bytes(), path)
+
+
+def error_of(tx: Transaction) -> GovError | None:
+    """The error that goes with a transaction that did not complete."""
+    if tx.status == NEEDS_RESOLUTION:
+        return needs_resolution(tx)
+    if tx.status == FAILED:
+        return GovError(
+            f"the run of {tx.node_id} failed: {tx.observation.get('reason', 'see the log')}",
+            hint=f"the log is {tx.logs.get('stderr')}; `gov tx inspect {tx.txid}` tells more",
+            code="run_failed",
+            facts={"txid": tx.txid},
+        )
+    return None
 
 
 def needs_resolution(tx: Transaction) -> NeedsResolution:

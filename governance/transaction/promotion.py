@@ -95,10 +95,9 @@ def stage_smoke(session: Session, txid: str, approval: Approval | None = None) -
     stages = Stages(workspace, txid)
     tx = ledger.load(workspace, txid)
     with _promoting(workspace, tx):
-        kind = stages.verdict().get("kind")
-        if kind in ("smoke", "promote"):
+        if stages.is_tested():
             return
-        if kind == "run":
+        if stages.verdict().get("kind") == "run":
             _smoke(session, tx, stages)
         else:
             _observe_again(session, tx, stages, approval or Approval())
@@ -188,7 +187,7 @@ def _require_current(workspace: Workspace, tx: Transaction, stages: Stages) -> N
 
 def _require_verdict(tx: Transaction, stages: Stages, approval: Approval) -> None:
     verdict = stages.verdict()
-    if not verdict:
+    if not stages.is_tested():
         raise _stale(tx, "the new environment has been neither observed nor tested")
     if verdict["verdict"] != "completed" and not approval.failed_run:
         raise Refused(

@@ -120,6 +120,7 @@ def _ending(workspace: Workspace, tx: Transaction) -> Iterator[None]:
     except KeyboardInterrupt:
         end(workspace, tx, ABORTED, "interrupted")
         candidate.discard(workspace, tx.txid)
+        Stages(workspace, tx.txid).clear()
         raise
     except GovError as error:
         end(workspace, tx, FAILED, error.message)

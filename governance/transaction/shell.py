@@ -48,8 +48,9 @@ def _opened(workspace: Workspace, tx: Transaction) -> Candidate:
     stages = Stages(workspace, tx.txid)
     if not (workspace.root / tx.candidate_env).is_dir() or not stages.folder.is_dir():
         raise _no_candidate(tx, f"the candidate of {tx.txid} ({tx.status}) was cleaned")
-    own = workspace.config.flag("tx.node_folder_writable")
-    writable = (workspace.custom_nodes / tx.node_id,) if own else ()
+    folder = workspace.custom_nodes / tx.node_id
+    own = workspace.config.flag("tx.node_folder_writable") and folder.is_dir()
+    writable = (folder,) if own else ()
     return candidate.reopen(
         workspace, tx.txid, str(generation), stages.project(), writable=writable
     )

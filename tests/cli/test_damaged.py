@@ -21,13 +21,13 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("verb", WRITERS)
 @pytest.mark.parametrize("harm", HARM)
-def test_a_damaged_registry_stops_every_writer(settled, harm, verb):
+def test_a_damaged_registry_stops_every_writer(settled, harm):
     path = settled.site.root / "state/plugins.json"
     path.write_bytes(HARM[harm])
-    ended = assert_refused(settled.site, *WRITERS[verb](settled), code=1, says="plugins.json")
-    assert "gov rollback" in ended.error["hint"]
+    for verb in WRITERS:
+        ended = assert_refused(settled.site, *WRITERS[verb](settled), code=1, says="plugins.json")
+        assert "gov rollback" in ended.error["hint"]
     assert path.read_bytes() == HARM[harm]
 
 
@@ -38,12 +38,12 @@ def test_a_damaged_registry_is_no_empty_one_for_status(settled, harm):
 
 
 @pytest.mark.parametrize("harm", HARM)
-@pytest.mark.parametrize("verb", ["inspect", "promote", "abort"])
-def test_a_damaged_transaction_is_named(settled, harm, verb):
+def test_a_damaged_transaction_is_named(settled, harm):
     path = settled.site.root / f"state/transactions/{settled.completed}.json"
     path.write_bytes(HARM[harm])
-    says = f"{settled.completed}.json"
-    assert_refused(settled.site, "tx", verb, settled.completed, code=1, says=says, named="damaged")
+    for verb in ("inspect", "promote", "abort"):
+        argv = ("tx", verb, settled.completed)
+        assert_refused(settled.site, *argv, code=1, says=path.name, named="damaged")
     assert path.read_bytes() == HARM[harm]
 
 
@@ -143,5 +143,6 @@ def test_derived_documents_are_made_again(settled, harm):
 )
 def test_bad_configuration_stops_every_writer(settled, text, says):
     (settled.site.root / "config.toml").write_bytes(text)
-    for verb in WRITERS:
+    needs_no_comfyui = {"resolve"} if "comfyui" in says or says == "/nowhere" else set()
+    for verb in WRITERS.keys() - needs_no_comfyui:
         assert_refused(settled.site, *WRITERS[verb](settled), code=2, says=says)

@@ -43,6 +43,12 @@ def test_two_demands_of_one_party():
     assert facts == {("torn", "mid", ""), ("torn", "num", ">=1.5,<2")}
 
 
+def test_the_next_party_is_not_taken_for_a_second_demand():
+    text = "Because a==2 depends on num<2 and b>=2.0.1,<=2.0.3 depends on num>=2, we can conclude x"
+    facts = {(s.who, s.who_range, s.name, s.spec) for s in message.read(text).statements}
+    assert facts == {("a", "==2", "num", "<2"), ("b", ">=2.0.1,<=2.0.3", "num", ">=2")}
+
+
 def test_two_demands_on_one_package_make_it_contested():
     text = "Because comfy-env:line-0 depends on num<1 and num>2, which are incompatible and so on"
     assert message.read(text).parties == {"num": 2}

@@ -102,6 +102,19 @@ def test_groups_that_tell_nothing_are_asked_again_line_by_line():
     assert search.runs <= 9
 
 
+def test_where_the_cache_cannot_answer_the_index_is_asked():
+    class Blind(Clashes):
+        def solve(self, question, timeout):
+            if question.offline:
+                return Solved(False, "index_unreachable", "", 0.0)
+            return super().solve(question, timeout)
+
+    clashes = {frozenset({0, 5}), frozenset({0, 7})}
+    problem = Problem(lines_of(16, {0}), (), frozenset({NODE + "new"}))
+    search = Search(problem, Blind(clashes, True), 60, lambda doing: None)
+    assert {finding.ids for finding in find(search, search.first_log())} == clashes
+
+
 def test_a_talking_solver_needs_a_handful():
     sets, search = found(200, {frozenset({3, 150})}, talks=True)
     assert sets == [frozenset({3, 150})]

@@ -8,9 +8,6 @@ import pytest
 from governance import environment
 from governance.errors import GovError
 
-CORE = {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n", "requirements.txt": "numpy==2.3.2\n"}
-
-
 def ran(done):
     return [line[3:].partition(":")[0] for line in done.stderr.splitlines() if line[:3] == ".  "]
 
@@ -154,10 +151,13 @@ def test_a_promote_killed_between_stages_redoes_only_what_is_missing(governed):
     assert "lark" in house.prod_versions()
 
 
-def test_a_staged_lock_that_was_tampered_with_is_not_promoted(completed):
+@pytest.mark.parametrize(
+    ("file", "edit"), [("uv.lock", "\n# edited\n"), ("pyproject.toml", '[tool.x]\ny = 1\n')]
+)
+def test_a_staged_file_that_was_tampered_with_is_not_promoted(completed, file, edit):
     house = completed
-    staged = house.space.work / house.txid / "uv.lock"
-    staged.write_text(staged.read_text().replace("6.1", "5.0"))
+    staged = house.space.work / house.txid / file
+    staged.write_text(staged.read_text() + edit)
     truth = house.truth()
     done = house.doit("-s", f"promote:{house.txid}")
     assert done.returncode == 3, done.stderr
@@ -175,6 +175,16 @@ def test_a_generation_damaged_since_it_was_observed_is_not_promoted(completed):
     answer = house.gov("tx", "promote", house.txid)
     assert (answer.code, answer.error["code"]) == (1, "generation_damaged")
     assert house.truth() == truth
+
+
+def test_a_staged_lock_of_other_versions_does_not_steer_the_next_lock(completed):
+    """uv prefers the versions of whatever lock lies there."""
+    house = completed
+    staged = house.space.work / house.txid / "uv.lock"
+    text = staged.read_text().replace('version = "6.1"', 'version = "5.0"')
+    staged.write_text(text.replace("cowsay-6.1", "cowsay-5.0"))
+    house.done("tx", "promote", house.txid)
+    assert house.prod_versions()["cowsay"] == "6.1"
 
 
 # --- gates ----------------------------------------------------------------------------------
@@ -230,8 +240,8 @@ def test_a_failed_run_is_refused_on_every_road(governed, road):
 
 
 @pytest.mark.parametrize("road", ["single", "ignored", "all ignored"])
-def test_no_road_promotes_what_was_not_tested(governed, road):
-    """Resolved, so no run has seen this environment: the verdict is missing, and asked for."""
+def test_no_road_promotes_what_was_not_observed(governed, road):
+    """With the undeclared package it is another environment, which no run has seen."""
     house = governed
     house.txid = house.ran("pip-installs")
     truth = house.truth()
@@ -239,6 +249,25 @@ def test_no_road_promotes_what_was_not_tested(governed, road):
     assert done.returncode == 3, done.stderr
     assert house.truth() == truth
     assert "lark" not in house.prod_versions()
+
+
+@pytest.mark.parametrize("road", ["single", "ignored", "all ignored"])
+def test_no_road_promotes_what_was_not_smoke_tested(completed, road):
+    truth = completed.truth()
+    done = go(completed, road)
+    assert done.returncode == 3, done.stderr
+    assert completed.truth() == truth
+
+
+def test_gov_does_not_take_an_ignored_task_for_done(completed):
+    house = completed
+    truth = house.truth()
+    assert house.doit("ignore", f"promote_smoke:{house.txid}").returncode == 0
+    answer = house.gov("tx", "promote", house.txid)
+    assert (answer.code, answer.error["code"]) == (3, "ignored")
+    assert house.truth() == truth
+    assert house.doit("forget", "--all").returncode == 0
+    house.done("tx", "promote", house.txid)
 
 
 def test_a_failing_smoke_test_keeps_prod(completed):

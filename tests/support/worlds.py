@@ -1,6 +1,8 @@
 """Worlds to govern: a sample ComfyUI, tiny wheels, nodes, and workspaces on top of them."""
 
+import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from governance import config, store
@@ -159,31 +161,45 @@ class Settled:
 
     def rewind(self) -> None:
         root = self.site.root
-        for path in root.iterdir():
-            if path.name not in (".generations", _CANDIDATES):
-                _remove(path)
-        _remove(self.site.nodes)
-        shutil.copytree(self.kept / "root", root, symlinks=True, dirs_exist_ok=True)
-        shutil.copytree(self.kept / "nodes", self.site.nodes, symlinks=True)
-        self._rewind_environments(root)
-
-    def _rewind_environments(self, root: Path) -> None:
-        """Each holds a thousand files: only what is missing is copied."""
+        mirror(self.kept / "root", root, skipped=(".generations", _CANDIDATES))
+        mirror(self.kept / "nodes", self.site.nodes)
         kept = {path.name for path in (self.kept / _CANDIDATES).iterdir()}
         for folder, names in ((".generations", self.generations), (_CANDIDATES, kept)):
             for path in (root / folder).iterdir():
                 if path.name not in names:
-                    _remove(path)
+                    store.remove_tree(path)
         for name in kept:
             if not (root / _CANDIDATES / name).is_dir():
                 source = self.kept / _CANDIDATES / name
                 shutil.copytree(source, root / _CANDIDATES / name, symlinks=True)
 
 
+def mirror(source: Path, target: Path, skipped: Collection[str] = ()) -> None:
+    """Make `target` like `source`; what has the same size and time is taken to be the same."""
+    wanted = {entry.name: entry for entry in os.scandir(source)}
+    for entry in list(os.scandir(target)):
+        if entry.name not in skipped and not _is_same(wanted.get(entry.name), entry):
+            store.remove_tree(Path(entry.path))
+    for name, entry in wanted.items():
+        path = target / name
+        if entry.is_dir(follow_symlinks=False):
+            path.mkdir(exist_ok=True)
+            mirror(Path(entry.path), path)
+            shutil.copystat(entry.path, path)
+        elif not os.path.lexists(path):
+            shutil.copy2(entry.path, path, follow_symlinks=False)
+
+
+def _is_same(one: os.DirEntry[str] | None, other: os.DirEntry[str]) -> bool:
+    if one is None:
+        return False
+    a, b = one.stat(follow_symlinks=False), other.stat(follow_symlinks=False)
+    if a.st_mode != b.st_mode or one.is_dir(follow_symlinks=False):
+        return a.st_mode == b.st_mode
+    if one.is_symlink():
+        return os.readlink(one.path) == os.readlink(other.path)
+    return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
+
+
 def _environments(folder: str, names: list[str]) -> set[str]:
     return {".generations", _CANDIDATES} & set(names)
-
-
-def _remove(path: Path) -> None:
-    """Read-only files and folders too."""
-    store.remove_tree(path)

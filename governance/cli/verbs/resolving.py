@@ -16,6 +16,8 @@ from governance.workspace import Workspace
 
 
 def resolve(arguments: Namespace) -> Outcome:
+    from governance.transaction import plan
+
     if arguments.suggest:
         return _suggest(arguments)
     with deciding(arguments) as decision:
@@ -35,7 +37,7 @@ def resolve(arguments: Namespace) -> Outcome:
     ok = done.status == RESOLVED
     parts = inspection.resolution(space, done)
     code = EXIT_OK if ok else EXIT_NEEDS_RESOLUTION
-    return Outcome(data, parts, (), code, None if ok else inspection.error_of(done))
+    return Outcome(data, parts, (), code, None if ok else plan.error_of(done))
 
 
 def _suggest(arguments: Namespace) -> Outcome:

@@ -17,7 +17,7 @@ _STDERR = 2
 def tx_run(arguments: Namespace) -> Outcome:
     from governance.cli import inspection
     from governance.model import COMPLETED, NEEDS_RESOLUTION
-    from governance.transaction import ending
+    from governance.transaction import ending, plan
 
     with deciding(arguments) as decision:
         tx = _run(decision, arguments.node_id, arguments.timeout)
@@ -29,7 +29,7 @@ def tx_run(arguments: Namespace) -> Outcome:
         [*inspection.parts(space, data), *inspection.next_steps(data)],
         tx.observation.get("warnings", []),
         codes.get(tx.status, EXIT_FAILED),
-        inspection.error_of(tx),
+        plan.error_of(tx),
     )
 
 

@@ -1,0 +1,81 @@
+"""What GOV_BREAK names is left out of gov; used by the controls alone (see ../broken.py)."""
+
+import os
+
+
+def without_intent():
+    """Documents are written one after the other, as a plain script would."""
+    from governance import commit
+
+    commit.commit = lambda space, change: commit._apply(space, commit._intent(space, change))
+
+
+def apply_first():
+    """The journal in the wrong order: the change is made, then the intent is written."""
+    from governance import commit, store
+
+    def broken(space, change):
+        intent = commit._intent(space, change)
+        commit._apply(space, intent)
+        store.write_json(space.intent, intent)
+        store.remove_file(space.intent)
+
+    commit.commit = broken
+
+
+def in_place():
+    """Documents are truncated and written in place."""
+    from governance import store
+
+    store.write = lambda path, data, mode=0o644: path.write_bytes(data) and None
+
+
+def without_lock():
+    """Everybody is let in."""
+    import filelock
+
+    filelock.FileLock.acquire = lambda self, *arguments, **options: None
+
+
+def without_recovery():
+    from governance import commit, recovery
+
+    commit.recover = lambda space: None
+    recovery.recover = lambda space: []
+
+
+def silent_disk():
+    """Errors of the disk are swallowed."""
+    from governance import store
+
+    write = store.write
+
+    def quiet(path, data, mode=0o644):
+        try:
+            write(path, data, mode=mode)
+        except Exception:
+            return
+
+    store.write = quiet
+
+
+def old_clock():
+    """The machine's clock stands in 1999."""
+    from datetime import UTC, datetime
+
+    from governance import clock
+
+    clock.now = lambda: datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def far_clock():
+    """The machine's clock stands in 2099."""
+    from datetime import UTC, datetime
+
+    from governance import clock
+
+    clock.now = lambda: datetime(2099, 1, 1, tzinfo=UTC)
+
+
+if os.environ.get("GOV_BREAK"):
+    globals()[os.environ["GOV_BREAK"]]()
