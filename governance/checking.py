@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from governance import (
-    environment,
     explanation,
     gates,
     git,
@@ -136,7 +135,7 @@ def _fitting(
     log: str,
 ) -> Checked:
     new = lockfile.parse(after, workspace.lock)
-    found = steps(prod_lock(workspace), new, gates.core_names(workspace))
+    found = steps(explanation.lock_of_prod(workspace), new, gates.core_names(workspace))
     moved = any(step.before is not None for step in found)
     return Checked(
         node_id,
@@ -147,15 +146,6 @@ def _fitting(
         shared.families(list(lockfile.versions(new))),
         notes.noted(log, own),
     )
-
-
-def prod_lock(workspace: Workspace) -> dict[str, Any]:
-    """The lock that prod was built from; empty where there is no prod."""
-    name = environment.current(workspace)
-    if name is None:
-        return {}
-    path = environment.papers(workspace, name) / "uv.lock"
-    return lockfile.parse(path.read_bytes(), path)
 
 
 def require_package(workspace: Workspace, package: str) -> str:
@@ -187,7 +177,9 @@ def hold(session: Session, package: str, spec: str) -> tuple[tuple[Step, ...], R
         locked = session.uv.lock(folder, python=project.python)
         if locked.ok:
             new = lockfile.parse((folder / "uv.lock").read_bytes(), workspace.lock)
-            return steps(prod_lock(workspace), new, gates.core_names(workspace)), None
+            return steps(
+                explanation.lock_of_prod(workspace), new, gates.core_names(workspace)
+            ), None
     own = (Owned(line, owner, "--if", 0, package),)
     report = explanation.of_project(
         workspace,

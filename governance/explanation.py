@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,21 +36,23 @@ def of_project(
     problem = Problem(
         (*others, *newcomer_lines), tuple(project.overrides), frozenset({newcomer}), log
     )
-    return explain(
-        problem,
-        solver(workspace, uv, project),
-        versions_now=versions_now(workspace),
-        core_packages=gates.core_names(workspace),
-        deadline=workspace.config.number("resolution.explain_seconds"),
-        progress=say,
-    )
+    # Beside the workspace: questions explain too, and they neither lock nor write in it.
+    with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
+        return explain(
+            problem,
+            solver(workspace, uv, project, Path(temporary)),
+            versions_now=versions_now(workspace),
+            core_packages=gates.core_names(workspace),
+            deadline=workspace.config.number("resolution.explain_seconds"),
+            progress=say,
+            lock_now=lock_of_prod(workspace),
+        )
 
 
-def solver(workspace: Workspace, uv: Uv, project: Project) -> UvSolver:
+def solver(workspace: Workspace, uv: Uv, project: Project, folder: Path) -> UvSolver:
     lock = workspace.lock.read_bytes() if workspace.lock.is_file() else None
-    folder = workspace.work / "explain"
     python = str(uv.find_python(project.python))
-    return UvSolver(uv, base=project.text, python=python, folder=_made(folder), lock=lock)
+    return UvSolver(uv, base=project.text, python=python, folder=folder, lock=lock)
 
 
 def versions_now(workspace: Workspace) -> dict[str, str]:
@@ -57,6 +60,10 @@ def versions_now(workspace: Workspace) -> dict[str, str]:
     return prod.locked if prod else {}
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def lock_of_prod(workspace: Workspace) -> dict[str, Any]:
+    """The lock that prod was built from; empty where there is no prod."""
+    name = environment.current(workspace)
+    if name is None:
+        return {}
+    path = environment.papers(workspace, name) / "uv.lock"
+    return lockfile.parse(path.read_bytes(), path)

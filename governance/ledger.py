@@ -107,9 +107,15 @@ def is_interrupted(transaction: Transaction) -> bool:
 
 def overview(workspace: Workspace) -> Overview:
     index = _current_index(workspace)
-    if index is not None:
-        return Overview(index["total"], index["pending"], index["recent"])
-    return _scan(workspace)
+    if index is None:
+        return _scan(workspace)
+    pending, recent = (_as_of_now(workspace, index[name]) for name in ("pending", "recent"))
+    return Overview(index["total"], pending, recent)
+
+
+def _as_of_now(workspace: Workspace, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The process of a running one may have gone since its row was written."""
+    return [_row(workspace, row["txid"]) if row["status"] == "running" else row for row in rows]
 
 
 def rebuild(workspace: Workspace) -> None:

@@ -31,7 +31,6 @@ from governance.staging import Edit, Stages
 from governance.transaction.session import Session
 from governance.workspace import Workspace
 
-
 _NURSERY = ".gov"
 
 
@@ -56,7 +55,7 @@ def add(session: Session, url: str, *, ref: str | None, node_id: str | None, cwd
     workspace = session.workspace
     protocols = workspace.config.texts("policy.git_protocols")
     source = git.source(url, protocols=protocols, cwd=cwd)
-    chosen = names.node_id(node_id) if node_id else names.node_id_from_url(source.url)
+    chosen = names.node_id_from_url(source.url) if node_id is None else names.node_id(node_id)
     plugins = registry.load(workspace)
     _refuse_taken(plugins, chosen)
     target = workspace.custom_nodes / chosen
@@ -69,6 +68,8 @@ def remove(session: Session, node_id: str, *, purge: bool, approval: Approval) -
     """Take a node out of the truth and out of prod; what other groups ask for stays."""
     workspace = session.workspace
     plugin = registry.find(registry.load(workspace), node_id)
+    if purge:
+        names.node_id(plugin.id)  # a record made by hand could name a place outside
     _ = workspace.comfyui_dir  # missing, it is told before anything is staged
     history.index(workspace)  # and so is a damaged index
     stages = Stages(workspace, f"remove-{plugin.group}")

@@ -30,15 +30,18 @@ def recover(space: Workspace) -> list[str]:
         done.append(f"deleted the unfinished environment {name}")
     for txid in ending.end_interrupted(space):
         done.append(f"transaction {txid} was interrupted and is failed now")
-    _drop_unfinished_snapshots(space)
+    _drop_temporaries(space)
     _drop_node_code(space)
     return done
 
 
-def _drop_unfinished_snapshots(space: Workspace) -> None:
-    if space.snapshots.is_dir():
-        for left in space.snapshots.glob(f"{store.TEMPORARY}*"):
+def _drop_temporaries(space: Workspace) -> None:
+    """Files and snapshots that were being written: none of them has come to count."""
+    for folder in (space.root, space.root / "bin", *space.folders()):
+        for left in folder.glob(f"{store.TEMPORARY}*"):
             store.remove_tree(left)
+    for left in space.generations.glob(f"*.d/{store.TEMPORARY}*"):
+        store.remove_tree(left)
 
 
 def _drop_node_code(space: Workspace) -> None:

@@ -54,8 +54,8 @@ DOCUMENTS: tuple[type[Any], ...] = (
 
 # Where a code is no constant of the call, and where the class does not tell the exit code.
 COMPUTED = {
-    "uv.py": ("bad_download", "build_failed", "disk", "index_unreachable", "uv_failed"),
-    "cli/main.py": ("interrupted", "terminated"),
+    "governance/uv.py": ("bad_download", "build_failed", "disk", "index_unreachable", "uv_failed"),
+    "governance/cli/main.py": ("interrupted", "terminated"),
 }
 EXITS = {
     "bug": errors.EXIT_BUG,
@@ -173,14 +173,14 @@ def error_codes() -> dict[str, set[int]]:
 
 
 def raised() -> Iterator[tuple[str, ast.Call, type[GovError]]]:
-    """Each place that makes an error: its file below governance/, the call, the class."""
+    """Each place that makes an error: its file, the call, the class."""
     classes: list[type[GovError]] = [GovError, *GovError.__subclasses__()]
     kinds = {kind.__name__: kind for kind in classes}
-    for path in sorted(HOME.rglob("*.py")):
-        relative = path.relative_to(HOME)
+    for path in sorted([*HOME.rglob("*.py"), *(CHECKOUT / "tasks").glob("*.py")]):
+        file = str(path.relative_to(CHECKOUT))
         for name, call in _calls(path):
-            if name in kinds and relative.parts[0] != "sample":
-                yield str(relative), call, kinds[name]
+            if name in kinds and not path.is_relative_to(HOME / "sample"):
+                yield file, call, kinds[name]
 
 
 def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:

@@ -57,7 +57,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def dump_json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    """What is no Unicode (a file name of other bytes) becomes its own JSON escape, `\\udc80`."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:

@@ -58,6 +58,14 @@ def source(text: str, *, protocols: Sequence[str], cwd: Path) -> Source:
     _refuse_oddities(text)
     scheme = _SCHEME.match(text)
     _allow(_protocol(text, scheme), protocols)
+    found = _parsed(text, scheme, cwd)
+    # A proxy takes another URL as its path: `https://proxy/https://token@host/owner/name`.
+    if not found.local and stripped(found.url) != found.url:
+        raise _unusable("there are credentials within its path")
+    return found
+
+
+def _parsed(text: str, scheme: re.Match[str] | None, cwd: Path) -> Source:
     if scheme is None:
         scp_like = _SCP_LIKE.fullmatch(text)
         return _from_scp(scp_like) if scp_like else _from_path(text, cwd)

@@ -80,14 +80,14 @@ def test_a_clone_that_is_there_is_adopted(site, repo):
 @pytest.mark.parametrize(
     ("url", "code"),
     [
-        ("http://example.invalid/x.git", 2),
-        ("ftp://example.invalid/x.git", 2),
-        ("git://example.invalid/x.git", 2),
-        ("ext::sh -c touch% /tmp/x", 2),
-        ("fd::17", 2),
+        ("http://example.invalid/x.git", 3),
+        ("ftp://example.invalid/x.git", 3),
+        ("git://example.invalid/x.git", 3),
+        ("ext::sh -c touch% /tmp/x", 3),
+        ("fd::17", 3),
         ("", 2),
         ("/nowhere/at/all", 2),
-        ("https://user:secret@example.invalid/x.git", 2),
+        ("https://user:secret@127.0.0.1:1/x.git", 1),
     ],
 )
 def test_a_source_that_is_not_taken(site, url, code):
@@ -97,7 +97,7 @@ def test_a_source_that_is_not_taken(site, url, code):
 
 def test_a_folder_that_is_no_repository(site, tmp_path):
     (tmp_path / "plain").mkdir()
-    assert_refused(site, "node", "add", tmp_path / "plain", code=2, says="plain")
+    assert_refused(site, "node", "add", tmp_path / "plain", code=1, says="plain")
 
 
 @pytest.mark.parametrize("ref", ["nowhere", "0" * 40, "--upload-pack=x", "", "a..b"])
@@ -140,7 +140,7 @@ def test_a_place_that_is_taken_by_something_else(site, repo, kind, tmp_path):
 
 def test_protocols_are_the_operators_choice(site, repo):
     site.set(policy__git_protocols=["https"])
-    assert_refused(site, "node", "add", repo, code=2)
+    assert_refused(site, "node", "add", repo, code=3, says="'file'")
 
 
 def test_hooks_and_filters_of_the_repository_do_not_run(site, repo, tmp_path):

@@ -25,9 +25,7 @@ def staged(house, *lines):
 
 
 def built(house, *lines, **options):
-    return environment.build(
-        house.space, house.session().uv, staged(house, *lines), **options
-    )
+    return environment.build(house.space, house.session().uv, staged(house, *lines), **options)
 
 
 def module(house, name, file="numpy/__init__.py"):
@@ -158,16 +156,20 @@ def test_a_damaged_file_in_the_cache_is_found_and_fetched_anew(own_cache, damage
 def test_a_package_that_is_broken_on_the_index_is_refused_by_name(governed, monkeypatch):
     found = [environment.Finding("hash", "numpy/__init__.py", "numpy")]
     monkeypatch.setattr(environment, "check_records", lambda _: found)
-    with pytest.raises(GovError, match="numpy/__init__.py") as caught:
+    with pytest.raises(GovError, match=r"numpy/__init__\.py") as caught:
         built(governed, fresh=True)
     assert caught.value.code == "broken_package"
     assert len(built_names(governed.space)) == 1
 
 
-@pytest.mark.parametrize(("damage", "kind"), [("hash", "hash"), ("size", "size"), ("gone", "missing")])
+@pytest.mark.parametrize(
+    ("damage", "kind"), [("hash", "hash"), ("size", "size"), ("gone", "missing")]
+)
 def test_records_tell_what_is_wrong_with_which_package(governed, tmp_path, damage, kind):
     copy = tmp_path / "copy"
-    shutil.copytree(environment.path(governed.space, environment.current(governed.space)), copy, symlinks=True)
+    shutil.copytree(
+        environment.path(governed.space, environment.current(governed.space)), copy, symlinks=True
+    )
     file = governed.site(copy) / "numpy/__init__.py"
     file.chmod(0o644)
     if damage == "gone":

@@ -1,4 +1,4 @@
-"""Documents as values: unknown fields stay, wrong ones are damage, states move as the contract says."""
+"""Documents as values: unknown fields stay, wrong ones are damage, states move by the contract."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""A promote's stages: which of them run, how often uv is called, and gates that no option passes."""
+"""The stages of a promote: which of them run, how often uv is called, and which gates hold."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import pytest
 
 from governance import environment
 from governance.errors import GovError
+
 
 def ran(done):
     return [line[3:].partition(":")[0] for line in done.stderr.splitlines() if line[:3] == ".  "]
@@ -152,7 +153,7 @@ def test_a_promote_killed_between_stages_redoes_only_what_is_missing(governed):
 
 
 @pytest.mark.parametrize(
-    ("file", "edit"), [("uv.lock", "\n# edited\n"), ("pyproject.toml", '[tool.x]\ny = 1\n')]
+    ("file", "edit"), [("uv.lock", "\n# edited\n"), ("pyproject.toml", "[tool.x]\ny = 1\n")]
 )
 def test_a_staged_file_that_was_tampered_with_is_not_promoted(completed, file, edit):
     house = completed

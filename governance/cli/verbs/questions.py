@@ -83,7 +83,7 @@ def complete(arguments: Namespace) -> Outcome:
 
 def _drift(drift: dict[str, Any]) -> str:
     if drift["verdict"] is None:
-        return "never verified (`gov verify`)"
+        return "never verified (`bin/doit verify` keeps a report)"
     return f"{drift['verdict']} at {drift['checked_at']}"
 
 

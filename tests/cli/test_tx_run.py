@@ -1,0 +1,122 @@
+"""gov tx run: ComfyUI with the node in a candidate; what came of it is recorded in each case."""
+
+import pytest
+from support.fingerprint import differences, fingerprint, truth_and_prod
+from support.refusal import assert_told
+
+
+@pytest.fixture
+def site(settled):
+    return settled.site
+
+
+def test_a_node_that_loads_is_completed(site):
+    site.add("three-packages")
+    before = truth_and_prod(site.root)
+    told = site.gov("tx", "run", "three-packages").ok()
+    txid = told.out.split()[0]
+    assert told.out.startswith(f"{txid}  three-packages  completed")
+    assert f"next: gov tx promote {txid}" in told.out
+    assert "To see the GUI go to" in told.err
+    assert truth_and_prod(site.root) == before
+    data = site.gov.json("tx", "inspect", txid).data
+    assert (data["status"], data["node_id"]) == ("completed", "three-packages")
+    assert data["diff"]["added"] == ["lark==1.2.2"]
+    assert data["diff"]["undeclared"] == ["lark"]
+    assert data["promotion_plan"]["direct_additions"] == ["cowsay", "humanize"]
+    assert data["promotion_plan"]["override_additions"] == ["lark"]
+    for stream in ("stdout", "stderr"):
+        assert (site.root / data["logs"][stream]).is_file()
+    assert "To see the GUI" in (site.root / data["logs"]["stderr"]).read_text()
+    assert (site.root / data["candidate_env"]).is_dir()
+    assert not any(line.startswith("pip") for line in data["post_freeze"])
+
+
+def test_a_node_that_does_not_load_is_failed(settled):
+    """Though ComfyUI itself exits 0."""
+    before = truth_and_prod(settled.site.root)
+    ended = settled.site.gov("tx", "run", "import-fails")
+    assert_told(ended, 1, "import-fails")
+    assert "import-fails  failed" in ended.out
+    assert truth_and_prod(settled.site.root) == before
+    ended = settled.site.gov.json("tx", "run", "import-fails")
+    assert ended.code == 1
+    assert ended.data["status"] == "failed"
+    assert (ended.error["code"], ended.error["facts"]["txid"]) == ("run_failed", ended.data["txid"])
+
+
+def test_a_conflict_needs_resolution_before_any_environment(settled):
+    site = settled.site
+    before = fingerprint(site.root)
+    ended = assert_told(site.gov("tx", "run", "sample-statistics"), 4, "sample-statistics")
+    txid = ended.out.split()[0]
+    changed = differences(before, fingerprint(site.root))
+    assert [name for name in changed if name.startswith((".gen", ".venv", "snap", "uv"))] == []
+    assert f"state/conflicts/{txid}.json" in changed
+    assert f"gov resolve {txid}" in ended.problems("hint")[0]
+
+
+def test_a_conflict_as_a_document(settled):
+    ended = settled.site.gov.json("tx", "run", "sample-statistics")
+    assert ended.code == 4
+    assert ended.data["status"] == "needs_resolution"
+    assert ended.error["code"] == "lock_conflict"
+    assert ended.data["conflict_report"] == f"state/conflicts/{ended.data['txid']}.json"
+
+
+def test_a_node_that_never_comes_up_fails_at_the_limit(site):
+    ended = site.gov.json("tx", "run", "import-sleeps", "--timeout", "2")
+    assert ended.code == 1
+    assert ended.data["status"] == "failed"
+    assert "2" in ended.data["observation"]["reason"]
+
+
+def test_quiet_shows_no_progress_and_no_output(site):
+    told = (
+        site.gov("-q", "tx", "run", "loads-two-classes") if site.add("odd-requirements") else None
+    )
+    assert told is None
+    told = site.gov("-q", "tx", "run", "odd-requirements")
+    assert told.code == 0
+    assert [line for line in told.err.splitlines() if line.startswith(("·", "  |"))] == []
+
+
+def test_skipped_lines_are_named_with_their_place(site):
+    site.add("odd-requirements")
+    site.set(policy__skipped_requirements="refuse")
+    ended = assert_told(site.gov("tx", "run", "odd-requirements"), 3, "requirements.txt:2")
+    assert "--accept-skipped" in ended.problems("hint")[0]
+    assert not list((site.root / "state/work").glob("*-odd*"))
+
+
+def test_an_index_that_cannot_be_reached(site):
+    """Recorded as failed; truth and prod as they were."""
+    from governance import store
+
+    lock = site.root / "pyproject.toml"
+    text = lock.read_text()
+    assert str(site.world.wheels) in text
+    moved = text.replace(str(site.world.wheels), "http://127.0.0.1:1/simple").replace(
+        'format = "flat"', ""
+    )
+    lock.write_text(moved)
+    site.set(storage__uv_cache_dir=str(site.root.parent / "cold-cache"))
+    site.add("three-packages")
+    before = truth_and_prod(site.root)
+    try:
+        ended = site.gov.json("tx", "run", "three-packages")
+    finally:
+        store.remove_tree(site.root.parent / "cold-cache")
+    assert ended.code == 1
+    assert ended.error["code"] == "index_unreachable"
+    assert "network" in ended.error["hint"]
+    record = site.gov.json("tx", "inspect", ended.error["facts"]["txid"]).data
+    assert record["status"] == "failed"
+    assert truth_and_prod(site.root) == before
+
+
+def test_a_node_whose_code_is_gone(site):
+    from governance import store
+
+    store.remove_tree(site.nodes / "import-fails")
+    assert_told(site.gov("tx", "run", "import-fails"), 2, "import-fails")
