@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from governance import environment, gates, provenance
+from governance import environment, gates, lockfile, provenance
 from governance.conflict.answer import Report
 from governance.conflict.explain import explain
 from governance.conflict.problem import NODE, Owned, Problem

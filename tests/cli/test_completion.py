@@ -12,7 +12,7 @@ from support.terminal import Terminal
 
 from governance.cli import completion, parser
 
-ECHO = "\x01echo [\x05]\n"  # to the line's start, `echo [`, to its end, `]`
+ECHO = '\x01echo "<\x05>"\n'  # at the line's start `echo "<`, at its end `>"`
 
 
 def completed(gov, *words):
@@ -229,17 +229,13 @@ def test_bash_asks_the_gov_that_is_typed(settled, scripts, tmp_path, home):
 
 def typed(shell, script, root, line):
     """What stands in the line after the keys `line`, at a real terminal."""
-    terminal = Terminal(shell, cwd=root, env={**os.environ, "TERM": "dumb", "PS1": "> "})
+    own = {"HOME": str(script.parent), "TERM": "dumb", "PS1": "> "}
+    terminal = Terminal(shell, cwd=root, env=os.environ | own)
     terminal.type(f"source {script}; echo ready''-now\n")
     terminal.until("ready-now")
-    terminal.type(f"{line}{ECHO}")
-    seen = terminal.until("\n[bin/gov").rpartition("\n[")[2]
-    while "]" not in seen:
-        terminal.until("]")
-        seen = terminal.seen.rpartition("\n[")[2]
-    terminal.type("exit\n")
+    terminal.type(f"{line}{ECHO}exit\n")
     terminal.end()
-    return seen.partition("]")[0].split()
+    return re.search(r"\n<(bin/gov.*?)>", terminal.seen, re.DOTALL)[1].split()
 
 
 @needs("bash")
@@ -270,9 +266,8 @@ def test_zsh_completes_at_a_terminal(settled, scripts):
 def test_fish_completes(settled, scripts):
     def fish(line):
         ask = ["fish", "--no-config", "-c", f"source {scripts / 'fish'}; complete -C '{line}'"]
-        done = subprocess.run(
-            ask, cwd=settled.site.root, capture_output=True, text=True, check=True
-        )
+        given = {"cwd": settled.site.root, "env": os.environ | {"HOME": str(scripts)}}
+        done = subprocess.run(ask, capture_output=True, text=True, check=True, **given)
         return [row.partition("\t")[0] for row in done.stdout.splitlines()]
 
     assert fish("bin/gov tx insp") == ["inspect"]
