@@ -8,15 +8,34 @@ without uv or the network.  Nothing is moved while any file is neither old nor n
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from governance import clock, store
-from governance.errors import Damaged
+from governance.errors import Damaged, GovError
+from governance.shape import TEXT_OR_NONE, Shape, mismatch
 from governance.workspace import Workspace
 
 SCHEMA = 1
+# Beside custom_nodes, where ComfyUI's loader does not look: clones in the making, code to delete.
+NURSERY = ".gov"
+
+_INTENT: Shape = {
+    "verb": str,
+    "link": (type(None), {"before": TEXT_OR_NONE, "after": str}),
+    "documents": [{"path": str, "before": TEXT_OR_NONE, "after": str, "text": str}],
+    "moves": [{"source": str, "target": str}],
+}
+_DOCUMENT = re.compile(
+    r"pyproject\.toml|uv\.lock|state/(plugins|receipt|snapshots_index)\.json"
+    r"|state/transactions/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\.json"
+)
+_GENERATION = re.compile(r"\.generations/[A-Za-z0-9][A-Za-z0-9-]*")
 
 
 class Move(NamedTuple):
@@ -36,10 +55,86 @@ class Change(NamedTuple):
 
 
 def commit(workspace: Workspace, change: Change) -> None:
-    """Make the change durable as a whole.  The caller holds the workspace and has recovered."""
+    """Make the change durable as a whole.  The caller holds the workspace and has recovered.
+
+    Where the disk fails on the way the change is taken back, and the error raised.
+    """
     intent = _intent(workspace, change)
-    store.write_json(workspace.intent, intent)
-    _apply(workspace, intent)
+    back = _inverse(workspace, intent)
+    with _uninterrupted():
+        try:
+            store.write_json(workspace.intent, intent)
+            _apply(workspace, intent)
+        except (OSError, GovError) as error:
+            if os.path.lexists(workspace.intent):
+                _take_back(workspace, intent, back, error)
+            raise
+
+
+def _inverse(workspace: Workspace, intent: dict[str, Any]) -> dict[str, Any] | None:
+    """The intent that leads back; None where something was not there before."""
+    link, documents = intent["link"], []
+    for entry in intent["documents"]:
+        try:
+            text = (workspace.root / entry["path"]).read_bytes().decode()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        sides = {"before": entry["after"], "after": entry["before"]}
+        documents.append({**entry, **sides, "text": text})
+    if link is not None and link["before"] is None:
+        return None
+    turned = link and {"before": link["after"], "after": link["before"]}
+    moves = [{"source": m["target"], "target": m["source"]} for m in intent["moves"]]
+    return {**intent, "link": turned, "moves": moves, "documents": documents}
+
+
+def _take_back(
+    workspace: Workspace, intent: dict[str, Any], back: dict[str, Any] | None, error: Exception
+) -> None:
+    """Undo what was made of a change, by the same means; raises where the disk fails once more."""
+    try:
+        if _is_untouched(workspace, intent):
+            store.remove_file(workspace.intent)
+            return
+        if back is not None:
+            store.write_json(workspace.intent, back)
+            _apply(workspace, back)
+            return
+    except (OSError, GovError):
+        pass  # the first error is the one to tell; the intent on the disk is whole either way
+    raise GovError(
+        f"the disk failed in the midst of a change: {error}",
+        hint="mend the disk; the next gov command brings the change to its end",
+        code="disk",
+        facts={"intent": str(workspace.intent)},
+    ) from error
+
+
+def _is_untouched(workspace: Workspace, intent: dict[str, Any]) -> bool:
+    link = intent["link"]
+    return (
+        all(
+            store.file_digest(workspace.root / entry["path"]) == entry["before"]
+            for entry in intent["documents"]
+        )
+        and (link is None or _link(workspace) == link["before"])
+        and not any(os.path.lexists(move["target"]) for move in intent["moves"])
+    )
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A change takes milliseconds: Ctrl-C meets it before or after, and its error means which."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        while signal.sigtimedwait((signal.SIGINT, signal.SIGTERM), 0) is not None:
+            pass  # the command is over in a moment and tells that it is done
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def pending(workspace: Workspace) -> dict[str, Any] | None:
@@ -48,8 +143,9 @@ def pending(workspace: Workspace) -> dict[str, Any] | None:
         intent = store.read_object(workspace.intent)
     except FileNotFoundError:
         return None
-    if not _is_intent(intent):
-        raise store.damaged(workspace.intent, "it is not the record of a change")
+    wrong = mismatch(intent, _INTENT, "it") or _beyond(workspace, intent)
+    if wrong:
+        raise store.damaged(workspace.intent, wrong)
     return intent
 
 
@@ -101,20 +197,25 @@ def _intent(workspace: Workspace, change: Change) -> dict[str, Any]:
     }
 
 
-def _is_intent(value: dict[str, Any]) -> bool:
-    documents, moves, link = value.get("documents"), value.get("moves"), value.get("link", "")
-    return (
-        isinstance(value.get("verb"), str)
-        and (link is None or _holds(link, "before", "after"))
-        and isinstance(documents, list)
-        and all(_holds(entry, "path", "before", "after", "text") for entry in documents)
-        and isinstance(moves, list)
-        and all(_holds(move, "source", "target") for move in moves)
-    )
+def _beyond(workspace: Workspace, intent: dict[str, Any]) -> str | None:
+    """What in an intent leads to where no change of ours would."""
+    for path in (entry["path"] for entry in intent["documents"]):
+        if not _DOCUMENT.fullmatch(path):
+            return f"{path!a} is no document of a change"
+    link = intent["link"]
+    if link is not None and not _GENERATION.fullmatch(link["after"]):
+        return f"prod cannot lead to {link['after']!a}"
+    folders = _code_folders(workspace)
+    for path in (Path(end) for move in intent["moves"] for end in move.values()):
+        if path.name in ("", "..") or path.parent not in folders:
+            return f"{str(path)!a} is no place for the code of a node"
+    return None
 
 
-def _holds(value: Any, *keys: str) -> bool:
-    return isinstance(value, dict) and all(key in value for key in keys)
+def _code_folders(workspace: Workspace) -> tuple[Path, ...]:
+    comfyui = workspace.root / Path(workspace.config.text("comfyui_dir")).expanduser()
+    folder = Path(os.path.normpath(comfyui))
+    return workspace.work, folder / NURSERY, folder / "custom_nodes"
 
 
 def _check(workspace: Workspace, intent: dict[str, Any]) -> None:

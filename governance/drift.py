@@ -127,8 +127,9 @@ def repair(session: Session) -> list[str]:
     truth = history.truth(workspace)
     documents = {"state/receipt.json": staging.receipt_bytes(workspace, truth, made.name, "repair")}
     commit.commit(workspace, commit.Change("repair", documents, made.name))
-    _keep_baseline(workspace, old, made.name)
-    stages.clear()
+    with session.tidying():
+        _keep_baseline(workspace, old, made.name)
+        stages.clear()
     return [f"{len(broken)} findings in {old or 'prod'}; prod is the new {made.name} now"]
 
 

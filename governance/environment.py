@@ -80,13 +80,19 @@ def site_packages(environment: Path) -> Path:
 
 
 def manifest(workspace: Workspace, name: str) -> Generation | None:
-    """The manifest of a finished generation; None for an unfinished or missing one."""
+    """The manifest of a finished generation; None for an unfinished or missing one, and for a
+    name that leads out of the folder of generations."""
+    if Path(name).name != name:
+        return None
     file = papers(workspace, name) / MANIFEST
     try:
         value = store.read_json(file)
     except FileNotFoundError:
         return None
-    return Generation.from_json(value, file)
+    found = Generation.from_json(value, file)
+    if found.name != name:
+        raise store.damaged(file, f"it is the manifest of {found.name!a}")
+    return found
 
 
 def prod(workspace: Workspace) -> Generation | None:
@@ -168,15 +174,13 @@ def _build(
     mode = link_mode(workspace)
     uv.sync(folder, environment, python=python, link_mode=mode, offline=offline)
     started = time.monotonic()
-    recorded = records(environment)
-    damaged = _check_recorded(recorded)
+    damaged = check_records(environment)
     if damaged:
         _rebuild_clean(uv, folder, environment, python, mode, damaged)
     checked = time.monotonic() - started
     if mode != "copy":
         seal(environment)
-    overlapping = any(len(entries) > 1 for entries in recorded.values())
-    made = _described(workspace, uv, folder, name, key, mode, overlapping=overlapping)
+    made = _described(workspace, uv, folder, name, key, mode)
     return _finish(workspace, replace(made, check_seconds=round(checked, 3)), folder)
 
 
@@ -198,18 +202,10 @@ def _rebuild_clean(
 
 
 def _described(
-    workspace: Workspace,
-    uv: Uv,
-    folder: Path,
-    name: str,
-    key: str,
-    mode: str,
-    *,
-    overlapping: bool,
+    workspace: Workspace, uv: Uv, folder: Path, name: str, key: str, mode: str
 ) -> Generation:
     environment = path(workspace, name)
     lock = (folder / "uv.lock").read_bytes()
-    shared = same_files(site_packages(environment)) if overlapping else ()
     return Generation(
         name=name,
         key=key,
@@ -223,7 +219,7 @@ def _described(
         link_mode=mode,
         packages=freeze(environment),
         locked=lockfile.versions(lockfile.parse(lock, folder / "uv.lock")),
-        shared_files=[entry.to_json() for entry in shared],
+        shared_files=[entry.to_json() for entry in same_files(site_packages(environment))],
     )
 
 
@@ -272,7 +268,13 @@ def check_records(environment: Path) -> list[Finding]:
     Several packages may own one file (the opencv family): whoever was installed last won, so one
     matching RECORD is enough.
     """
-    return _check_recorded(records(environment))
+    files = list(records(environment).items())
+    # Hashing lets other threads run; a task a file cost more than the hashing, so a slice each.
+    workers = os.cpu_count() or 1
+    slices = [files[number::workers] for number in range(workers)]
+    with ThreadPoolExecutor(workers) as pool:
+        found = [finding for part in pool.map(_check_slice, slices) for finding in part]
+    return sorted(found, key=lambda finding: finding.path)
 
 
 def records(environment: Path) -> dict[str, list[Recorded]]:
@@ -287,17 +289,6 @@ def records(environment: Path) -> dict[str, list[Recorded]]:
                     entry = Recorded(owner, row[1], row[2])
                     result.setdefault(f"{site}/{row[0]}", []).append(entry)
     return result
-
-
-def _check_recorded(recorded: dict[str, list[Recorded]]) -> list[Finding]:
-    """Hashing lets other threads run; one slice a processor, since a task a file cost more than
-    the hashing."""
-    files = list(recorded.items())
-    workers = os.cpu_count() or 1
-    slices = [files[number::workers] for number in range(workers)]
-    with ThreadPoolExecutor(workers) as pool:
-        found = [finding for part in pool.map(_check_slice, slices) for finding in part]
-    return sorted(found, key=lambda finding: finding.path)
 
 
 def _check_slice(files: list[tuple[str, list[Recorded]]]) -> list[Finding]:

@@ -10,8 +10,10 @@ from typing import Any
 from governance import clock, commit, ledger, names, registry, store
 from governance.errors import Damaged, GovError, UsageError
 from governance.model import Snapshot
+from governance.shape import TEXT_OR_NONE, Shape, mismatch
 from governance.workspace import Workspace
 
+_ENTRY: Shape = {"id": str, "created_at": str, "reason": str, "ref?": TEXT_OR_NONE}
 FILES = ("pyproject.toml", "uv.lock", "plugins.json")
 
 
@@ -75,7 +77,9 @@ def index(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def _is_entry(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("id"), str)
+    if mismatch(value, _ENTRY, "an entry") is not None:
+        return False
+    return names.is_snapshot_id(value["id"])
 
 
 def write(
@@ -163,7 +167,10 @@ def load(workspace: Workspace, snapshot_id: str) -> Snapshot:
             code="unknown_snapshot",
             facts={"snapshot_id": snapshot_id},
         )
-    return Snapshot.from_json(store.read_object(path), path)
+    found = Snapshot.from_json(store.read_object(path), path)
+    if found.id != snapshot_id:
+        raise store.damaged(path, f"it is the record of {found.id!a}")
+    return found
 
 
 def content(workspace: Workspace, snapshot: Snapshot) -> Truth:
@@ -173,8 +180,8 @@ def content(workspace: Workspace, snapshot: Snapshot) -> Truth:
         found = Truth(*((folder / name).read_bytes() for name in FILES))
     except FileNotFoundError as error:
         raise store.damaged(Path(str(error.filename)), "it is missing") from None
-    for name, wanted in snapshot.digests.items():
-        if found.digests().get(name) != wanted:
+    for name, digest in found.digests().items():
+        if snapshot.digests.get(name) != digest:
             raise store.damaged(folder, f"its files do not match {name} in meta.json")
     return found
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governance import clock, commit, liveness, store
@@ -62,6 +62,7 @@ def path(workspace: Workspace, txid: str) -> str:
 
 def load(workspace: Workspace, txid: str) -> Transaction:
     """Raises UsageError for an unknown or ill-formed id, Damaged for a bad record."""
+    from governance import names
     from governance.model import Transaction
 
     file = workspace.root / path(workspace, txid)
@@ -74,7 +75,24 @@ def load(workspace: Workspace, txid: str) -> Transaction:
             code="unknown_transaction",
             facts={"txid": txid},
         ) from None
-    return Transaction.from_json(store.parse_json(data, file), file)
+    found = Transaction.from_json(store.parse_json(data, file), file)
+    if found.txid != txid:
+        raise store.damaged(file, f"it is the record of {found.txid!a}")
+    if not names.is_node_id(found.node_id):
+        raise store.damaged(file, f"{found.node_id!a} is no node id")
+    return found
+
+
+def conflict(workspace: Workspace, txid: str) -> dict[str, Any]:
+    """The conflict report of a transaction as JSON; empty where there is none."""
+    from governance import names
+    from governance.model import Conflict
+
+    file = workspace.conflicts / f"{names.txid(txid)}.json"
+    try:
+        return Conflict.from_json(store.read_json(file), file).to_json()
+    except FileNotFoundError:
+        return {}
 
 
 def save(workspace: Workspace, transaction: Transaction) -> None:
@@ -124,7 +142,7 @@ def rebuild(workspace: Workspace) -> None:
 
 
 def _write_index(workspace: Workspace, found: Overview) -> None:
-    """Not synced, since it can always be derived."""
+    """Not synced, since it can always be derived; where it cannot be written, readers do that."""
     value = {
         "folder_mtime_ns": _folder_mtime(workspace),
         "total": found.total,
@@ -132,8 +150,9 @@ def _write_index(workspace: Workspace, found: Overview) -> None:
         "recent": found.recent,
     }
     temporary = workspace.transactions_index.with_suffix(".tmp")
-    temporary.write_bytes(store.dump_json(value))
-    temporary.replace(workspace.transactions_index)
+    with suppress(OSError):
+        temporary.write_bytes(store.dump_json(value))
+        temporary.replace(workspace.transactions_index)
 
 
 def _current_index(workspace: Workspace) -> dict[str, Any] | None:
@@ -159,8 +178,9 @@ def _is_index(value: dict[str, Any]) -> bool:
 
 
 def _is_row(value: Any) -> bool:
-    named = isinstance(value, dict) and "node_id" in value and isinstance(value.get("txid"), str)
-    return named and isinstance(value.get("status"), str)
+    named = isinstance(value, dict) and "node_id" in value
+    known = named and _RECORD.fullmatch(f"{value.get('txid')}.json") is not None
+    return known and isinstance(value.get("status"), str)
 
 
 def _folder_mtime(workspace: Workspace) -> int:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 from governance import store
 from governance.errors import Refused
+from governance.shape import TEXT_OR_NONE, Shape, mismatch
 
 SCHEMA = 1
 
@@ -37,17 +38,98 @@ MOVES: dict[str, frozenset[str]] = {
     ABORTED: frozenset(),
 }
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
+_SHAPES: dict[str, Shape] = {
     "str": str,
-    "str | None": (str, type(None)),
+    "str | None": TEXT_OR_NONE,
     "int": int,
     "int | None": (int, type(None)),
     "float": (float, int),
     "bool": bool,
-    "list[str]": list,
-    "list[dict[str, Any]]": list,
+    "list[str]": [str],
+    "list[dict[str, Any]]": [dict],
     "dict[str, Any]": dict,
-    "dict[str, str]": dict,
+    "dict[str, str]": {"*": str},
+}
+
+_ORIGIN: Shape = {"file": str, "line": int}
+_REQUIREMENT: Shape = {"text": str, "owner?": str, "file?": str, "line?": int, "who?": str}
+_CHANGE: Shape = {
+    "name": str,
+    "before?": TEXT_OR_NONE,
+    "after?": TEXT_OR_NONE,
+    "asked_by?": [str],
+    "core?": bool,
+}
+_SHARED: Shape = {
+    "packages": [str],
+    "files": int,
+    "owner?": TEXT_OR_NONE,
+    "keep?": TEXT_OR_NONE,
+    "overrides?": [str],
+}
+_NODE_REPORT: Shape = {"loaded?": (bool, type(None)), "error?": TEXT_OR_NONE, "classes?": [str]}
+_ACTION: Shape = {"where?": TEXT_OR_NONE, "file?": TEXT_OR_NONE, "line?": (int, type(None))}
+_INSTALL: Shape = {**_ACTION, "requested?": [str], "files?": [str], "command?": [str]}
+
+_TRANSACTION: dict[str, Shape] = {
+    "base": {"*": str},
+    "diff": {
+        "added": [str],
+        "removed": [str],
+        "changed": [{"name": str, "from": TEXT_OR_NONE, "to": TEXT_OR_NONE}],
+        "undeclared?": [str],
+    },
+    "core_impact": [_CHANGE],
+    "logs": {"stdout?": TEXT_OR_NONE, "stderr?": TEXT_OR_NONE},
+    "resolution": {"dropped": [str], "exempt": [str]},
+    "promotion_plan": {"direct_additions": [str], "override_additions": [str]},
+    "skipped_requirements": [{"raw": str, "reason": str, "origin": _ORIGIN}],
+    "plan": {
+        "generation?": TEXT_OR_NONE,
+        "changes?": [_CHANGE],
+        "shared_files?": [_SHARED],
+        "declared?": {"lines?": [{"text": str, "origin": _ORIGIN}]},
+    },
+    "observation": {
+        "verdict?": str,
+        "reason?": str,
+        "generation?": TEXT_OR_NONE,
+        "isolation?": str,
+        "nodes?": {"*": _NODE_REPORT},
+        "collateral?": [str],
+        "warnings?": [str],
+        "limits?": [str],
+        "installed_freeze?": [str],
+        "installs?": [_INSTALL],
+        "programs?": [_ACTION],
+        "hosts?": [_ACTION],
+        "writes?": [_ACTION],
+    },
+    "promotion": {
+        "status?": TEXT_OR_NONE,
+        "reason?": TEXT_OR_NONE,
+        "pre_snapshot": TEXT_OR_NONE,
+        "post_snapshot": TEXT_OR_NONE,
+        "error?": TEXT_OR_NONE,
+        "approved_core?": [_CHANGE],
+    },
+}
+
+_CONFLICT: dict[str, Shape] = {
+    "causes": [{"sentence?": str, "lines?": [_REQUIREMENT]}],
+    "suggestions": [
+        {
+            "number?": int,
+            "kind?": str,
+            "ref?": str,
+            "typed?": [str],
+            "exempt?": [str],
+            "violates?": [str],
+            "core?": [str],
+            "dropped?": [_REQUIREMENT],
+            "changes?": [_CHANGE],
+        }
+    ],
 }
 
 
@@ -56,6 +138,7 @@ class Document:
     """A JSON object with known fields, checked for type, and unknown ones, kept."""
 
     required: ClassVar[tuple[str, ...]] = ()
+    shapes: ClassVar[dict[str, Shape]] = {}
     extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -64,7 +147,7 @@ class Document:
         if not isinstance(value, dict):
             raise store.damaged(path, f"holds a {type(value).__name__}, not an object")
         schema = value.get("schema", SCHEMA)
-        if not isinstance(schema, int) or schema > SCHEMA:
+        if type(schema) is not int or schema > SCHEMA:
             raise store.damaged(path, f"schema {schema!r} is newer than this gov ({SCHEMA})")
         for name in cls.required:
             if name not in value:
@@ -72,8 +155,10 @@ class Document:
         known = {entry.name: entry for entry in fields(cls) if entry.name != "extra"}
         given = {name: value[name] for name in known if name in value}
         for name, item in given.items():
-            if not isinstance(item, _KINDS[str(known[name].type)]):
-                raise store.damaged(path, f"the field {name!r} is a {type(item).__name__}")
+            shape = cls.shapes.get(name, _SHAPES[str(known[name].type)])
+            wrong = mismatch(item, shape, f"the field {name!r}")
+            if wrong:
+                raise store.damaged(path, wrong)
         rest = {name: item for name, item in value.items() if name not in known}
         return cls(**given, extra=rest)
 
@@ -134,6 +219,7 @@ class Transaction(Document):
     """state/transactions/<txid>.json: one change to one node, from first run to its end."""
 
     required: ClassVar[tuple[str, ...]] = ("txid", "node_id", "status")
+    shapes: ClassVar[dict[str, Shape]] = _TRANSACTION
 
     schema: int = SCHEMA
     txid: str
@@ -186,6 +272,7 @@ class Conflict(Document):
     """state/conflicts/<txid>.json: why a lock failed and which fixes were tried."""
 
     required: ClassVar[tuple[str, ...]] = ("txid", "node_id")
+    shapes: ClassVar[dict[str, Shape]] = _CONFLICT
 
     schema: int = SCHEMA
     txid: str
@@ -206,6 +293,7 @@ class Snapshot(Document):
     """snapshots/<id>/meta.json; the three files of the truth lie beside it."""
 
     required: ClassVar[tuple[str, ...]] = ("id", "created_at", "digests")
+    shapes: ClassVar[dict[str, Shape]] = {"digests": {"*": str}}
 
     schema: int = SCHEMA
     id: str
@@ -222,6 +310,7 @@ class Generation(Document):
     """.generations/<name>.d/manifest.json, written last: without it there is no generation."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "key", "lock_sha256", "packages")
+    shapes: ClassVar[dict[str, Shape]] = {"shared_files": [_SHARED]}
 
     schema: int = SCHEMA
     name: str

@@ -60,6 +60,14 @@ def snapshot_id(text: str) -> str:
     return _matching(_SNAPSHOT_ID, text, "snapshot id", "`gov snapshot list` lists the snapshots")
 
 
+def is_node_id(text: str) -> bool:
+    return _problem(text) is None
+
+
+def is_snapshot_id(text: str) -> bool:
+    return _SNAPSHOT_ID.fullmatch(text) is not None
+
+
 def is_txid_file(name: str) -> bool:
     """Whether `name` is `<txid>.json`."""
     return _TXID_FILE.fullmatch(name) is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,8 +29,6 @@ from governance.model import Plugin
 from governance.staging import Edit, Stages
 from governance.transaction.session import Session
 from governance.workspace import Workspace
-
-_NURSERY = ".gov"
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,8 @@ def remove(session: Session, node_id: str, *, purge: bool, approval: Approval) -
     try:
         return _remove(session, plugin, stages, purge, approval)
     finally:
-        stages.clear()
+        with session.tidying():
+            stages.clear()
 
 
 def _remove(
@@ -95,9 +93,12 @@ def _remove(
         ref=plugin.id,
     )
     rest = [other for other in registry.load(workspace) if other.id != plugin.id]
-    with _purging(workspace, plugin, purge) as moves:
-        _commit_removal(workspace, stages, rest, generation, moves)
-    history.prune(workspace, keep=(pre.id,))
+    moves = _purge(workspace, plugin) if purge else []
+    _commit_removal(workspace, stages, rest, generation, moves)
+    with session.tidying():
+        for move in moves:
+            store.remove_tree(move.target)
+        history.prune(workspace, keep=(pre.id,))
     return Removed(plugin, pre.id, generation, tuple(found), purge)
 
 
@@ -214,13 +215,13 @@ def _nursery(workspace: Workspace) -> Path:
         store.make_folder(nodes)
     if workspace.work.stat().st_dev == nodes.stat().st_dev:
         return workspace.work
-    return store.make_folder(nodes.parent / _NURSERY)
+    return store.make_folder(nodes.parent / commit.NURSERY)
 
 
 def nurseries(workspace: Workspace) -> tuple[Path, ...]:
     """Where clones are made and removed code waits to be deleted."""
     comfyui_dir = Path(workspace.config.text("comfyui_dir")).expanduser()
-    return workspace.work, workspace.root / comfyui_dir / _NURSERY
+    return workspace.work, workspace.root / comfyui_dir / commit.NURSERY
 
 
 def _new_record(
@@ -298,16 +299,12 @@ def _other_overrides(
     return tuple(o for o in project.overrides if name(o) not in own - others)
 
 
-@contextmanager
-def _purging(workspace: Workspace, plugin: Plugin, purge: bool) -> Iterator[list[commit.Move]]:
+def _purge(workspace: Workspace, plugin: Plugin) -> list[commit.Move]:
     """The code leaves custom_nodes by one rename within the commit, and is deleted after it."""
     source = workspace.custom_nodes / names.node_id(plugin.id)
-    if not purge or not source.exists():
-        yield []
-        return
-    trash = _nursery(workspace) / f"purge-{secrets.token_hex(4)}"
-    yield [commit.Move(source, trash)]
-    store.remove_tree(trash)
+    if not source.exists():
+        return []
+    return [commit.Move(source, _nursery(workspace) / f"purge-{secrets.token_hex(4)}")]
 
 
 def _commit_removal(

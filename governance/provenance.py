@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from governance import installation, ledger, registry, requirements
+from governance import comfyui, ledger, registry, requirements
 from governance.conflict.problem import CORE, NODE, Owned
 from governance.errors import GovError
 from governance.model import Plugin
@@ -23,7 +23,7 @@ def owned_lines(workspace: Workspace, project: Project) -> tuple[Owned, ...]:
     for group, lines in project.groups.items():
         plugin = by_group.get(group)
         if group == CORE_GROUP:
-            places = _places(installation.core_requirements(workspace))
+            places = _places(core_requirements(workspace))
             found += owned(CORE, lines, places)
         elif plugin is not None:
             found += owned(f"{NODE}{plugin.id}", lines, _recorded(workspace, plugin))
@@ -67,3 +67,12 @@ def read_declared(workspace: Workspace, folder: Any) -> Declared:
         allow_urls=workspace.config.flag("policy.allow_url_requirements"),
     )
     return requirements.read_node(folder, policy=policy)
+
+
+def core_requirements(space: Workspace) -> requirements.Declared:
+    """What ComfyUI's requirements.txt declares; its torch lines are its own business."""
+    path = comfyui.requirements_path(space.comfyui_dir)
+    if path is None:
+        return requirements.Declared()
+    policy = requirements.Policy(torch_family=frozenset(), allow_git=True, allow_urls=True)
+    return requirements.read_file(path, space.comfyui_dir, policy=policy)

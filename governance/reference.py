@@ -36,20 +36,8 @@ HOME = Path(__file__).resolve().parent
 
 DOCUMENTS: tuple[type[Any], ...] = (
     *(model.Plugin, model.Transaction, model.Conflict, model.Snapshot, model.Generation),
-    *(
-        Observation,
-        NodeReport,
-        Canary,
-        Change,
-        Step,
-        Finding,
-        Line,
-        Skipped,
-        Origin,
-        Cause,
-        Fix,
-        Owned,
-    ),
+    *(Observation, NodeReport, Canary, Change, Step, Finding),
+    *(Line, Skipped, Origin, Cause, Fix, Owned),
 )
 
 # Where a code is no constant of the call, and where the class does not tell the exit code.
@@ -303,9 +291,12 @@ def generate(name: str, before: str) -> str:
     head, _, rest = name.partition(" ")
     if head == "verb":
         return _verb(rest, before)
-    if head == "document":
-        return _document(rest).text(before)
-    return _TABLES[name]().text(before)
+    table = _document(rest) if head == "document" else generated_table(name)
+    return table.text(before)
+
+
+def generated_table(name: str) -> Table:
+    return _TABLES[name]()
 
 
 def parts(text: str) -> list[tuple[str, str]]:

@@ -31,11 +31,16 @@ def records(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def parse(value: Any, workspace: Workspace) -> list[Plugin]:
+    from governance import names
     from governance.model import Plugin
 
     if not isinstance(value, list):
         raise store.damaged(workspace.plugins, f"holds a {type(value).__name__}, not a list")
-    return [Plugin.from_json(record, workspace.plugins) for record in value]
+    plugins = [Plugin.from_json(record, workspace.plugins) for record in value]
+    for name in (name for plugin in plugins for name in (plugin.id, plugin.group)):
+        if not names.is_node_id(name):
+            raise store.damaged(workspace.plugins, f"{name!a} can name neither folder nor group")
+    return plugins
 
 
 def dump(plugins: Sequence[Plugin]) -> bytes:

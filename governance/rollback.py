@@ -48,7 +48,8 @@ def rollback(session: Session, snapshot_id: str) -> RolledBack:
         "state/receipt.json": staging.receipt_bytes(workspace, content, target.name, "rollback"),
     }
     commit.commit(workspace, commit.Change("rollback", documents, target.name))
-    history.prune(workspace, keep=(pre.id, snapshot_id))
+    with session.tidying():
+        history.prune(workspace, keep=(pre.id, snapshot_id))
     return RolledBack(
         snapshot_id,
         pre.id,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from governance import commit, environment, history, lockfile, resolution, store
-from governance.errors import GovError
+from governance.errors import Damaged, GovError
 from governance.lockfile import Change
 from governance.model import Generation
 from governance.uv import Locked, Uv
@@ -218,7 +218,10 @@ def receipt_bytes(
     """state/receipt.json: the truth and the generation as the last command left them."""
     try:
         before = store.read_object(workspace.receipt)
-    except (OSError, GovError):
+    except FileNotFoundError:
+        before = {}
+    except Damaged:
+        store.set_aside(workspace.receipt)
         before = {}
     now = {"schema": 1, **content.digests(), "generation": generation, "by": verb}
     return store.dump_json({**before, **now, **more})

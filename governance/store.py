@@ -7,11 +7,13 @@ Nothing here follows a link into a write or a delete.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     except OSError as error:
         raise disk_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _drop(temporary)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -95,6 +97,13 @@ def damaged(path: Path, why: str) -> Damaged:
     )
 
 
+def set_aside(path: Path) -> Path:
+    """Keep a damaged file as evidence beside its place, which is free then; its new path."""
+    kept = path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}")
+    move(path, kept)
+    return kept
+
+
 def make_folder(path: Path, *, mode: int = 0o755) -> Path:
     """The folder, made durable where it is new; a link in its place is refused."""
     refuse_link(path)
@@ -118,11 +127,14 @@ def refuse_link(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise disk_error(path, error) from error
 
 
 def sync_filesystem(path: Path) -> None:
@@ -162,6 +174,12 @@ def point_link(link: Path, target: str) -> None:
     except OSError as error:
         raise disk_error(link, error) from error
     finally:
+        _drop(temporary)
+
+
+def _drop(temporary: Path) -> None:
+    """Recovery deletes what a failing disk does not let go now."""
+    with suppress(OSError):
         temporary.unlink(missing_ok=True)
 
 
@@ -205,6 +223,29 @@ def _make_writable(function: Callable[..., Any], name: str, _: Any) -> None:
         import shutil
 
         shutil.rmtree(name)
+
+
+_OF_THE_MACHINE = (
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EXDEV,
+    errno.EFBIG,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+)
+
+
+def machine_error(error: OSError) -> GovError | None:
+    """A full, failing or read-only disk is the machine's trouble wherever it strikes; None for
+    what is a bug of ours."""
+    if error.errno not in _OF_THE_MACHINE:
+        return None
+    return disk_error(Path(str(error.filename or "a file of the workspace")), error)
 
 
 def disk_error(path: Path, error: OSError) -> GovError:

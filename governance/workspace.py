@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -239,7 +239,8 @@ def writing(workspace: Workspace, verb: str) -> Iterator[bool]:
     finally:
         _held.discard(workspace.root)
         # `gov run` lives on without the lock: nobody may read that it is held.
-        _owner_path(workspace).unlink(missing_ok=True)
+        with suppress(OSError):  # what is left names a process that is gone
+            _owner_path(workspace).unlink(missing_ok=True)
         lock.release()
 
 

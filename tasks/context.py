@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile, TaskFailed
 
-from governance import workspace
+from governance import store, workspace
 from governance.errors import GovError
 from governance.workspace import Workspace
 from tasks.reporter import Sentences
@@ -91,9 +91,18 @@ def act(task: str, function: Action, **options: Any) -> Any:
                 context.say(sentence)
             context.results[task] = function(context.session, **arguments)
     except GovError as error:
-        context.error = context.error or error
-        return TaskFailed(error.message, report=False)
+        return _failed(context, error)
+    except OSError as error:
+        ours = store.machine_error(error)
+        if ours is None:
+            raise
+        return _failed(context, ours)
     return None
+
+
+def _failed(context: Context, error: GovError) -> TaskFailed:
+    context.error = context.error or error
+    return TaskFailed(error.message, report=False)
 
 
 def approval_of(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from doit.cmd_base import ModuleTaskLoader
-from doit.doit_cmd import DoitMain
+from doit.cmd_run import Run
+from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 
 import tasks
 from governance.errors import GovError
@@ -21,7 +23,7 @@ def run(context: Context, task: str) -> Any:
     use(context)
     creators = {name: getattr(tasks, name) for name in tasks.__all__}
     creators["DOIT_CONFIG"] = {**config(), "reporter": Silent}
-    code = DoitMain(ModuleTaskLoader(creators), config_filenames=()).run(["run", task])
+    code = _run(context, creators, task)
     if context.error is not None:
         raise context.error
     if code != 0:
@@ -31,3 +33,22 @@ def run(context: Context, task: str) -> Any:
             code="task_failed",
         )
     return context.results.get(task)
+
+
+def _run(context: Context, creators: dict[str, Any], task: str) -> int:
+    """doit's exit code.  Its database is a cache: what was done stays done where that cannot be
+    written, and a later run of the graph looks once more."""
+    try:
+        return int(Run(task_loader=ModuleTaskLoader(creators)).parse_execute([task]) or 0)
+    except (InvalidDodoFile, InvalidCommand, InvalidTask):
+        return 3  # as doit itself; `context.error` tells what is wrong
+    except sqlite3.Error as error:
+        database = context.workspace.root / ".doit.db"
+        if task not in context.results and context.error is None:
+            context.error = GovError(
+                f"cannot use {database}: {error}",
+                hint="delete it (it is a cache), or free some space, then run the command again",
+                code="disk",
+                facts={"path": str(database)},
+            )
+        return 0

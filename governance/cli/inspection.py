@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from governance import staging, store
+from governance import ledger, staging
 from governance.cli import tables
 from governance.cli.outcome import Part, Table
 from governance.model import (
@@ -29,9 +29,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += shared_files(data.get("plan", {}))
     told += _places(data)
     if data["conflict_report"]:
-        report = space.root / str(data["conflict_report"])
-        if report.is_file():
-            told += conflict(store.read_object(report), str(data["txid"]))
+        told += conflict(ledger.conflict(space, str(data["txid"])), str(data["txid"]))
     return told
 
 
@@ -53,8 +51,7 @@ def resolution(space: Workspace, tx: Transaction) -> list[Part]:
         told = tables.changes(tx.plan.get("changes", []), title="prod would change")
         pins = ", ".join(tx.resolution_pins)
         return [f"resolved with {pins}", *told, f"next: gov tx promote {tx.txid}"]
-    report = space.conflicts / f"{tx.txid}.json"
-    return conflict(store.read_object(report), tx.txid) if report.is_file() else []
+    return conflict(ledger.conflict(space, tx.txid), tx.txid)
 
 
 def conflict(report: Mapping[str, Any], txid: str) -> list[Part]:

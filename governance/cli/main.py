@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -26,6 +27,9 @@ class Terminated(KeyboardInterrupt):
 
 def run() -> None:
     """The entry point of the console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name of other bytes than Unicode's is shown by its number, never a reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -73,23 +77,12 @@ def _as_failure(error: Exception) -> Outcome:
     if isinstance(error, GovError):
         return Outcome(None, exit_code=error.exit_code, error=error)
     if isinstance(error, OSError):
-        ours = _disk(error)
+        from governance import store
+
+        ours = store.machine_error(error)
         if ours is not None:
             return Outcome(None, exit_code=ours.exit_code, error=ours)
     return Outcome(None, exit_code=EXIT_BUG, error=_bug(error))
-
-
-def _disk(error: OSError) -> GovError | None:
-    """A full or read-only disk is the machine's trouble wherever it strikes, not a bug."""
-    import errno
-    from pathlib import Path
-
-    from governance import store
-
-    known = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EIO)
-    if error.errno not in known:
-        return None
-    return store.disk_error(Path(str(error.filename or "a file of the workspace")), error)
 
 
 def _bug(error: Exception) -> GovError:

@@ -142,7 +142,7 @@ def _back(node: DemoNode) -> tuple[Step, ...]:
 
 def _add(node: DemoNode) -> Step:
     return Step(
-        f"Add {node.name}",
-        f"It {node.says}; it is cloned and registered, nothing is installed.",
+        f"Add {node.name} (nothing is installed)",
+        f"It {node.says}.",
         (GOV, "-q", "node", "add", f"{NODES}/{node.name}"),
     )

@@ -112,6 +112,13 @@ class _Remote:
         return run([verb, *reach, *arguments], env, limits=self.limits)
 
     def failed(self, output: Output) -> GovError:
+        full = re.search(r"No space left on device|Out of diskspace|Read-only file system", output.stderr)
+        if full is not None:
+            return GovError(
+                f"cannot write the clone of {self.source.url}: {full[0]}",
+                hint="free some space or mend the permissions, then run the same command again",
+                code="disk",
+            )
         said = self._scrubbed(_last_words(output.stderr))
         hint = next(
             (hint for pattern, hint in _HINTS if re.search(pattern, output.stderr)),

@@ -58,6 +58,8 @@ def source(text: str, *, protocols: Sequence[str], cwd: Path) -> Source:
     _refuse_oddities(text)
     scheme = _SCHEME.match(text)
     _allow(_protocol(text, scheme), protocols)
+    if _REMOTE_HELPER.match(text):
+        raise _unusable("`::` makes git start a helper program")
     found = _parsed(text, scheme, cwd)
     # A proxy takes another URL as its path: `https://proxy/https://token@host/owner/name`.
     if not found.local and stripped(found.url) != found.url:

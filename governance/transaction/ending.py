@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from governance import candidate, clock, ledger, store
+from governance.errors import GovError
 from governance.model import (
     ABORTED,
     FAILED,
@@ -36,8 +37,11 @@ def abort(session: Session, txid: str) -> Transaction:
 
 def clean(workspace: Workspace, txid: str) -> list[str]:
     """Delete a transaction's candidate and work folder; the warnings where that failed."""
-    warning = candidate.discard(workspace, txid)
-    store.remove_tree(workspace.work / txid)
+    try:
+        warning = candidate.discard(workspace, txid)
+        store.remove_tree(workspace.work / txid)
+    except (OSError, GovError, KeyboardInterrupt) as error:
+        warning = f"the work of {txid} is not cleaned up ({error}); `gov clean` does it"
     return [warning] if warning else []
 
 
@@ -56,7 +60,7 @@ def candidate_state(workspace: Workspace, tx: Transaction) -> str:
     """`present`, `cleaned` (the transaction is over) or `missing`; `none` before a run."""
     if tx.candidate_env is None:
         return "none"
-    if (workspace.root / tx.candidate_env).is_dir():
+    if (workspace.candidates / tx.txid).is_dir():
         return "present"
     return "cleaned" if tx.status in (PROMOTED, ABORTED) else "missing"
 

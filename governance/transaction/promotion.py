@@ -255,8 +255,9 @@ def _commit(
     post = history.write(workspace, new, reason="promote_post", generation=generation, ref=tx.txid)
     tx.promotion["post_snapshot"] = post.id
     _write_truth(session, tx, new, generation, post)
-    trial.adopt_baseline(workspace, stages, generation)
-    history.prune(workspace, keep=(pre.id, post.id))
+    with session.tidying():
+        trial.adopt_baseline(workspace, stages, generation)
+        history.prune(workspace, keep=(pre.id, post.id))
     return Promotion(tx, generation, pre.id, post.id, tuple(found))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from governance import trial
+from governance.errors import GovError
 from governance.uv import Uv
 from governance.workspace import Workspace
 
@@ -24,6 +26,17 @@ class Session:
     uv: Uv
     say: Say = quiet
     live: trial.Live = trial.silent
+
+    @contextmanager
+    def tidying(self) -> Iterator[None]:
+        """Around what follows a commit: it was made, so a failure or a Ctrl-C now is told and
+        changes nothing; `gov clean` deletes later what is left."""
+        try:
+            yield
+        except (OSError, GovError) as error:
+            self.say(f"not all was cleaned up: {error}; `gov clean` does it")
+        except KeyboardInterrupt:
+            self.say("cleaning up was interrupted; `gov clean` does it")
 
 
 def open_session(

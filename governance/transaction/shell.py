@@ -46,7 +46,7 @@ def _opened(workspace: Workspace, tx: Transaction) -> Candidate:
     if tx.candidate_env is None or generation is None:
         raise _no_candidate(tx, f"{tx.txid} ({tx.status}) never had a candidate")
     stages = Stages(workspace, tx.txid)
-    if not (workspace.root / tx.candidate_env).is_dir() or not stages.folder.is_dir():
+    if not (workspace.candidates / tx.txid).is_dir() or not stages.folder.is_dir():
         raise _no_candidate(tx, f"the candidate of {tx.txid} ({tx.status}) was cleaned")
     folder = workspace.custom_nodes / tx.node_id
     own = workspace.config.flag("tx.node_folder_writable") and folder.is_dir()

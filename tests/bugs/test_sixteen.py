@@ -10,7 +10,8 @@ import pytest
 from core.death import dying
 from core.house import CHECKOUT
 
-from governance import commit, environment, history, retention, uv
+from governance import commit, environment, gates, history, lockfile, nodes, retention, uv
+from governance.errors import GovError, Refused
 from governance.sample.nodes import NODES
 
 TWO = NODES["loads-two-classes"].files
@@ -102,7 +103,8 @@ def test_06_a_server_that_does_not_exit_is_no_failure(governed):
 
 def conflicted(house):
     """Two nodes that cannot both have their humanize; the txid of the second."""
-    house.promoted("newer", declaring("humanize>=4.9", "cowsay>=5", "transformers[timm]"))
+    files = declaring("humanize>=4.9", "cowsay>=5", "transformers[timm]")
+    house.promoted("newer", files, "--approve-core", "--reason", "it brings torch")
     house.added("older", declaring("humanize<4"))
     answer = house.gov("tx", "run", "older")
     assert answer.code == 4, answer.error
@@ -133,9 +135,9 @@ def test_08_removed_and_changed_packages_are_part_of_the_plan(governed):
     """They were ignored."""
     house = governed
     house.promoted("first", declaring("cowsay<6", "lark"))
-    txid = house.ran("second", declaring("cowsay"))
-    house.done("node", "remove", "first")
-    house.done("tx", "promote", txid)
+    house.promoted("second", declaring("cowsay"))
+    removed = house.done("node", "remove", "first")
+    assert removed["removed_packages"] == ["lark==1.2.2"]
     assert house.prod_versions()["cowsay"] == "5.0"
     assert "lark" not in house.prod_versions()
     moved = house.ran("third", declaring("cowsay>=6"))
@@ -149,8 +151,8 @@ def test_08_removed_and_changed_packages_are_part_of_the_plan(governed):
 def test_09_a_kill_between_the_files_leaves_no_mixture(governed, monkeypatch):
     """Two `cp`s replaced the truth; a kill between them left pyproject and lock apart."""
     house, space = governed, governed.space
-    before = house.truth()
     txid = house.ran("declares-two-packages")
+    before = house.truth()
     for at in range(0, 200, 4):
         killed = _promote_killed_in_commit(house, txid, monkeypatch, at)
         assert killed, "every kill came before the commit point"
@@ -284,15 +286,27 @@ def test_12_a_corrupt_registry_is_an_error_and_never_overwritten(governed, conte
     assert not (house.comfyui / "custom_nodes/loads-two-classes").exists()
 
 
-def test_13_a_url_is_no_road_around_the_core_gate(make_governed):
-    """`torch @ https://…` passed it."""
-    house = make_governed(policy__allow_url_requirements=True)
-    wheel = next(house.wheels.glob("numpy-2.3.2-*.whl"))
-    house.added("by-url", declaring(f"numpy @ {wheel.as_uri()}"))
-    answer = house.gov("tx", "run", "by-url")
+def test_13_a_url_is_no_road_around_the_core_gate(governed):
+    """`torch @ https://…` passed it.  Only https is taken, so the lock is changed here instead."""
+    space = governed.space
+    lock = lockfile.parse(space.lock.read_bytes(), space.lock)
+    numpy = next(package for package in lock["package"] if package["name"] == "numpy")
+    numpy["source"] = {"url": "https://example.invalid/numpy-2.4.1-py3-none-any.whl"}
+    lock["package"].append({"name": "torch", "version": "2", "source": {"git": "https://x/t#0"}})
+    found = lockfile.changes(environment.prod(space).locked, lockfile.versions(lock))
+    core = gates.core_changes(space, found)
+    assert [change.name for change in core] == ["numpy", "torch"]
+    with pytest.raises(Refused, match="numpy"):
+        gates.require_core(core, gates.Approval())
+
+
+def test_13_a_core_requirement_by_url_is_skipped_and_told_unless_allowed(governed):
+    house = governed
+    house.added("by-url", declaring("numpy @ https://example.invalid/numpy-2.3.2-py3-none-any.whl"))
+    txid = house.gov("tx", "run", "by-url").data["txid"]
+    assert [row["kind"] for row in house.transaction(txid)["skipped_requirements"]] == ["url"]
     truth = house.truth()
-    refused = house.gov("tx", "promote", answer.data["txid"])
-    assert refused.code in (3, 4), refused.error
+    assert house.gov("tx", "promote", txid).code == 3
     assert house.truth() == truth
 
 
@@ -327,7 +341,7 @@ def test_14_an_id_never_leads_out_of_custom_nodes(governed, node_id):
     house = governed
     before = sorted(str(p) for p in house.comfyui.parent.iterdir())
     answer = house.gov("node", "add", house.node("loads-two-classes"), f"--id={node_id}")
-    assert answer.code == 2, answer.error
+    assert (answer.code, answer.error["code"]) == (2, "bad_node_id"), answer.error
     (house.comfyui.parent / "repositories").mkdir(exist_ok=True)
     after = sorted(str(p) for p in house.comfyui.parent.iterdir())
     assert set(after) - set(before) <= {str(house.repositories)}
@@ -355,6 +369,18 @@ def test_15_a_failed_checkout_leaves_no_clone(governed):
     assert not (house.comfyui / "custom_nodes/loads-two-classes").exists()
     assert list(house.space.work.iterdir()) == []
     assert house.plugins() == []
+
+
+def test_15_an_add_that_fails_after_its_clone_leaves_none(governed, monkeypatch):
+    house = governed
+
+    def full(*_):
+        raise GovError("no space", hint="free some", code="disk")
+
+    monkeypatch.setattr(nodes, "_register", full)
+    assert house.gov("node", "add", house.node("loads-two-classes")).code == 1
+    assert not (house.comfyui / "custom_nodes/loads-two-classes").exists()
+    assert list(house.space.work.iterdir()) == []
 
 
 def test_15_a_killed_run_does_not_stay_running(governed):

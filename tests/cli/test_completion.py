@@ -258,7 +258,8 @@ def test_zsh_completes_at_a_terminal(settled, scripts):
     assert typed(shell, script, root, "bin/gov resolve \t") == [
         "bin/gov", "resolve", settled.conflicting,
     ]  # fmt: skip
-    assert typed(shell, script, root, "bin/gov init snap\t")[-1] == "snapshots/"
+    # zsh takes the slash back when the word ends with it
+    assert typed(shell, script, root, "bin/gov init snap\t")[-1] == "snapshots"
     assert typed(shell, script, root, "bin/gov tx promote --approve\t")[-1] == "--approve-core"
 
 

@@ -154,13 +154,14 @@ def test_while_it_runs_nobody_else_writes(settled):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_and_what_it_started(settled, number, code):
-    child = settled.site.gov.start(
-        "tx", "shell", settled.core, "--", "sh", "-c", "sleep 98765 & echo up; wait"
-    )
+    """Kindly: what runs there is told to end before the workspace is let go."""
+    script = "trap 'touch told; exit' TERM; sleep 98765 & echo up; wait"
+    child = settled.site.gov.start("tx", "shell", settled.core, "--", "sh", "-c", script)
     assert child.stdout.readline() == "up\n"
     child.send_signal(number)
     _, err = child.communicate(timeout=60)
     assert child.returncode == code, err
+    assert (settled.site.nodes / "sample-upscaler" / "told").exists()
     assert not running("sleep\x0098765")
 
 

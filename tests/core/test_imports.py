@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 # From the inside out; a module may import its own layer and those before it.
 LAYERS = (
-    ("errors", "clock", "liveness", "names"),
+    ("errors", "clock", "liveness", "names", "shape"),
     ("config", "process", "sandbox", "store", "workspace"),
     ("model",),
     ("comfyui", "git", "requirements", "uv"),
@@ -144,7 +144,11 @@ MAY_WRITE = {
     "ledger.py": {"write_bytes", "replace"},  # the derived index: not durable on purpose
     "environment.py": {"write_bytes"},  # papers, made durable by one syncfs before the manifest
     "checking.py": {"write_bytes"},  # a scratch folder for one question
-    "candidate.py": {"symlink_to", "mkdir", "write_text"},  # inside a candidate, which is thrown away
+    "candidate.py": {
+        "symlink_to",
+        "mkdir",
+        "write_text",
+    },  # inside a candidate, which is thrown away
 }
 
 

@@ -27,6 +27,15 @@ def test_a_kill_anywhere_leaves_the_old_bytes_or_the_new(tmp_path, monkeypatch):
     assert found == {b"old", b"new"}
 
 
+def test_a_document_is_replaced_never_written_in_place(tmp_path):
+    """Whoever has the old one open, or a second name for it, keeps all of it."""
+    path = tmp_path / "document.json"
+    path.write_bytes(b"old")
+    os.link(path, tmp_path / "second-name")
+    store.write(path, b"new")
+    assert (tmp_path / "second-name").read_bytes() == b"old"
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
 def test_a_failing_disk_keeps_the_old_bytes_and_leaves_nothing_behind(
     tmp_path, monkeypatch, number

@@ -36,7 +36,6 @@ from governance.conflict.answer import Report
 from governance.errors import GovError
 from governance.transaction.session import Session
 from governance.uv import Locked, Uv
-from governance.workspace import Workspace
 
 CATALOGUE = {
     "numpy": ("1.0", "2.0"),
@@ -276,7 +275,6 @@ class Model:
         return installation.prepare(root, self.comfyui)
 
     def _stand_in(self, patch):
-        patch.setattr(installation, "_VERSION", "print('3.11.9')")
         patch.setattr(candidate, "prepare", self._booth)
         patch.setattr(observation, "observe", self._observe)
         patch.setattr(explanation, "of_project", lambda *_, **__: Report((), (), 0, 0.0, True))

@@ -142,6 +142,8 @@ class Trials:
             problems += checker.mixture(whole.old, whole.new, self.look())
             if code == 0 and not checker.is_new(whole.old, whole.new, self.look()):
                 problems.append("it said done, and it is not")
+            if code == 1 and self.look().decided != whole.old.decided:
+                problems.append("it said failed, and it is done")
         if not problems:
             problems += self._again(scenario, whole)
         return problems

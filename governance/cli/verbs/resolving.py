@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from governance import ledger, store, workspace
+from governance import ledger, workspace
 from governance.cli import inspection
 from governance.cli.decision import deciding
 from governance.cli.outcome import Outcome
@@ -155,5 +155,4 @@ def _answered(space: Workspace, tx: Transaction, line: str) -> dict[str, list[st
 
 
 def _report(space: Workspace, tx: Transaction) -> dict[str, Any]:
-    path = space.conflicts / f"{tx.txid}.json"
-    return store.read_object(path) if path.is_file() else {}
+    return ledger.conflict(space, tx.txid)

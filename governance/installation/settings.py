@@ -1,0 +1,135 @@
+"""What `gov init` was told, made into the settings of the project."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from governance import (
+    clock,
+    git,
+    process,
+)
+from governance.errors import UsageError
+from governance.gates import Approval
+from governance.resolution import Index, Project, Settings
+from governance.transaction.session import Session
+from governance.workspace import Workspace
+
+_TORCH_INDEX = "https://download.pytorch.org/whl/{}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """As typed; None where nothing was said.
+
+    `date` is `auto`, `none` or an ISO 8601 day; `torch_backend` a name such as cpu or cu130, or
+    the URL of an index.
+    """
+
+    python: str | None = None
+    date: str | None = None
+    torch_backend: str | None = None
+    index: str | None = None
+    approval: Approval = field(default_factory=Approval)
+
+
+def settings_of(session: Session, options: Options, project: Project | None = None) -> Settings:
+    spec = options.python or (project.python if project else this_minor())
+    python = session.uv.find_python(spec)
+    done = process.run([str(python), "-I", "-c", _VERSION])
+    if not done.ok:
+        raise UsageError(
+            f"{python} does not run: {done.stderr.strip()[-200:]}",
+            hint="name another interpreter with --python",
+            code="bad_python",
+        )
+    indexes, sources = _indexes(options, project)
+    return Settings(
+        python=spec,
+        version=done.stdout.strip(),
+        date=_date(session.workspace, options, project),
+        indexes=indexes,
+        sources=sources,
+        no_build=not session.workspace.config.flag("policy.allow_source_builds"),
+    )
+
+
+_VERSION = "import platform; print(platform.python_version())"
+
+
+def this_minor() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _date(space: Workspace, options: Options, project: Project | None) -> str | None:
+    """Up to when packages count: the day after an old ComfyUI commit, else no bound."""
+    asked = options.date
+    if asked is None and project is not None:
+        return project.date
+    if asked == "none":
+        return None
+    if asked not in (None, "auto"):
+        return _parsed_date(str(asked))
+    committed = git.commit_date(space.comfyui_dir) if git.is_repository(space.comfyui_dir) else None
+    recent = timedelta(days=space.config.number("resolution.recent_days"))
+    if committed is None or clock.now() - committed < recent:
+        return None
+    return clock.stamp(committed + timedelta(days=1))
+
+
+def _parsed_date(text: str) -> str:
+    try:
+        moment = clock.parse(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a date",
+            hint="write 2026-01-31, or auto, or none",
+            code="bad_date",
+        ) from None
+    return clock.stamp(moment)
+
+
+def _indexes(options: Options, project: Project | None) -> tuple[list[Index], dict[str, str]]:
+    """Package indexes and which packages come from which; the torch family has its own."""
+    indexes, sources = [], {}
+    kept = project.indexes if project else []
+    default = options.index or os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
+    if default and (options.index or not kept):
+        indexes.append(_index(default))
+    else:
+        indexes += [_index(str(i["url"])) for i in kept if i.get("default")]
+    torch = options.torch_backend
+    url = next((str(i["url"]) for i in kept if i.get("name") == "torch"), None)
+    if torch is not None:
+        url = torch if "://" in torch else _TORCH_INDEX.format(torch)
+    if url is not None:
+        indexes.insert(0, Index(url, name="torch", default=False, explicit=True))
+        sources = dict.fromkeys(("torch", "torchvision", "torchaudio"), "torch")
+    return indexes, sources
+
+
+def _index(url: str) -> Index:
+    """A simple index, or a flat folder of packages by path or file://."""
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise UsageError(
+            f"the index at {parts.hostname} was named with credentials",
+            hint="they would be stored: give them as UV_INDEX_GOV_USERNAME and "
+            "UV_INDEX_GOV_PASSWORD instead",
+            code="credentials_in_url",
+        )
+    if parts.scheme in ("http", "https"):
+        return Index(url)
+    folder = Path(parts.path if parts.scheme == "file" else url).expanduser().resolve()
+    if not folder.is_dir():
+        raise UsageError(
+            f"{url} is neither an index nor a folder of packages",
+            hint="name the URL of a simple index, or a folder of wheels",
+            code="bad_index",
+        )
+    return Index(str(folder), flat=True)

@@ -1,0 +1,128 @@
+"""A decision's stages: each receipt carries the digest of what made it, and is believed only so."""
+
+import pytest
+
+from core.house import make_generation
+from governance import staging, store
+from governance.staging import Edit, Stages
+
+EDIT = Edit(group="node-x", lines=("cowsay",))
+
+
+class CountingUv:
+    """Stands in for uv where only the number of calls matters."""
+
+    def __init__(self):
+        self.locks = 0
+
+    def lock(self, project, *, python, extra=()):
+        self.locks += 1
+        (project / "uv.lock").write_text(f"version = 1\n# lock {self.locks}\n")
+        return staging.Locked(True, False, "")
+
+
+@pytest.fixture
+def stages(bare):
+    return Stages(bare, "20260101T000000Z-0000000a")
+
+
+def test_the_plan_is_todays_truth_with_the_edit(bare, stages):
+    project = stages.plan(EDIT)
+    assert project.groups == {"core": [], "node-x": ["cowsay"]}
+    assert (stages.folder / "uv.lock").read_bytes() == bare.lock.read_bytes()
+    assert stages.is_planned(EDIT)
+    assert not stages.is_planned(Edit(group="node-x", lines=("other",)))
+
+
+def test_a_second_lock_of_the_same_plan_is_none(stages):
+    uv = CountingUv()
+    for _ in range(2):
+        stages.plan(EDIT)
+        assert stages.lock(uv).ok
+    assert uv.locks == 1
+
+
+@pytest.mark.parametrize("moved", ["pyproject.toml", "uv.lock"])
+def test_a_moved_truth_is_planned_and_locked_anew(bare, stages, moved):
+    uv = CountingUv()
+    stages.plan(EDIT)
+    stages.lock(uv)
+    path = bare.root / moved
+    path.write_text(path.read_text() + "\n# moved\n")
+    assert not stages.is_planned(EDIT)
+    stages.plan(EDIT)
+    assert not stages.is_locked()
+    stages.lock(uv)
+    assert uv.locks == 2
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "uv.lock"])
+def test_a_staged_file_that_was_changed_is_staged_anew(stages, file):
+    uv = CountingUv()
+    stages.plan(EDIT)
+    stages.lock(uv)
+    path = stages.folder / file
+    path.write_text(path.read_text() + "\n# tampered\n")
+    assert not stages.is_locked()
+    stages.plan(EDIT)
+    assert "tampered" not in path.read_text()
+    stages.lock(uv)
+    assert uv.locks == 2
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"x": 1}'])
+@pytest.mark.parametrize("name", ["plan.json", "lock.json", "build.json", "verdict.json"])
+def test_a_damaged_receipt_means_the_stage_is_done_again(stages, name, content):
+    built(stages)
+    stages.write_verdict("smoke", "completed", "")
+    (stages.folder / name).write_text(content)
+    done = {
+        "plan.json": stages.is_planned(EDIT),
+        "lock.json": stages.is_locked(),
+        "build.json": stages.is_built(),
+        "verdict.json": stages.is_tested(),
+    }
+    assert done[name] is False
+
+
+def built(stages):
+    stages.plan(EDIT)
+    stages.lock(CountingUv())
+    digest = store.file_digest(stages.folder / "uv.lock")
+    make_generation(stages.workspace, "staged", lock_sha256=digest)
+    stages.write_build_receipt("staged")
+    assert stages.is_built()
+
+
+def test_a_build_counts_only_with_its_manifest(stages):
+    built(stages)
+    (stages.workspace.generations / "staged.d/manifest.json").unlink()
+    assert not stages.is_built()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tested"), [("run", False), ("smoke", True), ("promote", True), ("", False)]
+)
+def test_a_run_alone_is_no_smoke_test(stages, kind, tested):
+    built(stages)
+    stages.write_verdict(kind, "completed", "")
+    assert stages.is_tested() is tested
+
+
+def test_a_verdict_is_of_one_generation(stages):
+    built(stages)
+    stages.write_verdict("smoke", "completed", "")
+    make_generation(stages.workspace, "other")
+    stages.write_build_receipt("other")
+    assert stages.verdict() == {}
+    assert not stages.is_tested()
+
+
+def test_the_base_is_pyproject_and_lock_alone(bare):
+    from governance import history
+
+    base = history.truth(bare).digests()
+    bare.plugins.write_text('["other"]')
+    assert not staging.base_moved(bare, base)
+    bare.lock.write_text("version = 2\n")
+    assert staging.base_moved(bare, base)
