@@ -19,6 +19,7 @@ from governance.errors import GovError
 from governance.resolution import Project
 from governance.workspace import Workspace
 
+_DATA_FOLDERS = ("models", "input", "output", "temp", "user", "web")
 _FOREIGN = ("PYTHON", "PIP_", "UV_", "VIRTUAL_ENV", "CONDA", "GIT_", "GOV_", "LD_PRELOAD")
 # How a child reaches the network and its certificates is the machine's business.
 _KEPT = ("PIP_CERT", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TRUSTED_HOST", "GIT_SSL_CAINFO")
@@ -55,7 +56,19 @@ class Candidate:
         layer = None
         if self.is_layered:
             layer = sandbox.Layer(self.environment, self.folder / "upper", self.folder / "work")
-        return sandbox.View(layer=layer, writable=(self.folder, *self.writable))
+        return sandbox.View(
+            layer=layer, scratch=self._scratch(), writable=(self.folder, *self.writable)
+        )
+
+    def _scratch(self) -> tuple[sandbox.Layer, ...]:
+        """ComfyUI's own data folders: nodes make folders there at import, and would fail under
+        the fence though they load in prod.  What they write is seen by nobody else."""
+        base = self.folder / "scratch"
+        return tuple(
+            sandbox.Layer(folder, base / name / "upper", base / name / "work")
+            for name in _DATA_FOLDERS
+            if (folder := self.workspace.comfyui_dir / name).is_dir()
+        )
 
     def enter(self, argv: Sequence[str]) -> list[str]:
         """The argv that runs `argv` inside the candidate's layer and fence."""

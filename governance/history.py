@@ -70,6 +70,8 @@ def index(workspace: Workspace) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     value = store.parse_json(data, workspace.snapshots_index)
+    if isinstance(value, dict):
+        store.check_schema(value, workspace.snapshots_index)
     entries = value.get("snapshots") if isinstance(value, dict) else None
     if not isinstance(entries, list) or not all(map(_is_entry, entries)):
         raise store.damaged(workspace.snapshots_index, "it is not a list of snapshots")

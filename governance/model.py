@@ -14,7 +14,7 @@ from governance import store
 from governance.errors import Refused
 from governance.shape import TEXT_OR_NONE, Shape, mismatch
 
-SCHEMA = 1
+SCHEMA = store.SCHEMA
 
 RUNNING = "running"
 COMPLETED = "completed"
@@ -146,9 +146,7 @@ class Document:
         """Raises Damaged, naming `path` and the field."""
         if not isinstance(value, dict):
             raise store.damaged(path, f"holds a {type(value).__name__}, not an object")
-        schema = value.get("schema", SCHEMA)
-        if type(schema) is not int or schema > SCHEMA:
-            raise store.damaged(path, f"schema {schema!r} is newer than this gov ({SCHEMA})")
+        store.check_schema(value, path)
         for name in cls.required:
             if name not in value:
                 raise store.damaged(path, f"the field {name!r} is missing")

@@ -21,6 +21,7 @@ from governance.errors import Damaged, GovError
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 TEMPORARY = ".tmp-"
+SCHEMA = 1
 
 
 def digest(data: bytes) -> str:
@@ -85,7 +86,15 @@ def read_object(path: Path) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict):
         raise damaged(path, f"holds a {type(value).__name__}, not an object")
+    check_schema(value, path)
     return value
+
+
+def check_schema(value: dict[str, Any], path: Path) -> None:
+    """Raises Damaged for a document that a newer gov wrote."""
+    schema = value.get("schema", SCHEMA)
+    if type(schema) is not int or schema > SCHEMA:
+        raise damaged(path, f"schema {schema!r} is newer than this gov ({SCHEMA})")
 
 
 def damaged(path: Path, why: str) -> Damaged:

@@ -227,7 +227,7 @@ class Stage:
 def own_name() -> str:
     """The gov that runs this, as one would type it from anywhere."""
     launcher = workspace.CHECKOUT / "bin/gov"
-    return str(launcher) if launcher.is_file() else "gov"
+    return shlex.quote(str(launcher)) if launcher.is_file() else "gov"
 
 
 def _next(folder: Path, space: Workspace) -> list[tuple[str, str]]:
@@ -238,7 +238,7 @@ def _next(folder: Path, space: Workspace) -> list[tuple[str, str]]:
         (f"{story.GOV} status", "what the workspace looks like now"),
         (f"{story.GOV} rollback {newest}", "undo the rollback"),
         (f"{story.GOV} run -- --port 8188", "start the sample ComfyUI with prod; Ctrl-C ends it"),
-        (f"{shlex.quote(own_name())} init ~/comfy_env --comfyui-dir ~/ComfyUI", "govern your own ComfyUI"),
+        (f"{own_name()} init ~/comfy_env --comfyui-dir ~/ComfyUI", "govern your own ComfyUI"),
         (f"rm -rf {shlex.quote(str(folder))}", "delete the demo"),
     ]
 

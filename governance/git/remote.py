@@ -70,6 +70,9 @@ _HINTS = (
 )
 
 
+_NO_ROOM = re.compile(r"No space left on device|Out of diskspace|Read-only file system")
+
+
 @dataclass(frozen=True)
 class Refs:
     """What a repository offers, name -> full commit id; `head` is None where it is empty.
@@ -112,7 +115,7 @@ class _Remote:
         return run([verb, *reach, *arguments], env, limits=self.limits)
 
     def failed(self, output: Output) -> GovError:
-        full = re.search(r"No space left on device|Out of diskspace|Read-only file system", output.stderr)
+        full = _NO_ROOM.search(output.stderr)
         if full is not None:
             return GovError(
                 f"cannot write the clone of {self.source.url}: {full[0]}",

@@ -101,7 +101,9 @@ def _refuse_oddities(text: str) -> None:
 
 
 def _has_control_characters(text: str) -> bool:
-    return any(unicodedata.category(character)[0] == "C" for character in text)
+    """Line and paragraph separators, too: they break a line of ours in two."""
+    kinds = {unicodedata.category(character) for character in text}
+    return any(kind[0] == "C" or kind in ("Zl", "Zp") for kind in kinds)
 
 
 def _protocol(text: str, scheme: re.Match[str] | None) -> str:

@@ -54,7 +54,7 @@ def outer(plan: Plan, command: list[str]) -> int:
     program = Program(command, signal.pthread_sigmask(signal.SIG_BLOCK, processes.WATCHED))
     privileges.enter_namespaces(
         user=plan["user_namespace"],
-        mounts=plan["layer"] is not None or plan["seal"],
+        mounts=bool(plan["layers"]) or plan["seal"],
         processes=plan["pid_namespace"],
     )
     read_end, write_end = os.pipe()
@@ -101,18 +101,18 @@ def keep(plan: Plan, program: Program, report: int) -> NoReturn:
 
 def build(plan: Plan) -> None:
     """The mounts of the view, in this process's own mount namespace."""
-    layer = plan["layer"]
-    if layer is None and not plan["seal"] and not plan["pid_namespace"]:
+    layers = plan["layers"]
+    if not layers and not plan["seal"] and not plan["pid_namespace"]:
         return
     mounts.make_private()
     if plan["pid_namespace"]:
         mounts.mount_processes()
-    if layer is not None:
+    for layer in layers:
         mounts.mount_layer(**layer, user_namespace=plan["user_namespace"])
     if plan["seal"]:
         # Written past the overlay, its upper folder would change under the kernel's hands.
-        behind = [layer["upper"], layer["work"]] if layer is not None else []
-        own = [layer["lower"]] if layer is not None else []
+        behind = [folder for layer in layers for folder in (layer["upper"], layer["work"])]
+        own = [layer["lower"] for layer in layers]
         mounts.fence(plan["writable"], [*plan["read_only"], *behind], own)
 
 
@@ -144,8 +144,7 @@ def _landlock_places(plan: Plan) -> Iterator[str]:
         yield from landlock.around(plan["read_only"])
         return
     yield from plan["writable"]
-    if plan["layer"] is not None:
-        yield plan["layer"]["lower"]
+    yield from (layer["lower"] for layer in plan["layers"])
     yield from filter(os.path.isdir, mounts.DEVICE_FOLDERS)
     yield from mounts.plain_devices()
     if plan["seal"] or os.geteuid() != 0:

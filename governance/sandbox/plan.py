@@ -24,7 +24,7 @@ class LayerPlan(TypedDict):
 class Plan(TypedDict):
     """All paths are absolute and real.  `seal` is by mounts; `landlock` is an ABI, 0 is none."""
 
-    layer: LayerPlan | None
+    layers: list[LayerPlan]
     writable: list[str] | None
     read_only: list[str]
     fence: bool
@@ -43,17 +43,19 @@ def plan(view: View, support: Support) -> Plan:
             hint="use a copy of the environment instead of a layer",
             code="no_layer",
         )
+    layers = [view.layer] if view.layer is not None else []
+    layers += view.scratch if support.layer else ()
     seal = view.is_fenced and support.read_only_mounts
     own_processes = view.own_processes and support.pid_namespace
     return Plan(
-        layer=_real_layer(view.layer) if view.layer else None,
+        layers=[_real_layer(layer) for layer in layers],
         writable=None if view.writable is None else [_real(path) for path in view.writable],
         read_only=[_real(path) for path in view.read_only],
         fence=view.is_fenced,
         seal=seal,
         landlock=support.landlock if _uses_landlock(view, seal) else 0,
         pid_namespace=own_processes,
-        user_namespace=support.user_namespace and (seal or own_processes or bool(view.layer)),
+        user_namespace=support.user_namespace and (seal or own_processes or bool(layers)),
         grace=view.grace,
     )
 

@@ -21,12 +21,15 @@ class Layer:
 class View:
     """How one program sees the disk, and how its descendants end.
 
-    `writable`: None is no fence; else the only places that may be written, besides the layer,
-    devices and the program's own /proc.  `read_only` holds even without a fence and inside a
-    writable place.  `grace`: seconds between SIGTERM and SIGKILL for what the program leaves.
+    `scratch` are further layers, over folders that a program may want to write though nothing of
+    it is to stay; they are left out where no layer can be had.  `writable`: None is no fence;
+    else the only places that may be written, besides the layers, devices and the program's own
+    /proc.  `read_only` holds even without a fence and inside a writable place.  `grace`: seconds
+    between SIGTERM and SIGKILL for what the program leaves.
     """
 
     layer: Layer | None = None
+    scratch: tuple[Layer, ...] = ()
     writable: tuple[Path, ...] | None = None
     read_only: tuple[Path, ...] = ()
     own_processes: bool = True
@@ -46,6 +49,10 @@ class View:
         layer, writable = document["layer"], document["writable"]
         return cls(
             layer=Layer(**{key: Path(path) for key, path in layer.items()}) if layer else None,
+            scratch=tuple(
+                Layer(**{key: Path(path) for key, path in row.items()})
+                for row in document["scratch"]
+            ),
             writable=None if writable is None else tuple(map(Path, writable)),
             read_only=tuple(map(Path, document["read_only"])),
             own_processes=document["own_processes"],

@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import tomllib
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,8 @@ def test_git_urls(tmp_path):
         source = git.source(text, protocols=("https", "ssh", "file"), cwd=tmp_path)
         assert source.protocol in ("https", "ssh", "file")
         assert not source.url.startswith("-") and "::" not in source.url.partition("/")[0]
-        assert source.url.isprintable() or source.local
+        kinds = {unicodedata.category(character) for character in source.url}
+        assert not kinds & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
         assert git.stripped(source.url) == source.url
         if source.protocol == "https":
             assert "@" not in source.url.split("/")[2]
@@ -269,7 +271,7 @@ WORDS = [
 def test_command_lines():
     """Only the parser: what parses names an act and holds texts."""
     dice = random.Random(SEED)
-    for _ in range(2000 * SCALE):
+    for _ in range(1500 * SCALE):
         argv = [mutated(dice, WORDS) for _ in range(dice.randint(0, 6))]
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -322,6 +324,12 @@ def history_of(model):
                 promotion.stage_smoke(model.session, tx.txid, approval)
                 promotion.promote(model.session, tx.txid, approval)
                 ending.clean(model.space, tx.txid)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Nothing here asks what a power loss leaves."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 class House:
@@ -471,7 +479,12 @@ def is_wrong(name, data):
         field in row and not isinstance(row[field], kinds)
         for row in rows
         for field, kinds in CONTRACT[name].items()
-    ) or any(row.get("schema", 1) != 1 for row in rows if type(row.get("schema", 1)) is int)
+    ) or any(is_newer(row) for row in rows if name != "plugins")
+
+
+def is_newer(row):
+    schema = row.get("schema", 1)
+    return type(schema) is not int or schema > 1
 
 
 def once(pairs):
@@ -524,7 +537,7 @@ def test_verbs_that_write(prepared, name):
     shutil.copytree(code_folder, kept, symlinks=True)
     outside = prepared.outside(code_folder)
     good = path.read_bytes() if path.exists() else b"{}"
-    for number in range(12 * SCALE):
+    for number in range(4 * SCALE):
         words = [given.get(word, word) for word in WRITING[number % len(WRITING)]]
         data = damaged(dice, good)
         path.write_bytes(data)
@@ -566,7 +579,7 @@ def test_intents(prepared):
     ]
     dice = random.Random(SEED)
     finished = 0
-    for number in range(300 * SCALE):
+    for number in range(100 * SCALE):
         data = damaged(dice, good) if number % 2 else planted(dice, json.loads(good), hostile)
         nursery.mkdir()
         space.intent.write_bytes(data)
