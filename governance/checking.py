@@ -19,6 +19,7 @@ from governance import (
     provenance,
     registry,
     requirements,
+    store,
 )
 from governance.conflict import notes, shared
 from governance.conflict.answer import Cause, Report
@@ -72,7 +73,7 @@ def _folder(session: Session, what: str, ref: str | None, cwd: Path) -> Iterator
     """The node's id and a folder with its files; a clone is deleted at the end."""
     workspace = session.workspace
     known = [p.id for p in registry.load(workspace) if p.id == what]
-    local = workspace.custom_nodes / what if known else cwd / Path(what).expanduser()
+    local = workspace.custom_nodes / what if known else cwd / store.typed_path(what)
     if ref is None and local.is_dir():
         yield names.node_id(local.resolve().name), local
         return

@@ -213,7 +213,7 @@ def _beyond(workspace: Workspace, intent: dict[str, Any]) -> str | None:
 
 
 def _code_folders(workspace: Workspace) -> tuple[Path, ...]:
-    comfyui = workspace.root / Path(workspace.config.text("comfyui_dir")).expanduser()
+    comfyui = workspace.root / store.typed_path(workspace.config.text("comfyui_dir"))
     folder = Path(os.path.normpath(comfyui))
     return workspace.work, folder / NURSERY, folder / "custom_nodes"
 

@@ -26,6 +26,10 @@ from governance.workspace import Workspace
 _LIMIT = 200
 
 
+# What a build from the lock mends.
+_REBUILT = frozenset({"missing", "changed", "extra", "size", "hash", "no_prod", "other_lock"})
+
+
 @dataclass(frozen=True)
 class Report:
     """`findings` are empty where all is well; `notes` are no drift, but worth knowing."""
@@ -38,6 +42,13 @@ class Report:
     @property
     def ok(self) -> bool:
         return not self.findings
+
+    @property
+    def cure(self) -> str:
+        """The way out: a build mends prod; what a person wrote, only a person can judge."""
+        if any(finding.kind in _REBUILT for finding in self.findings):
+            return "`gov repair` builds anew what the lock determines"
+        return "bring back a snapshot with `gov rollback`, or take an edit in with `bin/doit`"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -76,7 +87,7 @@ def attest(workspace: Workspace, *, full: bool = False) -> Report:
         first = report.findings[0]
         raise GovError(
             f"{len(report.findings)} findings, the first: {first.kind} {first.path}",
-            hint="`gov verify` lists them, `gov repair` builds anew what the lock determines",
+            hint=f"`gov verify` lists them; {report.cure}",
             code="drift",
             facts=report.to_json(),
         )
@@ -131,9 +142,6 @@ def repair(session: Session) -> list[str]:
         _keep_baseline(workspace, old, made.name)
         stages.clear()
     return [f"{len(broken)} findings in {old or 'prod'}; prod is the new {made.name} now"]
-
-
-_REBUILT = frozenset({"missing", "changed", "extra", "size", "hash", "no_prod", "other_lock"})
 
 
 def _keep_baseline(workspace: Workspace, old: str | None, new: str) -> None:

@@ -152,7 +152,8 @@ def build(
 
 def discard(workspace: Workspace, name: str) -> None:
     """Delete a generation: its manifest first, so that half a folder never counts as one."""
-    (papers(workspace, name) / MANIFEST).unlink(missing_ok=True)
+    if (papers(workspace, name) / MANIFEST).is_file():
+        store.remove_file(papers(workspace, name) / MANIFEST)
     store.remove_tree(path(workspace, name))
     store.remove_tree(workspace.generations / f"{name}.pycache")
     store.remove_tree(papers(workspace, name))

@@ -21,6 +21,7 @@ from governance import (
     resolution,
     staging,
     store,
+    trial,
 )
 from governance.errors import GovError, UsageError
 from governance.gates import Approval
@@ -85,6 +86,7 @@ def _remove(
     gates.require_core(gates.core_changes(workspace, found), approval)
     generation = stages.build(session.uv).name if found else environment.current(workspace)
     if found and generation is not None:
+        _try_without(session, plugin, stages, approval)
         environment.require_sound(workspace, generation)
     pre = history.take(
         workspace,
@@ -220,7 +222,7 @@ def _nursery(workspace: Workspace) -> Path:
 
 def nurseries(workspace: Workspace) -> tuple[Path, ...]:
     """Where clones are made and removed code waits to be deleted."""
-    comfyui_dir = Path(workspace.config.text("comfyui_dir")).expanduser()
+    comfyui_dir = store.typed_path(workspace.config.text("comfyui_dir"))
     return workspace.work, workspace.root / comfyui_dir / commit.NURSERY
 
 
@@ -282,6 +284,21 @@ def _without(session: Session, plugin: Plugin, stages: Stages) -> list[Change]:
             facts={"log": locked.log[-8000:]},
         )
     return stages.changes()
+
+
+def _try_without(session: Session, plugin: Plugin, stages: Stages, approval: Approval) -> None:
+    """Another node may live on a package that only this one's group asked for."""
+    session.say("smoke test of the environment without it")
+    verdict = trial.smoke(
+        session.workspace, stages, session.uv, node=None, live=session.live, without=plugin.id
+    )
+    if not verdict.ok and not approval.failed_run:
+        raise GovError(
+            f"without {plugin.id}, ComfyUI does not come up as before: {verdict.reason}",
+            hint="--allow-failed-run removes it all the same; prod is as it was",
+            code="smoke_failed",
+            facts={"node_id": plugin.id},
+        )
 
 
 def _other_overrides(

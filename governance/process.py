@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,7 @@ from governance.errors import GovError
 
 GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 OnLine = Callable[[str], None]
 
@@ -82,9 +84,15 @@ def spawn(
     own_session: bool = True,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start and return at once; the caller ends it (see `stop`)."""
+    """Start and return at once; the caller ends it (see `stop`).
+
+    Signals wait meanwhile: an exception that a handler raises just after the fork is swallowed by
+    Python (it runs in the hooks of os.register_at_fork), and Ctrl-C would be lost.
+    """
+    child = None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     try:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             list(argv),
             cwd=cwd,
             env=None if env is None else dict(env),
@@ -93,12 +101,23 @@ def spawn(
             stderr=stderr,
             start_new_session=own_session,
             pass_fds=tuple(pass_fds),
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(_begin, before),
         )
-    except FileNotFoundError as error:
+        return child
+    except (FileNotFoundError, PermissionError) as error:
         raise _missing(argv, error) from None
-    except PermissionError as error:
-        raise _missing(argv, error) from None
+    finally:
+        _let_signals_in(before, child)
+
+
+def _let_signals_in(mask: Iterable[int], child: subprocess.Popen[bytes] | None) -> None:
+    """A signal that waited is raised here; the child, which nobody holds yet, goes first."""
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    except BaseException:
+        if child is not None:
+            stop(child)
+        raise
 
 
 def stop(child: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> None:
@@ -161,6 +180,7 @@ class _Reader:
     def _read(self, stream: IO[bytes] | None) -> None:
         if stream is None:
             return
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)  # the main thread's alone (see spawn)
         with stream:
             for raw in stream:
                 line = raw.decode(errors="replace")
@@ -199,6 +219,12 @@ def _prctl() -> Callable[[int, int], int] | None:
 
 
 _call_prctl = _prctl()
+
+
+def _begin(mask: Iterable[int]) -> None:
+    """In the child, before its program."""
+    _die_with_parent()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _die_with_parent() -> None:

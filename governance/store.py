@@ -24,6 +24,11 @@ TEMPORARY = ".tmp-"
 SCHEMA = 1
 
 
+def typed_path(text: str | Path) -> Path:
+    """A path as a person wrote it: `~` is the home folder, an unknown user's stays as it is."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (Path.expanduser raises RuntimeError)
+
+
 def digest(data: bytes) -> str:
     """SHA-256, hexadecimal."""
     return hashlib.sha256(data).hexdigest()

@@ -100,8 +100,12 @@ def smoke(
     node: str | None,
     live: Live = silent,
     quick: bool = True,
+    without: str | None = None,
 ) -> Verdict:
     """The core packages import, and ComfyUI starts in the staged generation.
+
+    `without` is a promoted node that is about to go: it is not loaded, and only nodes that loaded
+    in prod so far are expected to load.
 
     `tx.smoke_test_cmd` replaces both.  Runs in a layer of its own: nothing is written.
     """
@@ -117,7 +121,9 @@ def smoke(
             return Verdict(False, broken)
         timeout = workspace.config.number("tx.timeout_seconds")
         seen = observation.observe(
-            _request(workspace, made, name, None, timeout, live, also=node, quick=quick)
+            _request(
+                workspace, made, name, None, timeout, live, also=node, quick=quick, without=without
+            )
         )
         if not quick:
             stage_baseline(stages, seen)
@@ -208,8 +214,10 @@ def _request(
     *,
     also: str | None = None,
     quick: bool = False,
+    without: str | None = None,
 ) -> observation.Request:
-    governed = tuple(n for n in (*promoted(workspace), also) if n is not None and n != node)
+    others = (*promoted(workspace), also)
+    governed = tuple(n for n in others if n is not None and n not in (node, without))
     return observation.Request(
         comfyui_dir=workspace.comfyui_dir,
         python=made.python,
@@ -227,10 +235,19 @@ def _request(
         environ=made.environ(),
         enter=made.enter,
         live=live,
-        baseline=None if quick else baseline(workspace),
+        baseline=_expected(workspace, without) if without or not quick else None,
         exclude=candidate.own_packages(),
         log_limit=int(workspace.config.number("tx.log_limit_mb") * 1024 * 1024),
     )
+
+
+def _expected(workspace: Workspace, without: str | None) -> observation.Baseline | None:
+    """The baseline; without a node that goes, its classes cannot be missed."""
+    known = baseline(workspace)
+    if known is None or without is None:
+        return known
+    loaded = tuple(name for name in known.loaded if name != without)
+    return observation.Baseline({}, loaded, known.said)
 
 
 def _import_core(workspace: Workspace, stages: Stages, made: Candidate) -> str | None:

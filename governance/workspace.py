@@ -135,7 +135,7 @@ class Workspace:
                 hint="run `gov init --comfyui-dir PATH`",
                 code="no_comfyui",
             )
-        folder = Path(os.path.normpath(self.root / Path(named).expanduser()))
+        folder = Path(os.path.normpath(self.root / store.typed_path(named)))
         require_comfyui(folder)
         return folder
 

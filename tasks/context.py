@@ -35,6 +35,7 @@ class Context:
     given: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     error: GovError | None = None
+    bug: Exception | None = None
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -92,9 +93,10 @@ def act(task: str, function: Action, **options: Any) -> Any:
             context.results[task] = function(context.session, **arguments)
     except GovError as error:
         return _failed(context, error)
-    except OSError as error:
-        ours = store.machine_error(error)
+    except Exception as error:
+        ours = store.machine_error(error) if isinstance(error, OSError) else None
         if ours is None:
+            context.bug = error  # doit would make a failed task of it
             raise
         return _failed(context, ours)
     return None
@@ -133,15 +135,17 @@ APPROVAL_PARAMS = [
     },
 ]
 
+FAILED_RUN_PARAM = {
+    "name": "allow_failed_run",
+    "long": "allow-failed-run",
+    "type": bool,
+    "default": False,
+    "help": "go on although ComfyUI did not come up as it should",
+}
+
 PROMOTE_PARAMS = [
     *APPROVAL_PARAMS,
-    {
-        "name": "allow_failed_run",
-        "long": "allow-failed-run",
-        "type": bool,
-        "default": False,
-        "help": "promote although the run failed",
-    },
+    FAILED_RUN_PARAM,
     {
         "name": "accept_skipped",
         "long": "accept-skipped",

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tasks.claims import Claim
-from tasks.context import APPROVAL_PARAMS, PROMOTE_PARAMS, act, approval_of, current, here
+from tasks.context import (
+    APPROVAL_PARAMS,
+    FAILED_RUN_PARAM,
+    PROMOTE_PARAMS,
+    act,
+    approval_of,
+    current,
+    here,
+)
 
 Task = dict[str, Any]
 
@@ -40,6 +48,7 @@ def task_node_remove() -> Iterator[Task]:
             "actions": [(_node_remove, [node_id])],
             "params": [
                 *APPROVAL_PARAMS,
+                FAILED_RUN_PARAM,
                 {
                     "name": "purge_code",
                     "long": "purge-code",
@@ -279,14 +288,18 @@ def _node_add(url: str = "", ref: str = "", node_id: str = "") -> Any:
 
 
 def _node_remove(
-    node_id: str, approve_core: bool = False, reason: str = "", purge_code: bool = False
+    node_id: str,
+    approve_core: bool = False,
+    reason: str = "",
+    purge_code: bool = False,
+    allow_failed_run: bool = False,
 ) -> Any:
     from governance import nodes
 
     def removed(session: Any, **given: Any) -> Any:
         return nodes.remove(session, node_id, **given)
 
-    approval = approval_of(approve_core, reason)
+    approval = approval_of(approve_core, reason, allow_failed_run)
     return act(f"node_remove:{node_id}", removed, purge=purge_code, approval=approval)
 
 

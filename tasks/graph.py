@@ -24,8 +24,9 @@ def run(context: Context, task: str) -> Any:
     creators = {name: getattr(tasks, name) for name in tasks.__all__}
     creators["DOIT_CONFIG"] = {**config(), "reporter": Silent}
     code = _run(context, creators, task)
-    if context.error is not None:
-        raise context.error
+    failure = context.bug or context.error
+    if failure is not None:
+        raise failure
     if code != 0:
         raise GovError(
             f"the task {task} failed",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from governance import workspace
+from governance import store, workspace
 from governance.cli import parser
 from governance.errors import GovError
 from governance.workspace import Workspace
@@ -50,7 +50,7 @@ def _walk(words: Sequence[str]) -> Cursor | None:
         if word == "=" and at.option is not None:
             continue  # bash makes three words of --root=DIR
         if at.option is not None:
-            root = Path(word).expanduser() if at.option.dest == "root" else at.root
+            root = store.typed_path(word) if at.option.dest == "root" else at.root
             at = at._replace(option=None, root=root)
         elif word.startswith("-"):
             at = at._replace(option=_waiting(at.parser, word))

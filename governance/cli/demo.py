@@ -55,7 +55,7 @@ def play(arguments: Namespace) -> Outcome:
 
 
 def _fresh(named: Path) -> Path:
-    folder = Path(named).expanduser().resolve()
+    folder = store.typed_path(named).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"{folder} is not an empty folder",

@@ -83,6 +83,9 @@ def _node_add(p: argparse.ArgumentParser) -> None:
 def _node_remove(p: argparse.ArgumentParser) -> None:
     p.add_argument("node_id")
     p.add_argument("--purge-code", action="store_true", help="delete the node's folder too")
+    p.add_argument(
+        "--allow-failed-run", action="store_true", help="although ComfyUI fails without it"
+    )
     _approval(p)
 
 

@@ -35,7 +35,15 @@ def _tell_json(command: str, outcome: Outcome) -> None:
         "warnings": list(outcome.warnings),
         "error": None if error is None else _error(error),
     }
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write((text if text.isascii() else _escaped_json(text)) + "\n")
+
+
+def _escaped_json(text: str) -> str:
+    """JSON escapes the oldest control characters; a terminal obeys newer ones, too."""
+    import json
+
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _error(error: GovError) -> dict[str, Any]:

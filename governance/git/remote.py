@@ -50,6 +50,7 @@ _AUTHENTICATION = (
     "the host wants credentials, or there is no such repository: check the URL, log in with a "
     "git credential helper or an ssh key, or put a token into the URL (it is not stored)"
 )
+_DISK = r"No space left on device|Out of diskspace|Read-only file system"
 _HINTS = (
     (r"Host key verification failed", "connect once with ssh by hand to accept the host's key"),
     (

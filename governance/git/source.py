@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from governance import store
 from governance.errors import GovError, Refused, UsageError
 
 # What can be allowed at all; `ext` and other remote helpers run a program of the URL's choice.
@@ -161,7 +162,7 @@ def _from_scp(match: re.Match[str]) -> Source:
 
 
 def _from_path(text: str, cwd: Path) -> Source:
-    path = os.path.abspath(cwd / Path(text).expanduser())  # noqa: PTH100 (links stay as typed)
+    path = os.path.abspath(cwd / store.typed_path(text))  # noqa: PTH100 (links stay as typed)
     if not os.path.isdir(path):  # noqa: PTH112
         raise UsageError(
             f"there is no folder {path}",

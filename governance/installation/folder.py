@@ -52,7 +52,7 @@ def _comfyui_of(space: Workspace, given: Path | None) -> Path:
     """The ComfyUI that is named, configured, or lies where one would look."""
     configured = space.config.text("comfyui_dir")
     if given is not None:
-        found = given.expanduser().resolve()
+        found = store.typed_path(given).resolve()
         workspace.require_comfyui(found)
         _refuse_other(space, configured, found)
         return found

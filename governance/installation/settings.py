@@ -6,13 +6,13 @@ import os
 import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from governance import (
     clock,
     git,
     process,
+    store,
 )
 from governance.errors import UsageError
 from governance.gates import Approval
@@ -125,7 +125,7 @@ def _index(url: str) -> Index:
         )
     if parts.scheme in ("http", "https"):
         return Index(url)
-    folder = Path(parts.path if parts.scheme == "file" else url).expanduser().resolve()
+    folder = store.typed_path(parts.path if parts.scheme == "file" else url).resolve()
     if not folder.is_dir():
         raise UsageError(
             f"{url} is neither an index nor a folder of packages",

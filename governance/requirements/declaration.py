@@ -47,7 +47,8 @@ class Skipped:
 
     `kind` is stable: option, url, local-path, editable, git, torch, malformed, encoding,
     missing-file, environment-variable, include-loop, outside-node, too-large, too-deep, dynamic.
-    `raw` is the author's text, cut at 1,000 characters, and may hold control characters.
+    `raw` is the author's text without the credentials in URLs, cut at 1,000 characters, and may
+    hold control characters.
     """
 
     raw: str

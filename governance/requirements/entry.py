@@ -18,6 +18,11 @@ _EDITABLE = re.compile(r"-e|--editable")
 _OPTION = re.compile(r"--?[\w-]*")
 
 
+_USERINFO = re.compile(r"(?<=://)[^/\s]*@")
+# A variable is no secret, nor is the user of every git host.
+_OPEN = re.compile(r"(?:(?:\$\{\w+\}|git):?)+@")
+
+
 @dataclass(frozen=True)
 class Entry:
     """`text` is what is left of `raw` without comment and continuation; `note` what was mended."""
@@ -29,8 +34,14 @@ class Entry:
 
 
 def skip(entry: Entry, kind: str, reason: str) -> Declared:
-    raw = entry.raw if len(entry.raw) <= _RAW_LIMIT else entry.raw[:_RAW_LIMIT] + "…"
-    return Declared(skipped=(Skipped(raw, entry.origin, reason, kind),))
+    # It is stored, shown and logged, and authors do write tokens into their URLs.
+    raw = _masked(entry.raw)
+    raw = raw if len(raw) <= _RAW_LIMIT else raw[:_RAW_LIMIT] + "…"
+    return Declared(skipped=(Skipped(raw, entry.origin, _masked(reason), kind),))
+
+
+def _masked(text: str) -> str:
+    return _USERINFO.sub(lambda found: found[0] if _OPEN.fullmatch(found[0]) else "***@", text)
 
 
 def judge(entry: Entry, policy: Policy) -> Declared:
@@ -142,7 +153,9 @@ def _torch(entry: Entry) -> Declared:
 
 
 def _taken(entry: Entry, text: str, name: str) -> Declared:
-    line = Line(text, entry.raw.strip(), entry.origin, grammar.normalised(name), entry.note)
+    line = Line(
+        text, _masked(entry.raw.strip()), entry.origin, grammar.normalised(name), entry.note
+    )
     return Declared(lines=(line,))
 
 

@@ -230,11 +230,11 @@ def test_bash_asks_the_gov_that_is_typed(settled, scripts, tmp_path, home):
 def typed(shell, script, root, line):
     """What stands in the line after the keys `line`, at a real terminal."""
     own = {"HOME": str(script.parent), "TERM": "dumb", "PS1": "> "}
-    terminal = Terminal(shell, cwd=root, env=os.environ | own)
-    terminal.type(f"source {script}; echo ready''-now\n")
-    terminal.until("ready-now")
-    terminal.type(f"{line}{ECHO}exit\n")
-    terminal.end()
+    with Terminal(shell, cwd=root, env=os.environ | own) as terminal:
+        terminal.type(f"source {script}; echo ready''-now\n")
+        terminal.until("ready-now")
+        terminal.type(f"{line}{ECHO}exit\n")
+        terminal.end()
     return re.search(r"\n<(bin/gov.*?)>", terminal.seen, re.DOTALL)[1].split()
 
 

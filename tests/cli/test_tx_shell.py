@@ -19,6 +19,22 @@ WHERE = "import json, os, sys; print(json.dumps([sys.prefix, os.getcwd(), dict(o
 
 
 @pytest.fixture
+def start(settled):
+    """`tx shell` left running; ended with the test, since it holds the workspace."""
+    begun = []
+
+    def run(*command, **given):
+        words = ("tx", "shell", settled.core, *(("--", *command) if command else ()))
+        begun.append(settled.site.gov.start(*words, **given))
+        return begun[-1]
+
+    yield run
+    for child in begun:
+        child.terminate()
+        child.communicate(timeout=60)
+
+
+@pytest.fixture
 def shell(settled):
     """`shell(*command)` in the candidate of sample-upscaler; options by name for the process."""
 
@@ -108,55 +124,50 @@ def test_with_json_stdout_is_one_document(settled, shell):
     assert (ended.code, ended.err) == (3, "said\n")
 
 
-def test_without_a_command_the_shell_reads_what_is_typed(settled):
-    child = settled.site.gov.start("tx", "shell", settled.core, stdin=-1, env={"SHELL": "/bin/sh"})
+def test_without_a_command_the_shell_reads_what_is_typed(start):
+    child = start(stdin=-1, env={"SHELL": "/bin/sh"})
     out, err = child.communicate("python -c 'import numpy; print(1)'\nexit 4\n", timeout=60)
     assert (child.returncode, out) == (4, "1\n"), err
 
 
-def test_a_shell_that_is_not_there_is_replaced(settled):
-    gov = settled.site.gov
-    child = gov.start("tx", "shell", settled.core, stdin=-1, env={"SHELL": "/no/such/shell"})
+def test_a_shell_that_is_not_there_is_replaced(start):
+    child = start(stdin=-1, env={"SHELL": "/no/such/shell"})
     assert child.communicate("echo here\n", timeout=60)[0] == "here\n"
 
 
 def test_a_shell_has_the_terminal(settled):
     """Ctrl-C there ends what runs in the shell, not the shell and not gov."""
-    terminal = Terminal(
-        [sys.executable, MAIN, "tx", "shell", settled.core],
-        env=environment(settled.site.root, SHELL="/bin/sh", TERM="dumb", PS1="> "),
-    )
-    terminal.until("`exit` leaves it")
-    terminal.type("[ -t 0 ] && echo a-''terminal\n")
-    terminal.until("a-terminal")
-    terminal.type("echo wait''ing; sleep 100; echo in''terrupted $?\n")
-    terminal.until("waiting")
-    terminal.type("\x03")
-    terminal.type("echo still-''here\n")
-    terminal.until("still-here")
-    terminal.type("exit 6\n")
-    assert terminal.end() == 6
+    program = [sys.executable, MAIN, "tx", "shell", settled.core]
+    given = environment(settled.site.root, SHELL="/bin/sh", TERM="dumb", PS1="> ")
+    with Terminal(program, env=given) as terminal:
+        terminal.until("`exit` leaves it")
+        terminal.type("[ -t 0 ] && echo a-''terminal\n")
+        terminal.until("a-terminal")
+        # Said by the program itself: by then the shell has given it the terminal.
+        terminal.type("sh -c \"echo wait''ing; exec sleep 100\"\n")
+        terminal.until("waiting")
+        terminal.type("\x03")
+        terminal.type("echo still-''here\n")
+        terminal.until("still-here")
+        terminal.type("exit 6\n")
+        assert terminal.end() == 6
     assert "error" not in terminal.seen
 
 
-def test_while_it_runs_nobody_else_writes(settled):
-    child = settled.site.gov.start("tx", "shell", settled.core, "--", "sh", "-c", "echo up; cat",
-                                   stdin=-1)  # fmt: skip
-    try:
-        assert child.stdout.readline() == "up\n"
-        busy = assert_told(settled.site.gov("tx", "abort", settled.core), 5, "tx shell")
-        assert str(child.pid) in busy.err
-        settled.site.gov("status").ok()
-    finally:
-        child.communicate(timeout=60)
+def test_while_it_runs_nobody_else_writes(settled, start):
+    child = start("sh", "-c", "echo up; cat", stdin=-1)
+    assert child.stdout.readline() == "up\n"
+    busy = assert_told(settled.site.gov("tx", "abort", settled.core), 5, "tx shell")
+    assert str(child.pid) in busy.err
+    settled.site.gov("status").ok()
+    child.communicate(timeout=60)
     assert child.returncode == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_and_what_it_started(settled, number, code):
+def test_a_signal_ends_it_and_what_it_started(settled, start, number, code):
     """Kindly: what runs there is told to end before the workspace is let go."""
-    script = "trap 'touch told; exit' TERM; sleep 98765 & echo up; wait"
-    child = settled.site.gov.start("tx", "shell", settled.core, "--", "sh", "-c", script)
+    child = start("sh", "-c", "trap 'touch told; exit' TERM; sleep 98765 & echo up; wait")
     assert child.stdout.readline() == "up\n"
     child.send_signal(number)
     _, err = child.communicate(timeout=60)

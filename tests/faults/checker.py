@@ -118,6 +118,15 @@ def faults_in(root: Path, comfyui: Path, *, swept: bool = False) -> list[str]:
     return problems + (_left_behind(root) if swept else [])
 
 
+def document_faults(root: Path) -> list[str]:
+    """As faults_in, for documents alone: no environment, no clone is looked at."""
+    return [*_rests(root, root), *_index_faults(root), *_transaction_faults(root)]
+
+
+def statuses(root: Path) -> dict[str, str]:
+    return {txid: str(record["status"]) for txid, record in _transactions(root).items()}
+
+
 # --- rests ------------------------------------------------------------------------------------
 
 

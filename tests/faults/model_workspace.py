@@ -28,12 +28,15 @@ from governance import (
     explanation,
     git,
     installation,
+    nodes,
     observation,
     recovery,
     store,
 )
 from governance.conflict.answer import Report
 from governance.errors import GovError
+from governance.gates import Approval
+from governance.transaction import ending, promotion, run
 from governance.transaction.session import Session
 from governance.uv import Locked, Uv
 
@@ -53,6 +56,12 @@ NODES = {
     "needs-nothing": "",
     "skips-a-line": "gamma\n--extra-index-url https://example.invalid/simple\n",
 }
+STAGES = (
+    promotion.stage_plan,
+    promotion.stage_lock,
+    promotion.stage_build,
+    promotion.stage_smoke,
+)
 UNDECLARED = ("", "delta", "beta==1.0")
 
 
@@ -348,6 +357,20 @@ class Model:
         _strike(self.chosen.sync, "git clone")
         shutil.copytree(source.url, destination, symlinks=True)
         return git.Cloned(git.head(destination), "default", ref, None)
+
+    def admit(self, name, **luck):
+        """Add, run and promote a node; the txid."""
+        approval = Approval(core=True, reason="chosen", accept_skipped=True)
+        with self.holding("admit"):
+            source = str(self.repositories / name)
+            nodes.add(self.session, source, ref=None, node_id=None, cwd=self.folder)
+            vars(self.chosen).update(vars(Chosen(**luck)))
+            txid = run.run(self.session, name).txid
+            for stage in STAGES:
+                stage(self.session, txid, approval)
+            promotion.promote(self.session, txid, approval)
+            ending.clean(self.space, txid)
+        return txid
 
     def records(self):
         return {

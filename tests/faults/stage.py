@@ -12,9 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.gov import MAIN, Gov
+
 from governance import config, store
 from governance.sample import packages, world
-from support.gov import MAIN, Gov
 
 GENERATIONS = ".generations"
 # Loads the node as ComfyUI would, then ends by itself: a run of a moment.
@@ -154,7 +155,9 @@ class Stage:
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                line = (
+                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
                 cwd = os.readlink(folder / "cwd")
             except OSError:
                 continue

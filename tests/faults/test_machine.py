@@ -29,6 +29,7 @@ from governance.transaction import ending, promotion, run
 
 from .model_workspace import (
     NODES,
+    STAGES,
     UNDECLARED,
     Chosen,
     Killed,
@@ -54,13 +55,6 @@ ALLOWED = {
     "aborted": set(),
 }
 ENDED = {"promoted", "aborted"}
-STAGES = (
-    promotion.stage_plan,
-    promotion.stage_lock,
-    promotion.stage_build,
-    promotion.stage_smoke,
-)
-
 LUCK = st.sampled_from(["", "", "", "", "fails", "interrupted", "killed"])
 strikes = st.one_of(
     st.none(),

@@ -116,6 +116,10 @@ class Trials:
         problems += self._recover(scenario, whole, code=code)
         return problems
 
+    def recovered(self, scenario: Scenario, whole: Whole, *, code: int | None = None) -> list[str]:
+        """Problems after a command that ended in any other way than by `kill` and `fail`."""
+        return self._read_on(scenario) + self._recover(scenario, whole, code=code)
+
     def _read_on(self, scenario: Scenario) -> list[str]:
         """Questions are answered whatever was cut off."""
         if scenario.scene == "empty":

@@ -74,6 +74,7 @@ class Gov:
         return tx
 
     def forget(self, tx):
+        tx = self("tx", "inspect", tx["txid"])
         if tx["status"] not in ("promoted", "aborted"):
             self("tx", "abort", tx["txid"])
         self("node", "remove", tx["node_id"], "--purge-code")

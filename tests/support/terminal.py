@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import time
 
 SECONDS = 60
@@ -22,6 +23,15 @@ class Terminal:
             finally:
                 os._exit(127)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """A test that failed leaves nothing behind that holds a workspace."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGTERM)
+            self.end()
+
     def type(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
 
@@ -37,7 +47,9 @@ class Terminal:
         deadline = time.monotonic() + SECONDS
         while self._read():
             assert time.monotonic() < deadline, self.seen
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        status = os.waitpid(self._pid, 0)[1]
+        self._pid = 0
+        return os.waitstatus_to_exitcode(status)
 
     def _read(self) -> bool:
         """False when the program has closed the terminal."""

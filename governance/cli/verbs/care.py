@@ -45,7 +45,7 @@ def verify(arguments: Namespace) -> Outcome:
         return Outcome(report.to_json(), parts, report.notes, EXIT_OK)
     error = GovError(
         f"{len(rows)} findings in {report.generation or 'prod'}",
-        hint="`gov repair` builds anew what the lock determines",
+        hint=report.cure,
         code="drift",
     )
     return Outcome(report.to_json(), parts, report.notes, EXIT_FAILED, error)

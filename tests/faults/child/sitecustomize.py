@@ -37,13 +37,6 @@ def without_lock():
     filelock.FileLock.acquire = lambda self, *arguments, **options: None
 
 
-def without_recovery():
-    from governance import commit, recovery
-
-    commit.recover = lambda space: None
-    recovery.recover = lambda space: []
-
-
 def silent_disk():
     """Errors of the disk are swallowed."""
     from governance import store
