@@ -48,8 +48,10 @@ def rollback(session: Session, snapshot_id: str) -> RolledBack:
         "state/receipt.json": staging.receipt_bytes(workspace, content, target.name, "rollback"),
     }
     commit.commit(workspace, commit.Change("rollback", documents, target.name))
+    warnings: list[str] = []
     with session.tidying():
         history.prune(workspace, keep=(pre.id, snapshot_id))
+        warnings = nodes.mismatches(workspace)
     return RolledBack(
         snapshot_id,
         pre.id,
@@ -57,7 +59,7 @@ def rollback(session: Session, snapshot_id: str) -> RolledBack:
         tuple(lockfile.changes(before.locked if before else {}, target.locked)),
         rebuilt,
         checked,
-        tuple(nodes.mismatches(workspace)),
+        tuple(warnings),
     )
 
 

@@ -68,15 +68,23 @@ def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) 
     return Start(tuple(argv), environ, generation, tuple(left_out), tuple(limits))
 
 
-def run(workspace: Workspace, start: Start) -> int:
-    """Run ComfyUI to its end; its own exit code (128 + n for a death by signal n)."""
+def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int:
+    """Run ComfyUI to its end; its own exit code (128 + n for a death by signal n).
+
+    `stdout`: a descriptor to use instead of our own.
+    """
     support = sandbox.probe(workspace.generations)
     own = environment.path(workspace, start.generation)
     view = sandbox.View(read_only=(own,), own_processes=False)
     argv = sandbox.wrap(view, support, start.argv)
     with retention.in_use(workspace, start.generation):
         child = process.spawn(
-            argv, cwd=workspace.comfyui_dir, env=start.environ, stdin=None, own_session=False
+            argv,
+            cwd=workspace.comfyui_dir,
+            env=start.environ,
+            stdin=None,
+            stdout=stdout,
+            own_session=False,
         )
         try:
             _remember(workspace, child)

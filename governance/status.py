@@ -3,6 +3,7 @@ nor packaging."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from governance import commit, ledger, registry, store, workspace
@@ -45,9 +46,9 @@ def warnings(space: Workspace) -> list[str]:
     """What an operator should know before the next step."""
     told = []
     receipt = _receipt(space)
-    if receipt and receipt.get("pyproject_sha256") != store.file_digest(space.pyproject):
+    if receipt and _differs(space, space.pyproject, receipt.get("pyproject_sha256")):
         told.append("pyproject.toml was edited by hand: `bin/doit` locks and installs it")
-    elif receipt and receipt.get("lock_sha256") != store.file_digest(space.lock):
+    elif receipt and _differs(space, space.lock, receipt.get("lock_sha256")):
         told.append("uv.lock was changed outside gov: `gov rollback` brings it back")
     if commit.pending(space) is not None:
         told.append("a command was cut off after its commit point: the next one finishes it")
@@ -57,12 +58,23 @@ def warnings(space: Workspace) -> list[str]:
 def _stale_core(space: Workspace) -> list[str]:
     recorded = _receipt(space).get("core_sha256")
     try:
-        found = store.file_digest(space.comfyui_dir / "requirements.txt")
+        path = space.comfyui_dir / "requirements.txt"
     except GovError as error:
         return [error.message]
-    if recorded is None or recorded == found:
+    if recorded is None or not _differs(space, path, recorded):
         return []
     return ["ComfyUI's requirements.txt changed since init: `gov init` takes the change in"]
+
+
+def _differs(space: Workspace, path: Path, recorded: object) -> bool:
+    """Whether `path` is not what the receipt says; looked at only where it is newer than that,
+    since the receipt is the last file of every commit."""
+    try:
+        if path.stat().st_mtime_ns <= space.receipt.stat().st_mtime_ns:
+            return False
+    except FileNotFoundError:
+        return True
+    return store.file_digest(path) != recorded
 
 
 def _receipt(space: Workspace) -> dict[str, Any]:

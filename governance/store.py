@@ -8,7 +8,6 @@ Nothing here follows a link into a write or a delete.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import stat
@@ -31,6 +30,8 @@ def typed_path(text: str | Path) -> Path:
 
 def digest(data: bytes) -> str:
     """SHA-256, hexadecimal."""
+    import hashlib  # it brings OpenSSL along, which a question rarely needs
+
     return hashlib.sha256(data).hexdigest()
 
 

@@ -194,12 +194,16 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, number, code):
     folder = tmp_path / "demo"
     child = Gov(None).start("demo", folder, "--offline", "--json")
     told = ""
-    while "building the environment" not in told:
-        line = child.stderr.readline()
-        assert line, told
-        told += line
-    child.send_signal(number)
-    out, err = child.communicate(timeout=60)
+    try:
+        while "building the environment" not in told:
+            line = child.stderr.readline()
+            assert line, told
+            told += line
+        child.send_signal(number)
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        child.wait()
     assert child.returncode == code, told + err
     assert Ended((), code, out, err).error["hint"] == "run the command again"
     assert list(folder.iterdir()) == []

@@ -153,7 +153,7 @@ class Story:
             self._remove(number, paths[0])
 
     def _synced(self, sync: Sync) -> None:
-        """A child starts only after what was synced before it; then it writes, and syncs nothing."""
+        """A child starts only after what was synced before it; it writes, and syncs nothing."""
         self.steps.append(sync)
         soon, self.soon = self.soon, []
         for below, data in soon:

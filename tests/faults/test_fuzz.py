@@ -28,9 +28,11 @@ from governance.gates import Approval
 from governance.git import remote
 from governance.transaction import ending, promotion, run
 
+from . import figures
 from .model_workspace import Chosen, Model, node_repositories
 
-SCALE = 20 if os.environ.get("GOV_FUZZ") == "long" else 1
+LONG = figures.LONG or os.environ.get("GOV_FUZZ") == "long"
+SCALE = 20 if LONG else 1
 SEED = int(os.environ.get("GOV_FUZZ_SEED", "20260131"))
 
 ODD = [
@@ -80,7 +82,12 @@ def fed(times, examples, feed):
         except Exception as error:
             raise AssertionError(f"{text!r} ended as {type(error).__name__}: {error}") from error
     assert accepted, "nothing was ever accepted: the examples are wrong"
-    print(f"{times * SCALE} inputs, {accepted} accepted")
+    counted(feed.__qualname__, times * SCALE, taken=accepted)
+
+
+def counted(test, inputs, *, taken):
+    part = "fuzz" if figures.LONG == LONG else "fuzz, a million"
+    figures.note(part, test, inputs=inputs, refused=inputs - taken)
 
 
 def told(error):
@@ -106,7 +113,7 @@ def test_node_ids(tmp_path):
         assert not text.lower().endswith((".disabled", ".py"))
         assert (tmp_path / text).parent == tmp_path and (tmp_path / text).name == text
 
-    fed(10000, IDS, feed)
+    fed(11000, IDS, feed)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_ids_of_records(check, digits, dash):
         assert (moment[:8] + moment[9:15]).isdigit() and moment.isascii()
         assert len(rest) == digits and set(rest) <= set("0123456789abcdef")
 
-    fed(6000, TXIDS, feed)
+    fed(6500, TXIDS, feed)
 
 
 # --- git ----------------------------------------------------------------------------------------
@@ -210,6 +217,7 @@ def test_requirement_files(tmp_path):
         if not (found.lines or found.skipped or found.notes):
             told_nothing = re.split(r"\r\n|\r|\n", text)
             assert all(is_silent(line) for line in told_nothing), text
+    counted("requirement files", 4500 * SCALE, taken=4500 * SCALE)
 
 
 def is_silent(line):
@@ -271,6 +279,7 @@ WORDS = [
 def test_command_lines():
     """Only the parser: what parses names an act and holds texts."""
     dice = random.Random(SEED)
+    parsed = 0
     for _ in range(1500 * SCALE):
         argv = [mutated(dice, WORDS) for _ in range(dice.randint(0, 6))]
         try:
@@ -283,6 +292,8 @@ def test_command_lines():
             assert ended.code == 0
         else:
             assert arguments.words.split()[0] in WORDS
+            parsed += 1
+    counted("command lines", 1500 * SCALE, taken=parsed)
 
 
 # --- documents ------------------------------------------------------------------------------------
@@ -515,7 +526,7 @@ def test_documents(prepared, name):
     path.write_bytes(good)
     assert prepared.outside() == outside
     assert wrong or name not in CONTRACT
-    print(f"{name}: {120 * SCALE} documents, {wrong} of them wrong by the contract")
+    counted(f"documents {name}", 120 * SCALE, taken=120 * SCALE - wrong)
 
 
 WRITING = (
@@ -537,11 +548,13 @@ def test_verbs_that_write(prepared, name):
     shutil.copytree(code_folder, kept, symlinks=True)
     outside = prepared.outside(code_folder)
     good = path.read_bytes() if path.exists() else b"{}"
+    done = 0
     for number in range(4 * SCALE):
         words = [given.get(word, word) for word in WRITING[number % len(WRITING)]]
         data = damaged(dice, good)
         path.write_bytes(data)
         code, document = prepared.gov(*words)
+        done += code == 0
         assert code in (0, 1, 2, 3, 4), (words, document["error"], data)
         assert prepared.outside(code_folder) == outside, (words, data)
         left = {entry.name for entry in code_folder.iterdir()}
@@ -550,6 +563,7 @@ def test_verbs_that_write(prepared, name):
         shutil.rmtree(code_folder)
         shutil.copytree(kept, code_folder, symlinks=True)
     shutil.rmtree(kept)
+    counted(f"verbs that write {name}", 4 * SCALE, taken=done)
 
 
 def test_intents(prepared):
@@ -592,6 +606,7 @@ def test_intents(prepared):
         assert prepared.outside(space.custom_nodes) == outside, data
         prepared.restore()
     assert finished
+    counted("intents", 100 * SCALE, taken=finished)
 
 
 def planted(dice, intent, hostile):

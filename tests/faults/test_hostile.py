@@ -156,6 +156,65 @@ def remembered(request):
         made.snapshots_before = made.snapshots()
 
 
+ELSEWHERE = "../../precious"
+NAMED = {
+    "manifest": (lambda model: spare_manifest(model), "name", ("clean",)),
+    "transaction": (lambda model: pending_record(model), "txid", ("tx", "abort", "TXID")),
+    "node of a transaction": (lambda model: pending_record(model), "node_id", ("clean",)),
+    "node": (
+        lambda model: model.space.plugins,
+        "id",
+        ("node", "remove", ELSEWHERE, "--purge-code"),
+    ),
+    "group": (lambda model: model.space.plugins, "group", ("node", "remove", "needs-nothing")),
+    "snapshot": (lambda model: newest_meta(model), "id", ("rollback", "SNAPSHOT")),
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_a_name_in_a_document_leads_nowhere_else(model, gov, tmp_path, what):
+    """A name becomes a path, and what is at the path is written or deleted."""
+    from governance.transaction import run
+
+    for name in ("needs-alpha", "skips-a-line", "needs-nothing"):
+        model.admit(name)
+    with model.holding("run"):
+        run.run(model.session, "needs-alpha")
+    for top in (tmp_path, model.folder, model.space.root, model.space.state, model.comfyui):
+        (top / "precious").mkdir(exist_ok=True)
+        (top / "precious/file.txt").write_text("precious")
+    find, field, words = NAMED[what]
+    path = find(model)
+    value = json.loads(path.read_text())
+    (value[-1] if isinstance(value, list) else value)[field] = ELSEWHERE
+    path.write_text(json.dumps(value))
+    given = {"TXID": path.stem, "SNAPSHOT": path.parent.name}
+    ended = gov.json(*(given.get(word, word) for word in words))
+    assert ended.code in (0, 1, 2), ended
+    assert len(list(tmp_path.rglob("precious/file.txt"))) == 5
+    assert what in ("node of a transaction",) or ended.error["code"] == "damaged"
+
+
+def pending_record(model):
+    pending = (
+        model.space.transactions / f"{t}.json"
+        for t, r in model.records().items()
+        if not r["promotion"]["status"]
+    )
+    return next(pending)
+
+
+def spare_manifest(model):
+    """Of a generation that nothing needs, so that it is to be deleted."""
+    doomed = Gov(model.space.root).json("clean", "--dry-run").data["deleted"]
+    name = next(path for path in doomed if path.startswith(".generations/"))
+    return model.space.root / f"{name}.d/manifest.json"
+
+
+def newest_meta(model):
+    return model.space.snapshots / model.snapshots()[-1] / "meta.json"
+
+
 def test_a_damaged_receipt_is_kept_as_evidence(model, gov):
     model.space.receipt.write_text("{")
     assert gov.json("rollback", model.snapshots()[0]).code == 0

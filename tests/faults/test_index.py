@@ -11,8 +11,11 @@ from . import figures
 from .stage import Stage
 from .trials import Trials, told
 
-KINDS = ("truncated", "reset", "wrong-hash", "rubbish", "status", "hang")
-PLACES = ("/simple/lark/", "/files/lark")
+PAGE, FILE = "/simple/lark/", "/files/lark"
+CASES = [(kind, PAGE) for kind in ("reset", "wrong-hash", "rubbish", "status", "hang")]
+CASES += [(kind, FILE) for kind in ("truncated", "reset", "rubbish", "status", "hang")]
+# A log-in page instead of the list of versions is a list without versions to uv: a conflict.
+CODES = {("rubbish", PAGE): 4}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +32,7 @@ def served(grounds):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("kind", "place"), CASES)
 def test_a_bad_index_is_loud_and_harms_nothing(served, note, kind, place):
     served.rewind("served")
     before = (served.root / ".venv-prod").readlink()
@@ -44,9 +46,8 @@ def test_a_bad_index_is_loud_and_harms_nothing(served, note, kind, place):
         )  # fmt: skip
     finally:
         served.server.heal()
-    if (kind, place) not in ((KINDS[2], PLACES[1]), (KINDS[0], PLACES[0])):
-        assert done.returncode == 1, done.stderr
-        assert told(done.returncode, done.stderr) == []
+    assert done.returncode == CODES.get((kind, place), 1), done.stderr
+    assert told(min(done.returncode, 1), done.stderr) == []
     assert (served.root / ".venv-prod").readlink() == before
     trials = Trials(served)
     assert served.gov("clean").code == 0

@@ -27,6 +27,7 @@ from governance.errors import GovError
 from governance.gates import Approval
 from governance.transaction import ending, promotion, run
 
+from . import figures
 from .model_workspace import (
     NODES,
     STAGES,
@@ -40,7 +41,7 @@ from .model_workspace import (
     node_repositories,
 )
 
-LONG = os.environ.get("GOV_FUZZ") == "long"
+LONG = figures.LONG or os.environ.get("GOV_FUZZ") == "long"
 EXAMPLES, STEPS = (1500, 40) if LONG else (40, 10)
 
 # The contract's words, not the library's table.
@@ -381,6 +382,44 @@ def test_whatever_happens_the_workspace_is_whole(tmp_path):
     run_state_machine_as_test(Machine, settings=chosen)
     for ended, times in sorted(seen_ends.items()):
         print(f"{ended:45} {times}")
+    ended_well = sum(times for name, times in seen_ends.items() if name.endswith(": done"))
+    steps = seen_ends.total()
+    figures.note("state machine", "steps", steps=steps, struck_or_refused=steps - ended_well)
     done = {name.partition(":")[0] for name in seen_ends if name.endswith(": done")}
     verbs = {"add", "run", "promote", "resolve", "abort", "rollback", "remove", "clean", "repair"}
     assert done == verbs, "a verb never got to its end"
+
+
+@pytest.mark.parametrize("how", ["fails", "killed"])
+@pytest.mark.parametrize("verb", ["add", "remove"])
+def test_code_moves_with_its_record_wherever_it_is_struck(tmp_path, verb, how, monkeypatch):
+    """At every write: the node is registered and there, or neither; nothing is stuck."""
+    model = Model(tmp_path / "inside", node_repositories(tmp_path / "repositories"), monkeypatch)
+    source = str(model.repositories / "needs-nothing")
+    ends = set()
+    for point in range(0, 30, 1 if LONG else 2):
+        acts = {
+            "add": lambda: nodes.add(
+                model.session, source, ref=None, node_id=None, cwd=model.folder
+            ),
+            "remove": lambda: nodes.remove(
+                model.session, "needs-nothing", purge=True, approval=Approval()
+            ),
+        }
+        with model.holding("before"):
+            if (verb == "remove") != ("needs-nothing" in model.plugins()):
+                acts["add" if verb == "remove" else "remove"]()
+        try:
+            with model.holding(verb):
+                vars(model.chosen).update(strikes_after=point, strikes_as=how)
+                acts[verb]()
+        except (GovError, Killed):
+            pass
+        vars(model.chosen).update(vars(Chosen()))
+        with model.holding("recover"):
+            pass
+        registered = "needs-nothing" in model.plugins()
+        assert (model.space.custom_nodes / "needs-nothing").is_dir() == registered, point
+        assert not [p for p in model.space.work.iterdir() if p.name.startswith(("add-", "purge-"))]
+        ends.add(registered)
+    assert ends == {True, False}, "it was never struck, or never finished"

@@ -90,7 +90,7 @@ def test_readers_do_not_wait_for_a_writer_that_never_ends(scene, note):
         for words in READERS:
             argv = tuple(words.format(**stage.names).split())
             child = stage.start(argv)
-            out, err = child.communicate(timeout=60)
+            _, err = child.communicate(timeout=60)
             assert child.returncode == 0, err
         busy = stage.gov.process("clean", "--json", timeout=60)
         assert busy.code == 5

@@ -8,6 +8,8 @@ from governance import recovery, status, workspace
 from governance.cli.outcome import Outcome
 from governance.cli.report import Voice
 
+_STDERR = 2
+
 
 def run(arguments: Namespace) -> Outcome:
     from governance import environment, runtime
@@ -26,7 +28,8 @@ def run(arguments: Namespace) -> Outcome:
         voice.say("left out, not promoted: " + ", ".join(start.left_out) + " (--all-nodes)")
     for limit in start.limits:
         voice.say(limit)
-    code = runtime.run(space, start)
+    # With --json our stdout holds one document and nothing else.
+    code = runtime.run(space, start, stdout=_STDERR if arguments.json else None)
     data = {
         "exit_code": code,
         "generation": start.generation,
