@@ -60,3 +60,30 @@ def settled(settled_once) -> Settled:
     """A workspace in which things have happened; do not harm its environments."""
     settled_once.rewind()
     return settled_once
+
+
+# Families of like cases (one test, many parameters) in the folders where a case costs seconds:
+# the ordinary run takes so many of each, spread evenly; GOV_TESTS=all takes all of them.
+_FAMILY = 4
+_COSTLY = ("cli", "sample", "faults", "drift")
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("GOV_TESTS") == "all" or any("::" in word for word in config.args):
+        return
+    families: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if Path(item.path).parent.name in _COSTLY:
+            families.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    spared = {item for family in families.values() for item in _beyond(family)}
+    if spared:
+        config.hook.pytest_deselected(items=[item for item in items if item in spared])
+        items[:] = [item for item in items if item not in spared]
+
+
+def _beyond(family: list[pytest.Item]) -> list[pytest.Item]:
+    """All but `_FAMILY` members, evenly spaced, the first among them."""
+    kept = {len(family) * number // _FAMILY for number in range(_FAMILY)}
+    if len(family) <= _FAMILY:
+        return []
+    return [item for place, item in enumerate(family) if place not in kept]

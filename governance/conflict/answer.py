@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from governance.conflict.problem import Owned
+from governance.conflict.problem import CORE, Owned, owner_words
 from governance.lockfile import Change
 
 
@@ -17,7 +17,7 @@ class Cause:
     `kind`: conflict, self-contradiction, not-on-index, no-version, no-wheel, yanked,
     newer-than-date, python, build, unreachable, malformed.  `package` is the one at stake ("" where
     no single one is).  `chains` lead from each line to it, read from a lock; the first element is
-    the line's text.
+    the line's text.  `what` is the sentence less its parties.
     """
 
     kind: str
@@ -25,6 +25,7 @@ class Cause:
     package: str
     chains: tuple[tuple[str, ...], ...]
     sentence: str
+    what: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "lines": [line.to_json() for line in self.lines]}
@@ -54,13 +55,15 @@ class Fix:
     command: str = ""
 
     @property
-    def rank(self) -> tuple[int, int, int, int]:
-        """Best first: requirements broken, core packages changed, versions changed in prod.
+    def rank(self) -> tuple[int, int, int, int, int]:
+        """Best first: requirements broken, core packages changed, ComfyUI's own lines broken,
+        versions changed in prod.
 
         Of two that cost the same, the one that leaves the node all its packages comes first.
         """
         changed = [change for change in self.changes if change.before is not None]
-        return len(self.violates), len(self.core), len(changed), len(self.dropped)
+        own = sum(text.startswith(f"breaks {owner_words(CORE)}'s ") for text in self.violates)
+        return len(self.violates), len(self.core), own, len(changed), len(self.dropped)
 
     def to_json(self) -> dict[str, Any]:
         return {

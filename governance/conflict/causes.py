@@ -107,8 +107,8 @@ def describe(search: Search, ids: Ids) -> Finding:
     pins = _pins(search, package, relaxed)
     kind = _kind(failed, said, lines, package)
     lines, ways = (*pins, *lines), (*((pin.text,) for pin in pins), *ways)
-    sentence = _sentence(search, kind, lines, package, ways)
-    cause = Cause(kind, lines, package, ways, sentence)
+    what = _what(search, kind, lines, package)
+    cause = Cause(kind, lines, package, ways, _sentence(kind, lines, ways, what), what)
     return Finding(ids, cause, relaxed, _given_up(search, ids, package), said.filtered)
 
 
@@ -206,28 +206,22 @@ def holds(specifier: str, version: str) -> bool:
         return False
 
 
-def _sentence(
-    search: Search,
-    kind: str,
-    lines: Sequence[Owned],
-    package: str,
-    ways: Sequence[tuple[str, ...]],
-) -> str:
-    parties = [_party(line, way) for line, way in zip(lines, ways, strict=True)]
-    asked = " and ".join(parties)
+def _what(search: Search, kind: str, lines: Sequence[Owned], package: str) -> str:
     if kind == "conflict":
-        end = (
-            f"no version of {package} satisfies all of them"
-            if package
-            else "they exclude each other"
-        )
-        return f"{asked}: {end}"
+        return f"no version of {package} satisfies all of them"
     if kind == "self-contradiction":
-        return f"{lines[0].who} contradicts itself: {asked}"
-    return f"{asked}, but {_ABSENT[kind].format(package=package)}{_near(search, kind, package)}"
+        return f"{lines[0].who} contradicts itself"
+    return ABSENT[kind].format(package=package) + _near(search, kind, package)
 
 
-_ABSENT = {
+def _sentence(kind: str, lines: Sequence[Owned], ways: Sequence[tuple[str, ...]], what: str) -> str:
+    asked = " and ".join(_party(line, way) for line, way in zip(lines, ways, strict=True))
+    if kind == "self-contradiction":
+        return f"{what}: {asked}"
+    return f"{asked}: {what}" if kind == "conflict" else f"{asked}, but {what}"
+
+
+ABSENT = {
     "not-on-index": "{package} is not on the index",
     "no-version": "no such version of {package} is on the index",
     "no-wheel": "{package} has no wheel for this Python and platform",

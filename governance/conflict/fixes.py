@@ -102,13 +102,15 @@ class _Attempt:
                 if solved.ok:
                     found = True
                     yield self._fix(remedy, solved)
-        if not found:
+        if not found and tries[0] != Remedy():
             yield from self._widened(tries[0])
 
     def without_lines(self) -> Iterator[Fix]:
         """Leave out the fewest newcomers' lines that touch every cause, if that is enough."""
         safe = frozenset[int]().union(*(finding.given_up for finding in self._findings))
         for dropped in (_fewest(self._search, self._findings), safe):
+            if not dropped <= self._search.giveable:
+                continue
             remedy, solved = self._tried([Remedy(dropped=dropped)])[0]
             if solved.ok:
                 yield self._fix(remedy, solved)
@@ -134,15 +136,17 @@ class _Attempt:
         by_package: dict[str, list[Finding]] = {}
         for finding in self._findings:
             by_package.setdefault(finding.cause.package, []).append(finding)
-        return [self._remedies(package, found) for package, found in by_package.items()]
+        menus = [self._remedies(package, found) for package, found in by_package.items()]
+        return [menu for menu in menus if menu]
 
     def _remedies(self, package: str, findings: Sequence[Finding]) -> list[Remedy]:
         remedies = [Remedy(((package, v),)) for v in self._versions(package, findings)]
         dated = dict.fromkeys(name for finding in findings for name in finding.dated)
         if dated:
             remedies.insert(0, Remedy(exempt=tuple(dated)))
-        if not remedies:
-            remedies = [Remedy(dropped=_fewest(self._search, findings))]
+        dropped = _fewest(self._search, findings)
+        if not remedies and dropped <= self._search.giveable:
+            remedies = [Remedy(dropped=dropped)]
         return remedies
 
     def _versions(self, package: str, findings: Sequence[Finding]) -> list[str]:
@@ -165,8 +169,20 @@ class _Attempt:
 
     def _tried(self, remedies: Sequence[Remedy]) -> list[tuple[Remedy, Solved]]:
         questions = [self._question(remedy) for remedy in remedies]
-        answers = self._search.ask_all(questions, "trying fixes")
+        answers = self._search.ask_all(
+            [
+                (question, self._doing(remedy))
+                for question, remedy in zip(questions, remedies, strict=True)
+            ]
+        )
         return list(zip(remedies, answers, strict=True))
+
+    def _doing(self, remedy: Remedy) -> str:
+        lines = self._search.problem.lines
+        words = [f"{package}=={version}" for package, version in remedy.pins]
+        words += [f"without {lines[i].text}" for i in sorted(remedy.dropped)]
+        words += [f"{name} of any date" for name in remedy.exempt]
+        return f"trying {' and '.join(words)}"
 
     def _question(self, remedy: Remedy) -> Question:
         overrides = self._overrides(remedy)

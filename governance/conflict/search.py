@@ -46,6 +46,8 @@ class Search:
         self._limit = seconds
         self._progress = progress
         self._answers: dict[Question, Solved] = {}
+        # Theirs to give up; who else's lines turn out to fail, too, does not matter for that.
+        self.giveable = self.new(self.everything)
         self._locking: list[Ids] = []
         self._failing: list[Ids] = []
         if self.standing:
@@ -96,13 +98,13 @@ class Search:
         """Keep what uv says about who depends on what."""
         self.statements.update(dict.fromkeys(message.read(log).statements))
 
-    def ask_all(self, questions: Sequence[Question], doing: str) -> list[Solved]:
+    def ask_all(self, asked: Sequence[tuple[Question, str]]) -> list[Solved]:
         """The answers in the order of the questions, some asked at the same time."""
-        return self._at_once(lambda question: self.ask(question, doing), questions)
+        return self._at_once(lambda pair: self.ask(*pair), asked)
 
     def probe(self, ids: Ids) -> Solved:
         """Lock exactly these lines, each in a group of its own, so that uv names lines."""
-        solved = self.ask(self.question(ids, by_line=True), f"locking {len(ids)} lines")
+        solved = self.ask(self.question(ids, by_line=True), f"locking {_lines(ids)}")
         self._learn(ids, solved)
         return solved
 
@@ -111,7 +113,7 @@ class Search:
 
         The cache alone answers where it can: the pages of all that is locked today are in it.
         """
-        question, doing = self.question(ids), f"locking the other {len(ids)} lines"
+        question, doing = self.question(ids), f"locking the other {_lines(ids)}"
         solved = self.ask(replace(question, offline=True), doing)
         if solved.code in CANNOT_LOOK:
             solved = self.ask(question, doing)
@@ -228,3 +230,7 @@ class Search:
         late = self._halved(needed | first, bool(first), second)
         early = self._halved(needed | late, bool(late), first)
         return early | late
+
+
+def _lines(ids: Ids) -> str:
+    return f"{len(ids)} lines" if len(ids) != 1 else "1 line"
