@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,21 +63,24 @@ class Checked:
 def check(session: Session, what: str, *, ref: str | None, cwd: Path) -> Checked:
     """`what` is a git URL, a folder, or the id of a node in custom_nodes."""
     workspace = session.workspace
-    with _folder(session, what, ref, cwd) as (node_id, folder):
-        declared = provenance.read_declared(workspace, folder)
-        commit = git.head(folder) if git.is_repository(folder) else None
-        return _checked(session, node_id, commit, declared)
+    with _folder(session, what, ref, cwd) as (node_id, code):
+        declared = provenance.read_declared(workspace, code.checkout)
+        commit = git.head(code.checkout) if git.is_repository(code.checkout) else None
+        return _checked(session, node_id, commit, declared, code)
 
 
 @contextmanager
-def _folder(session: Session, what: str, ref: str | None, cwd: Path) -> Iterator[tuple[str, Path]]:
-    """The node's id and a folder with its files; a clone is deleted at the end."""
+def _folder(
+    session: Session, what: str, ref: str | None, cwd: Path
+) -> Iterator[tuple[str, explanation.Code]]:
+    """The node's id and its code; a clone is deleted at the end."""
     workspace = session.workspace
-    known = [p.id for p in registry.load(workspace) if p.id == what]
+    known = next((plugin for plugin in registry.load(workspace) if plugin.id == what), None)
     local = workspace.custom_nodes / what if known else cwd / store.typed_path(what)
     if ref is None and local.is_dir():
-        yield names.node_id(local.resolve().name), local
+        yield _local(workspace, local, what if known else None)
         return
+    what = known.git_url if known else what
     source = git.source(what, protocols=workspace.config.texts("policy.git_protocols"), cwd=cwd)
     with tempfile.TemporaryDirectory(prefix="gov-check-") as temporary:
         folder = Path(temporary) / "clone"
@@ -89,11 +93,26 @@ def _folder(session: Session, what: str, ref: str | None, cwd: Path) -> Iterator
             timeout=workspace.config.number("policy.clone_timeout_seconds"),
             max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
         )
-        yield names.node_id_from_url(source.url), folder
+        node_id = known.id if known else names.node_id_from_url(source.url)
+        yield node_id, explanation.Code(folder, _adding(source.url))
+
+
+def _local(workspace: Workspace, folder: Path, known: str | None) -> tuple[str, explanation.Code]:
+    if known is not None:
+        return known, explanation.Code.in_place(workspace, known)
+    return names.node_id(folder.resolve().name), explanation.Code(folder, _adding(str(folder)))
+
+
+def _adding(url: str) -> str:
+    return f"gov node add {shlex.quote(url)} --ref {{ref}}"
 
 
 def _checked(
-    session: Session, node_id: str, commit: str | None, declared: requirements.Declared
+    session: Session,
+    node_id: str,
+    commit: str | None,
+    declared: requirements.Declared,
+    code: explanation.Code,
 ) -> Checked:
     workspace = session.workspace
     truth = history.truth(workspace)
@@ -122,6 +141,7 @@ def _checked(
         newcomer_lines=own,
         log=locked.log,
         say=session.say,
+        code=code,
     )
     return Checked(node_id, CONFLICTS, commit, declared, report=report)
 

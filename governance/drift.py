@@ -10,7 +10,7 @@ from governance import (
     commit,
     environment,
     history,
-    nodes,
+    inventory,
     registry,
     resolution,
     staging,
@@ -76,7 +76,7 @@ def verify(workspace: Workspace, *, full: bool = False) -> Report:
             findings += environment.check_records(environment.path(workspace, name))
         findings += _against_prod(workspace, name)
     findings += _registry_findings(workspace)
-    return Report(tuple(findings), tuple(nodes.mismatches(workspace)), full, name)
+    return Report(tuple(findings), tuple(inventory.mismatches(workspace)), full, name)
 
 
 def attest(workspace: Workspace, *, full: bool = False) -> Report:

@@ -81,7 +81,7 @@ _TRANSACTION: dict[str, Shape] = {
     },
     "core_impact": [_CHANGE],
     "logs": {"stdout?": TEXT_OR_NONE, "stderr?": TEXT_OR_NONE},
-    "resolution": {"dropped": [str], "exempt": [str]},
+    "resolution": {"dropped": [str], "exempt": [str], "overrides?": [str], "without?": [str]},
     "promotion_plan": {"direct_additions": [str], "override_additions": [str]},
     "skipped_requirements": [{"raw": str, "reason": str, "origin": _ORIGIN}],
     "plan": {
@@ -89,6 +89,7 @@ _TRANSACTION: dict[str, Shape] = {
         "changes?": [_CHANGE],
         "shared_files?": [_SHARED],
         "declared?": {"lines?": [{"text": str, "origin": _ORIGIN}]},
+        "notes?": [{"sentence": str}],
     },
     "observation": {
         "verdict?": str,
@@ -116,12 +117,17 @@ _TRANSACTION: dict[str, Shape] = {
 }
 
 _CONFLICT: dict[str, Shape] = {
-    "causes": [{"sentence?": str, "lines?": [_REQUIREMENT]}],
+    "causes": [
+        {"sentence?": str, "what?": str, "lines?": [_REQUIREMENT], "chains?": [[str]]},
+    ],
+    "resolution": {"pins?": [str], "dropped?": [str], "exempt?": [str], "overrides?": [str]},
     "suggestions": [
         {
             "number?": int,
             "kind?": str,
+            "command?": str,
             "ref?": str,
+            "pins?": [str],
             "typed?": [str],
             "exempt?": [str],
             "violates?": [str],
@@ -195,7 +201,7 @@ def _no_plan() -> dict[str, Any]:
 
 
 def _no_resolution() -> dict[str, Any]:
-    return {"dropped": [], "exempt": []}
+    return {"dropped": [], "exempt": [], "overrides": [], "without": []}
 
 
 def _no_logs() -> dict[str, Any]:
@@ -282,6 +288,8 @@ class Conflict(Document):
     input_hint: str = ""
     causes: list[dict[str, Any]] = field(default_factory=list)
     suggestions: list[dict[str, Any]] = field(default_factory=list)
+    # What had been chosen when the suggestions were tried; accepting one chooses both.
+    resolution: dict[str, Any] = field(default_factory=dict)
     resolver_runs: int = 0
     complete: bool = True
 

@@ -63,14 +63,15 @@ def run(
         if input_text is not None and child.stdin is not None:
             child.stdin.write(input_text.encode())
             child.stdin.close()
-        if not _ends_within(child, timeout):
+        code = wait(child, timeout)
+        if code is None:
             raise GovError(
                 f"{Path(argv[0]).name} did not finish within {timeout:.0f} s",
                 hint="check the network and the disk, then try again",
                 code="timed_out",
                 facts={"argv": list(argv)},
             )
-        return Completed(tuple(argv), child.returncode, stdout.text(), stderr.text())
+        return Completed(tuple(argv), code, stdout.text(), stderr.text())
 
 
 def spawn(
@@ -120,16 +121,49 @@ def _let_signals_in(mask: Iterable[int], child: subprocess.Popen[bytes] | None) 
         raise
 
 
+def poll(child: subprocess.Popen[bytes]) -> int | None:
+    """As Popen.poll, which a signal may leave with its lock taken: then every later wait hangs."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    try:
+        return child.poll()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def wait(child: subprocess.Popen[bytes], seconds: float | None = None) -> int | None:
+    """The exit code, None where it still runs after `seconds`.
+
+    On a pidfd: Popen.wait with a limit polls, and so answers up to 50 ms late.
+    """
+    if poll(child) is None:
+        descriptor = os.pidfd_open(child.pid)
+        try:
+            select.select([descriptor], [], [], seconds)
+        finally:
+            os.close(descriptor)
+    return poll(child)
+
+
+def reap(child: subprocess.Popen[bytes]) -> int:
+    """Its exit code, however long that takes."""
+    while True:
+        code = wait(child)
+        if code is not None:
+            return code
+
+
 def stop(child: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> None:
     """End the child and its process group: SIGTERM, then after `grace` seconds SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is None:
+        if poll(child) is None:
             _signal_group(child, number)
-            try:
-                child.wait(grace)
-            except subprocess.TimeoutExpired:
-                continue
+            wait(child, grace)
     _signal_group(child, signal.SIGKILL)
+
+
+def leave_signals_to_main() -> None:
+    """Called in every other thread; else a signal reaches Python while `spawn` or `poll` wait."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
 
 
 def exit_code(returncode: int) -> int:
@@ -155,19 +189,6 @@ def _started(
         stop(child)
 
 
-def _ends_within(child: subprocess.Popen[bytes], seconds: float | None) -> bool:
-    """Wait on a pidfd: Popen.wait with a limit polls, and so answers up to 50 ms late."""
-    if seconds is not None:
-        descriptor = os.pidfd_open(child.pid)
-        try:
-            if not select.select([descriptor], [], [], seconds)[0]:
-                return False
-        finally:
-            os.close(descriptor)
-    child.wait()
-    return True
-
-
 class _Reader:
     """Collects one stream in a thread, so that two full pipes cannot block each other."""
 
@@ -180,7 +201,7 @@ class _Reader:
     def _read(self, stream: IO[bytes] | None) -> None:
         if stream is None:
             return
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)  # the main thread's alone (see spawn)
+        leave_signals_to_main()
         with stream:
             for raw in stream:
                 line = raw.decode(errors="replace")
@@ -197,7 +218,7 @@ def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
     try:
         os.killpg(child.pid, number)
     except (ProcessLookupError, PermissionError):
-        if child.poll() is None:
+        if poll(child) is None:
             child.send_signal(number)
 
 

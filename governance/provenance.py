@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from governance import comfyui, ledger, registry, requirements
+from governance import comfyui, git, ledger, registry, requirements
 from governance.conflict.problem import CORE, NODE, Owned
 from governance.errors import GovError
 from governance.model import Plugin
-from governance.requirements import Declared, requirement_name
+from governance.requirements import PYPROJECT, REQUIREMENTS, Declared, requirement_name
 from governance.resolution import CORE_GROUP, NODE_PREFIX, Project
 from governance.workspace import Workspace
+
+# Changes of its requirement files, back from now, at which a node may have fitted.
+_CHANGES = 20
 
 Places = Mapping[str, tuple[str, int]]
 
@@ -67,6 +72,20 @@ def read_declared(workspace: Workspace, folder: Any) -> Declared:
         allow_urls=workspace.config.flag("policy.allow_url_requirements"),
     )
     return requirements.read_node(folder, policy=policy)
+
+
+def earlier_lines(
+    workspace: Workspace, checkout: Path, owner: str
+) -> Iterator[tuple[str, list[Owned]]]:
+    """Earlier commits of a node with what it declared there, newest first."""
+    for commit, files in git.earlier(checkout, (REQUIREMENTS, PYPROJECT), limit=_CHANGES):
+        with tempfile.TemporaryDirectory(prefix="gov-earlier-") as temporary:
+            for name, content in files.items():
+                (Path(temporary) / name).write_bytes(content)
+            declared = read_declared(workspace, Path(temporary))
+        # A file that it includes is not looked for: without it the node asks for too little.
+        if not any(entry.kind == "missing-file" for entry in declared.skipped):
+            yield commit, owned(owner, [line.text for line in declared.lines], _places(declared))
 
 
 def core_requirements(space: Workspace) -> requirements.Declared:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from governance import commit, environment, ledger, nodes, store, workspace
+from governance import commit, environment, inventory, ledger, store, workspace
 from governance.transaction import ending
 from governance.workspace import Workspace
 
@@ -46,7 +46,7 @@ def _drop_temporaries(space: Workspace) -> None:
 
 def _drop_node_code(space: Workspace) -> None:
     """Clones that never came into custom_nodes, and code that had left it to be deleted."""
-    for folder in nodes.nurseries(space):
+    for folder in inventory.nurseries(space):
         for pattern in ("add-*", "purge-*"):
             for left in folder.glob(pattern):
                 store.remove_tree(left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from governance import commit, environment, history, lockfile, nodes, staging, store
+from governance import commit, environment, history, inventory, lockfile, staging, store
 from governance.lockfile import Change
 from governance.model import Generation, Snapshot
 from governance.transaction.session import Session
@@ -51,7 +51,7 @@ def rollback(session: Session, snapshot_id: str) -> RolledBack:
     warnings: list[str] = []
     with session.tidying():
         history.prune(workspace, keep=(pre.id, snapshot_id))
-        warnings = nodes.mismatches(workspace)
+        warnings = inventory.mismatches(workspace)
     return RolledBack(
         snapshot_id,
         pre.id,

@@ -146,9 +146,9 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
     """Ctrl-C reaches ComfyUI too, as it shares our terminal: wait for it to end by itself."""
     while True:
         try:
-            return child.wait()
+            return process.reap(child)
         except KeyboardInterrupt:
-            if child.poll() is None:
+            if process.poll(child) is None:
                 child.send_signal(signal.SIGINT)
 
 

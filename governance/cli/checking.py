@@ -39,10 +39,11 @@ def _told(done: checking.Checked) -> list[Part]:
     parts: list[Part] = [f"{done.node_id} {_WORDS[done.verdict]}"]
     parts += [f"  skipped {e.origin} {e.raw.strip()} ({e.reason})" for e in done.declared.skipped]
     if done.report is not None:
-        return [*parts, *inspection.conflict(done.report.to_json(), "<txid of its tx run>")]
+        return [*parts, *inspection.conflict(done.report.to_json(), None)]
     if done.steps:
         parts += tables.changes([s.to_json() for s in done.steps], title="prod would change")
-    return [*parts, *inspection.shared_files({"shared_files": [s.to_json() for s in done.shared]})]
+    shared = {"shared_files": [entry.to_json() for entry in done.shared]}
+    return [*parts, *inspection.shared_files(shared, done.node_id)]
 
 
 def _error(done: checking.Checked) -> NeedsResolution:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from governance import ledger, staging
@@ -24,9 +24,10 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += _observed(data["observation"])
     told += _diff(data)
     told += _skipped(data)
+    told += _resolved(data)
     if data.get("plan", {}).get("changes"):
         told += tables.changes(data["plan"]["changes"], title="prod would change")
-    told += shared_files(data.get("plan", {}))
+    told += shared_files(data.get("plan", {}), str(data["node_id"]))
     told += _places(data)
     if data["conflict_report"]:
         told += conflict(ledger.conflict(space, str(data["txid"])), str(data["txid"]))
@@ -36,7 +37,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
 def next_steps(data: Mapping[str, Any]) -> list[Part]:
     """What to type next."""
     txid = data["txid"]
-    if data["status"] == COMPLETED:
+    if data["status"] in (COMPLETED, RESOLVED):
         core = ' --approve-core --reason "..."' if _touches_core(data) else ""
         skipped = " --accept-skipped" if data["skipped_requirements"] else ""
         return [f"next: gov tx promote {txid}{core}{skipped}"]
@@ -47,80 +48,112 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
 
 def resolution(space: Workspace, tx: Transaction) -> list[Part]:
     """After `resolve`."""
+    data = tx.to_json()
     if tx.status == RESOLVED:
         told = tables.changes(tx.plan.get("changes", []), title="prod would change")
-        pins = ", ".join(tx.resolution_pins)
-        return [f"resolved with {pins}", *told, f"next: gov tx promote {tx.txid}"]
-    return conflict(ledger.conflict(space, tx.txid), tx.txid)
+        return [*_resolved(data), *told, *next_steps(data)]
+    return [*_resolved(data), *conflict(ledger.conflict(space, tx.txid), tx.txid)]
 
 
-def conflict(report: Mapping[str, Any], txid: str) -> list[Part]:
-    """Causes first, then the fixes that were tried and locked, numbered."""
+def _resolved(data: Mapping[str, Any]) -> list[Part]:
+    chosen = remedy(
+        {
+            "typed": data["resolution_pins"],
+            "dropped": [{"text": text} for text in data["resolution"]["dropped"]],
+            "exempt": data["resolution"]["exempt"],
+            "without": data["resolution"].get("without", []),
+        }
+    )
+    return [f"resolution: {chosen}"] if chosen else []
+
+
+def conflict(report: Mapping[str, Any], txid: str | None) -> list[Part]:
+    """Causes first, then the fixes that were tried and locked, numbered.
+
+    Without a transaction there is nothing to resolve yet, and no command for it is told.
+    """
     if not report:
         return ["no conflict report for this transaction"]
-    told: list[Part] = []
-    for cause in report.get("causes", []):
-        told.append(f"conflict: {cause.get('sentence', '')}")
-        told += [f"    {_line(line)}" for line in cause.get("lines", [])]
-    if not report.get("causes"):
-        told.append(f"conflict: {report.get('summary', '')}")
+    told = [line for cause in report.get("causes", []) for line in _cause(cause)]
+    told = told or [f"conflict: {report.get('summary', '')}"]
     for fix in report.get("suggestions", []):
         told += _fix(fix, txid)
-    if not report.get("suggestions"):
+    if txid and not report.get("suggestions"):
         told.append(f"no tried fix is known; try: gov resolve {txid} --pin package==version")
     if not report.get("complete", True):
         told.append("(the time limit cut the search: resolution.explain_seconds)")
-    return told
+    return list(told)
 
 
-def _line(line: Mapping[str, Any]) -> str:
-    """Whose line, where it stands, and how it reads."""
+def _cause(cause: Mapping[str, Any]) -> list[str]:
+    lines = cause.get("lines", [])
+    ways = cause.get("chains") or [()] * len(lines)
+    rows = [_line(line, way) for line, way in zip(lines, ways, strict=False)]
+    width = max((len(place) for place, _ in rows), default=0)
+    head = cause.get("what") or cause.get("sentence", "")
+    return [f"conflict: {head}", *(f"    {place:{width}}  {text}" for place, text in rows)]
+
+
+def _line(line: Mapping[str, Any], way: Sequence[str]) -> tuple[str, str]:
+    """Whose line and where it stands; how it reads, and how it leads to the package at stake."""
     who = str(line.get("who") or line.get("owner", ""))
     place = f" {line['file']}:{line['line']}" if line.get("line") else ""
-    return f"{who}{place}: {line.get('text')}"
+    return f"{who}{place}", " -> ".join((str(line.get("text")), *way[1:]))
 
 
-def _fix(fix: Mapping[str, Any], txid: str) -> list[Part]:
-    told: list[Part] = [f"  fix {fix.get('number')}: {_remedy(fix)}"]
-    told += [f"      {text}" for text in fix.get("violates", [])]
-    changed = [row for row in fix.get("changes", []) if row.get("before")]
-    shown = ", ".join(
-        f"{r['name']} {r['before']} -> {r.get('after') or 'gone'}" for r in changed[:4]
-    )
-    if shown:
-        more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
-        told.append(f"      changes in prod: {shown}{more}")
+def _fix(fix: Mapping[str, Any], txid: str | None) -> list[str]:
+    told = [f"  fix {fix.get('number')}: {remedy(fix)}"]
+    said = {f"leaves out {line.get('who')}'s {line['text']}" for line in fix.get("dropped", [])}
+    told += [f"      {text}" for text in fix.get("violates", []) if text not in said]
+    told += _changed(fix)
     if fix.get("core"):
         told.append(f"      touches core: {', '.join(fix['core'])}")
-    told.append(f"      gov resolve {txid} --accept {fix.get('number')}")
+    if fix.get("ref"):
+        told.append(f"      {fix.get('command', '')}")
+    elif txid:
+        told.append(f"      gov resolve {txid} --accept {fix.get('number')}")
     return told
 
 
-def _remedy(fix: Mapping[str, Any]) -> str:
+def _changed(fix: Mapping[str, Any]) -> list[str]:
+    changed = [row for row in fix.get("changes", []) if row.get("before")]
+    added = len(fix.get("changes", [])) - len(changed)
+    words = [f"{r['name']} {r['before']} -> {r.get('after') or 'gone'}" for r in changed[:4]]
+    words += [f"{len(changed) - 4} more"] if len(changed) > 4 else []
+    words += [f"{added} added"] if added else []
+    return [f"      changes in prod: {', '.join(words)}"] if words else []
+
+
+def remedy(fix: Mapping[str, Any]) -> str:
     parts = []
     if fix.get("typed"):
         parts.append("hold " + " and ".join(fix["typed"]))
     if fix.get("dropped"):
         parts.append("leave out " + ", ".join(line["text"] for line in fix["dropped"]))
+    if fix.get("without"):
+        parts.append("install no " + ", no ".join(fix["without"]))
     if fix.get("exempt"):
         parts.append("free from the resolution date: " + ", ".join(fix["exempt"]))
     if fix.get("ref"):
-        parts.append(f"take the node at {fix['ref']}")
-    return "; ".join(parts) or str(fix.get("kind"))
+        parts.append(f"take the node at {str(fix['ref'])[:12]}")
+    return "; ".join(parts)
 
 
-def shared_files(plan: Mapping[str, Any]) -> list[Part]:
+def shared_files(plan: Mapping[str, Any], node: str) -> list[Part]:
     """Packages that install the same files: whoever is installed last wins."""
-    return [_shared(row) for row in plan.get("shared_files", [])]
+    return [line for row in plan.get("shared_files", []) for line in _shared(row, node)]
 
 
-def _shared(row: Mapping[str, Any]) -> str:
-    told = f"{' and '.join(row['packages'])} install {row['files']} of the same files"
+def _shared(row: Mapping[str, Any], node: str) -> list[str]:
+    files = f"{row['files']} of the same files" if row["files"] else "the same files"
+    told = f"{' and '.join(row['packages'])} install {files}"
     if row.get("owner"):
         told += f"; those of {row['owner']} lie there"
-    if row.get("overrides"):
-        told += f"; to keep {row['keep']} alone, override " + ", ".join(row["overrides"])
-    return told
+    if not row.get("overrides"):
+        return [told]
+    others = [name for name in row["packages"] if name != row["keep"]]
+    wanted = " ".join(f"--without {name}" for name in others)
+    return [told, f"    {row['keep']} alone will do: gov tx run {node} {wanted}"]
 
 
 def moved(space: Workspace, tx: Transaction) -> list[str]:

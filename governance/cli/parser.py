@@ -97,6 +97,13 @@ def _node_check(p: argparse.ArgumentParser) -> None:
 def _tx_run(p: argparse.ArgumentParser) -> None:
     p.add_argument("node_id")
     p.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="until ComfyUI must answer")
+    p.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="PKG",
+        help="install no PKG, whoever asks for it",
+    )
 
 
 def _txid(p: argparse.ArgumentParser) -> None:

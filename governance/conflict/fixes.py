@@ -96,13 +96,14 @@ class _Attempt:
     def combinations(self) -> Iterator[Fix]:
         """One remedy per package at stake: the likeliest ones, then each replaced in turn."""
         found = False
-        tries = _varied(self._menus())[:MOST_TRIES]
+        menus = self._menus()
+        tries = _varied(menus)[:MOST_TRIES] if menus else []
         for start in range(0, len(tries), AT_ONCE):
             for remedy, solved in self._tried(tries[start : start + AT_ONCE]):
                 if solved.ok:
                     found = True
                     yield self._fix(remedy, solved)
-        if not found and tries[0] != Remedy():
+        if tries and not found:
             yield from self._widened(tries[0])
 
     def without_lines(self) -> Iterator[Fix]:
@@ -168,14 +169,8 @@ class _Attempt:
         return [self._search.probe(frozenset([min(self._search.new(finding.ids))]))]
 
     def _tried(self, remedies: Sequence[Remedy]) -> list[tuple[Remedy, Solved]]:
-        questions = [self._question(remedy) for remedy in remedies]
-        answers = self._search.ask_all(
-            [
-                (question, self._doing(remedy))
-                for question, remedy in zip(questions, remedies, strict=True)
-            ]
-        )
-        return list(zip(remedies, answers, strict=True))
+        asked = [(self._question(remedy), self._doing(remedy)) for remedy in remedies]
+        return list(zip(remedies, self._search.ask_all(asked), strict=True))
 
     def _doing(self, remedy: Remedy) -> str:
         lines = self._search.problem.lines

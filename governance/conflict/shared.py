@@ -79,7 +79,7 @@ def families(names: Collection[str]) -> tuple[Shared, ...]:
     """The same guessed from the names of a plan, for the families that are known to share."""
     found = [[name for name in family if name in names] for family in _FAMILIES]
     return tuple(
-        Shared(tuple(sorted(members)), 0, "", members[0], _away(members[1:]))
+        Shared(tuple(sorted(members)), 0, "", members[0], away(members[1:]))
         for members in found
         if len(members) > 1
     )
@@ -111,9 +111,10 @@ def _joined(groups: Mapping[tuple[str, ...], list[str]]) -> dict[tuple[str, ...]
 
 def _shared(site_packages: Path, records: list[_Record], paths: list[str]) -> Shared:
     by_size = sorted(records, key=lambda record: (-len(record.files), record.package))
-    names = [record.package for record in by_size]
-    # One licence or test file in common does not make two packages stand in for each other.
-    is_family = all(
+    names = _richest_first([record.package for record in by_size])
+    # One licence or test file in common does not make two packages stand in for each other; of
+    # opencv 5 less than half the files are shared, since each build brings its own libraries.
+    is_family = _family_of(names) or all(
         len(record.files.keys() & set(paths)) * 2 > len(record.files) for record in by_size[1:]
     )
     return Shared(
@@ -121,8 +122,17 @@ def _shared(site_packages: Path, records: list[_Record], paths: list[str]) -> Sh
         files=len(paths),
         owner=_owner(site_packages, records, paths),
         keep=names[0],
-        overrides=_away(names[1:]) if is_family else (),
+        overrides=away(names[1:]) if is_family else (),
     )
+
+
+def _family_of(names: Collection[str]) -> tuple[str, ...]:
+    return next((family for family in _FAMILIES if set(names) <= set(family)), ())
+
+
+def _richest_first(by_size: list[str]) -> list[str]:
+    family = _family_of(by_size)
+    return sorted(by_size, key=family.index) if family else by_size
 
 
 def _owner(site_packages: Path, records: list[_Record], paths: list[str]) -> str:
@@ -147,5 +157,6 @@ def _digest(path: Path) -> str:
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _away(names: Collection[str]) -> tuple[str, ...]:
+def away(names: Collection[str]) -> tuple[str, ...]:
+    """Overrides that take packages away, whoever asks for them."""
     return tuple(f"{name} ; {NEVER}" for name in names)

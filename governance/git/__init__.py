@@ -6,7 +6,15 @@ how git itself is kept from running their programs, `checkout` how theirs are re
 
 from __future__ import annotations
 
-from governance.git.checkout import commit_date, head, is_repository, modified, origin, tracked
+from governance.git.checkout import (
+    commit_date,
+    earlier,
+    head,
+    is_repository,
+    modified,
+    origin,
+    tracked,
+)
 from governance.git.remote import Cloned, Refs, clone, list_refs
 from governance.git.source import Source, same_origin, source, stripped
 
@@ -16,6 +24,7 @@ __all__ = [
     "Source",
     "clone",
     "commit_date",
+    "earlier",
     "head",
     "is_repository",
     "list_refs",

@@ -10,7 +10,7 @@ means that git neither looks for a repository further up nor minds who owns this
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,8 +37,23 @@ def is_repository(path: Path) -> bool:
 
 def head(checkout: Path) -> str | None:
     """The full id of the commit that is checked out; None where git can find none."""
+    plain = _plain_head(checkout / ".git")
+    if plain is not None:
+        return plain
     located = _locate(checkout)
     return located.head if located else None
+
+
+def _plain_head(folder: Path) -> str | None:
+    """HEAD as two small files tell it, which saves a process a node; None where it is not so
+    simple (a worktree, packed refs, reftable), and git is asked."""
+    try:
+        text = (folder / "HEAD").read_bytes()[:1000].decode("ascii").strip()
+        if text.startswith("ref: refs/") and ".." not in text:
+            text = (folder / text.removeprefix("ref: ")).read_bytes()[:100].decode("ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return text if _FULL.fullmatch(text) else None
 
 
 def origin(checkout: Path) -> str | None:
@@ -82,6 +97,31 @@ def tracked(checkout: Path, subfolder: str) -> set[str]:
         places = ["--", below] if below else []
         told = shadow.ask("ls-tree", "-z", "--name-only", "--full-tree", shadow.head, *places)
     return {name.removeprefix(below) for name in told.text().split("\0") if name}
+
+
+def earlier(
+    checkout: Path, names: Sequence[str], *, limit: int
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Commits before HEAD at which the files `names` were otherwise, newest first, with their
+    bytes there.  Only as far as the last `limit` changes."""
+    with _shadow(checkout) as shadow:
+        if shadow is None:
+            return
+        # %P tells the true parents, where --parents would leave out all that changed other files.
+        wanted = ["--first-parent", "--format=%P", f"--max-count={limit}", shadow.head]
+        listed = shadow.ask("rev-list", *wanted, "--", *names).text().splitlines()
+        for line in listed:
+            parents = line.split()
+            if parents and parents[0] != "commit":
+                yield parents[0], _files(shadow, parents[0], names)
+
+
+def _files(shadow: _Shadow, commit: str, names: Sequence[str]) -> dict[str, bytes]:
+    """The plain files of `names` that the commit has."""
+    listed = shadow.ask("ls-tree", "-z", "--full-tree", commit, "--", *names).text()
+    rows = [row.partition("\t") for row in listed.split("\0") if row]
+    plain = [(head.split()[2], name) for head, _, name in rows if head.startswith("100")]
+    return {name: shadow.ask("cat-file", "blob", blob).stdout for blob, name in plain}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from governance import process
+
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 8 * 1024
 _POLL_MILLISECONDS = 200
@@ -93,6 +95,7 @@ class Tap:
         self._source.close()
 
     def _read(self) -> None:
+        process.leave_signals_to_main()
         poll = select.poll()
         poll.register(self._source, select.POLLIN)
         while self._has_data(poll):

@@ -38,17 +38,14 @@ class Program:
     problems: list[str]
 
     def exit_code(self) -> int | None:
-        return self.child.poll()
+        return process.poll(self.child)
 
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
     def wait(self, seconds: float) -> int | None:
         """The exit code, or None where it still runs after `seconds`."""
-        try:
-            return self.child.wait(max(0.0, seconds))
-        except subprocess.TimeoutExpired:
-            return None
+        return process.wait(self.child, max(0.0, seconds))
 
     def wait_until(self, is_up: Callable[[], bool], seconds: float) -> bool:
         """True as soon as `is_up` says so; False when the program is over or the time is."""
@@ -67,7 +64,7 @@ class Program:
                 self.child.send_signal(number)
                 self.wait(grace)
         self.kill()
-        return self.child.wait()
+        return process.reap(self.child)
 
     def kill(self) -> None:
         """What is left of the session, too; what left it, the sandbox ends."""
@@ -115,7 +112,7 @@ def _end(program: Program, taps: list[Tap]) -> None:
         program.stop()
     except BaseException:  # a second Ctrl-C: no more patience, but nothing stays behind
         program.kill()
-        program.child.wait()
+        process.reap(program.child)
         raise
     finally:
         for tap in taps:

@@ -15,7 +15,7 @@ from governance.requirements.declaration import (
     merge_duplicates,
 )
 from governance.requirements.grammar import leading_name
-from governance.requirements.node import read_file, read_node
+from governance.requirements.node import PYPROJECT, REQUIREMENTS, read_file, read_node
 from governance.requirements.pin import group_name, override_text, parse_pin
 
 
@@ -25,6 +25,8 @@ def requirement_name(text: str) -> str:
 
 
 __all__ = [
+    "PYPROJECT",
+    "REQUIREMENTS",
     "TORCH_FAMILY",
     "Declared",
     "Line",

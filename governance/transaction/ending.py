@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from governance import candidate, clock, ledger, store
-from governance.errors import GovError
+from governance.errors import GovError, UsageError
 from governance.model import (
     ABORTED,
     FAILED,
@@ -72,31 +72,48 @@ def resolve(
     *,
     dropped: Sequence[str] = (),
     exempt: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    anew: bool = False,
 ) -> Transaction:
     """Lock once more with `pins` as overrides: resolved, or needs_resolution with a new report.
 
-    `dropped` lines of the node are given up; `exempt` packages are free of the resolution date.
+    `dropped` lines of the node are given up; `exempt` packages are free of the resolution date;
+    `overrides` are the complete entries that an accepted fix was tried with; `anew` forgets what
+    was chosen before.  Raises UsageError for a pin that cannot be had or that nothing asks for.
     """
-    from governance import requirements
+    from governance import explanation, requirements
 
     workspace = session.workspace
     tx = ledger.load(workspace, txid)
     if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):
         tx.move(RESOLVED)
-    parsed = [requirements.parse_pin(pin) for pin in pins]
-    kept = [
-        p
-        for p in tx.resolution_pins
-        if requirements.requirement_name(p) not in {pin.name for pin in parsed}
-    ]
-    tx.resolution_pins = [*kept, *(pin.text for pin in parsed)]
-    tx.resolution = {
-        "dropped": list(dict.fromkeys([*tx.resolution["dropped"], *dropped])),
-        "exempt": list(dict.fromkeys([*tx.resolution["exempt"], *exempt])),
-    }
+    latest = {pin.name: pin for pin in map(requirements.parse_pin, pins)}
+    explanation.require_known(workspace, session.uv, latest.values(), session.say)
+    if anew:
+        tx.resolution_pins = []
+        tx.resolution |= {"dropped": [], "exempt": [], "overrides": []}
+    kept = [p for p in tx.resolution_pins if requirements.requirement_name(p) not in latest]
+    tx.resolution_pins = [*kept, *(pin.text for pin in latest.values())]
+    for kind, given in (("dropped", dropped), ("exempt", exempt), ("overrides", overrides)):
+        tx.resolution[kind] = list(dict.fromkeys([*tx.resolution.get(kind, ()), *given]))
     if plan.lock(session, tx, Stages(workspace, txid)):
+        _require_asked_for(tx, Stages(workspace, txid))
         tx.move(RESOLVED)
         tx.conflict_report = None
         tx.plan = {**tx.plan, **plan.summary(workspace, Stages(workspace, txid))}
     ledger.save(workspace, tx)
     return tx
+
+
+def _require_asked_for(tx: Transaction, stages: Stages) -> None:
+    from governance import requirements
+
+    locked = stages.lock_versions()
+    idle = [pin for pin in tx.resolution_pins if requirements.requirement_name(pin) not in locked]
+    if idle:
+        raise UsageError(
+            f"{idle[0]} would hold nothing: neither ComfyUI nor a node asks for that package",
+            hint="leave that pin out",
+            code="idle_pin",
+            facts={"pins": idle},
+        )

@@ -23,6 +23,7 @@ def lock(session: Session, tx: Transaction, stages: Stages) -> bool:
     stages.plan(edit_of(workspace, tx))
     locked = stages.lock(session.uv)
     if locked.ok:
+        _note(tx, locked.log)
         return True
     # Explaining is a subject of its own, and its import is paid for only where there is a conflict.
     from governance.transaction import report
@@ -32,34 +33,58 @@ def lock(session: Session, tx: Transaction, stages: Stages) -> bool:
     return False
 
 
+def _note(tx: Transaction, log: str) -> None:
+    """What uv only warned of: an extra that does not exist, a version that was withdrawn."""
+    from governance import provenance
+    from governance.conflict.notes import noted
+    from governance.conflict.problem import NODE
+
+    if "warning:" in log:
+        places = provenance.places_of(tx.plan.get("declared", {}))
+        found = noted(log, provenance.owned(f"{NODE}{tx.node_id}", tx.lines, places))
+        tx.plan["notes"] = [cause.to_json() for cause in found]
+
+
 def edit_of(workspace: Workspace, tx: Transaction) -> Edit:
     """What the transaction does to the declared truth: the node's group, and its pins."""
     lines = tx.lines
     plugin = registry.find(registry.load(workspace), tx.node_id)
     overrides = None
-    if tx.resolution_pins:
-        overrides = tuple(_overrides_with(workspace, lines, tx.resolution_pins))
+    without = tx.resolution.get("without", ())
+    if tx.resolution_pins or without:
+        # What an accepted fix was tried with has the extras of packages that are not in prod yet.
+        asked = [*lines, *tx.resolution.get("overrides", ())]
+        overrides = tuple(_overrides_with(workspace, asked, tx.resolution_pins, without))
     exempt = tuple(tx.resolution.get("exempt", ()))
     return Edit(group=plugin.group, lines=tuple(lines), overrides=overrides, exempt=exempt)
 
 
-def _overrides_with(workspace: Workspace, lines: Sequence[str], pins: Sequence[str]) -> list[str]:
+def _overrides_with(
+    workspace: Workspace, lines: Sequence[str], pins: Sequence[str], without: Sequence[str]
+) -> list[str]:
     """Today's overrides with `pins` in place of those for the same packages.
 
     uv's override drops the extras of what it replaces, so they are carried over from every line
-    in the groups that names the package; the bare name stands for transitive demands, which carry
-    no marker that we could know.
+    in the groups and every package in prod's lock that asks for it; the bare name stands for
+    transitive demands that are not in prod yet.  Packages `without` which it is to go are not
+    installed, whoever asks for them.
     """
     from governance import requirements
+    from governance.conflict.chains import demands
+    from governance.conflict.shared import away
 
     truth = history.truth(workspace)
+    prod = _prod_lock(workspace) if pins else {}
     project = Project.read(truth.pyproject, workspace.pyproject)
     asked = [line for group in project.groups.values() for line in group] + list(lines)
     made = [
         text
         for pin in map(requirements.parse_pin, pins)
-        for text in requirements.override_text(pin, [pin.name, *_lines_for(pin.name, asked)])
+        for text in requirements.override_text(
+            pin, [pin.name, *_lines_for(pin.name, asked), *demands(prod, pin.name)]
+        )
     ]
+    made += away(without)
     replaced = {requirements.requirement_name(text) for text in made}
     kept = [o for o in project.overrides if requirements.requirement_name(o) not in replaced]
     return [*kept, *made]
@@ -109,7 +134,7 @@ def error_of(tx: Transaction) -> GovError | None:
 def needs_resolution(tx: Transaction) -> NeedsResolution:
     return NeedsResolution(
         f"the requirements of {tx.node_id} conflict; the report is {tx.conflict_report}",
-        hint=f"`gov resolve {tx.txid} --suggest` shows what would work",
+        hint=f"type one of the commands above; `gov resolve {tx.txid} --suggest` shows them again",
         facts={"txid": tx.txid, "conflict_report": tx.conflict_report},
     )
 

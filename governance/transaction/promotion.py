@@ -209,7 +209,10 @@ def _stale(tx: Transaction, why: str) -> Refused:
 def _refuse_moved_versions(workspace: Workspace, tx: Transaction) -> None:
     """On a moved base, versions that the node was observed with must not differ."""
     observed = frozen_versions(tx.observation.get("installed_freeze", []))
-    if not observed or not staging.base_moved(workspace, tx.base) or tx.resolution_pins:
+    # A resolution changes versions on purpose; promote observes what came of it.
+    resolved = tx.resolution_pins or tx.resolution["dropped"] or tx.resolution["exempt"]
+    is_run = tx.status in (COMPLETED, FAILED) or not resolved
+    if not observed or not is_run or not staging.base_moved(workspace, tx.base):
         return
     stages = Stages(workspace, tx.txid)
     now = stages.lock_versions()
@@ -218,7 +221,7 @@ def _refuse_moved_versions(workspace: Workspace, tx: Transaction) -> None:
         told = "; ".join(gates.describe(change) for change in moved[:6])
         raise Refused(
             f"prod moved since {tx.txid} ran, and what it was observed with would differ: {told}",
-            hint=f"observe it again with `gov tx run {tx.node_id}`",
+            hint=f"`gov tx promote {tx.txid} --rebase` observes it again on today's truth first",
             code="moved_base",
             facts={"changes": [change.to_json() for change in moved]},
         )
@@ -286,7 +289,11 @@ def _plugins_after(workspace: Workspace, tx: Transaction, snapshot: str) -> list
     changed = replace(
         plugin,
         managed_deps=list(edit.lines or ()),
-        override_deps=list(dict.fromkeys([*plugin.override_deps, *tx.resolution_pins])),
+        override_deps=list(
+            dict.fromkeys(
+                [*plugin.override_deps, *tx.resolution_pins, *tx.resolution.get("without", ())]
+            )
+        ),
         last_txid=tx.txid,
         last_snapshot=snapshot,
         commit=tx.commit or plugin.commit,

@@ -14,6 +14,7 @@ def write(session: Session, tx: Transaction, stages: Stages, log: str) -> str:
     """Explain a failed lock, write the report, and return its path in the workspace."""
     session.say("the requirements conflict; looking for the cause and for fixes")
     found = _explained(session, tx, stages, log)
+    chosen = {name: tx.resolution.get(name, []) for name in ("dropped", "exempt", "overrides")}
     document = Conflict(
         txid=tx.txid,
         node_id=tx.node_id,
@@ -26,6 +27,7 @@ def write(session: Session, tx: Transaction, stages: Stages, log: str) -> str:
         suggestions=found.to_json()["suggestions"],
         resolver_runs=found.runs,
         complete=found.complete,
+        resolution={"pins": tx.resolution_pins, **chosen},
     )
     path = f"state/conflicts/{tx.txid}.json"
     store.write_json(session.workspace.root / path, document.to_json())
@@ -44,4 +46,5 @@ def _explained(session: Session, tx: Transaction, stages: Stages, log: str) -> R
         newcomer_lines=tuple(provenance.owned(owner, tx.lines, places)),
         log=log,
         say=session.say,
+        code=explanation.Code.in_place(session.workspace, tx.node_id),
     )

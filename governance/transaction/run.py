@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from governance import (
     candidate,
@@ -26,8 +27,17 @@ from governance.transaction.session import Session
 from governance.workspace import Workspace
 
 
-def run(session: Session, node_id: str, *, timeout: float | None = None) -> Transaction:
+def run(
+    session: Session,
+    node_id: str,
+    *,
+    timeout: float | None = None,
+    pins: Sequence[str] = (),
+    resolution: Mapping[str, Any] | None = None,
+) -> Transaction:
     """Start ComfyUI with the node in a candidate and record what it changed.
+
+    `pins` and `resolution` are decided on beforehand, as a transaction keeps them.
 
     Ends as completed, failed or needs_resolution, each of them recorded; raises only for what
     kept the run from being made at all.
@@ -36,6 +46,8 @@ def run(session: Session, node_id: str, *, timeout: float | None = None) -> Tran
     plugin = registry.find(registry.load(workspace), node_id)
     declared = _declared(workspace, plugin)
     tx = _begun(workspace, plugin, declared)
+    tx.resolution_pins = list(pins)
+    tx.resolution |= resolution or {}
     ledger.save(workspace, tx)
     session.say(f"transaction {tx.txid}")
     with _ending(workspace, tx):

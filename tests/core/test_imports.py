@@ -144,6 +144,7 @@ MAY_WRITE = {
     "ledger.py": {"write_bytes", "replace"},  # the derived index: not durable on purpose
     "environment.py": {"write_bytes"},  # papers, made durable by one syncfs before the manifest
     "checking.py": {"write_bytes"},  # a scratch folder for one question
+    "provenance.py": {"write_bytes"},  # an earlier commit's files, in a folder for one question
     "candidate.py": {
         "symlink_to",
         "mkdir",

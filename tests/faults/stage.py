@@ -148,6 +148,9 @@ class Stage:
         """The observed program does not end by itself any more."""
         (self.comfyui / "main.py").write_text(_SLOW_PY)
 
+    def make_quick(self) -> None:
+        (self.comfyui / "main.py").write_text(_MAIN_PY)
+
     def processes(self) -> list[str]:
         """Command lines of what still runs for this stage (the test itself does not name it)."""
         found = []

@@ -113,7 +113,7 @@ def test_node_ids(tmp_path):
         assert not text.lower().endswith((".disabled", ".py"))
         assert (tmp_path / text).parent == tmp_path and (tmp_path / text).name == text
 
-    fed(11000, IDS, feed)
+    fed(13000, IDS, feed)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_git_urls(tmp_path):
         with contextlib.suppress(UsageError):
             names.node_id_from_url(source.url)
 
-    fed(9000, URLS, feed)
+    fed(11000, URLS, feed)
 
 
 # --- requirements -------------------------------------------------------------------------------

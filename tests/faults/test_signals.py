@@ -43,6 +43,7 @@ def test_interrupted_while_the_observed_program_runs(trials, note, number):
     child.send_signal(number)
     _, err = child.communicate(timeout=60)
     assert child.returncode == CODES[number], err
+    trials.stage.make_quick()
     bad = judged(trials, scenario, whole, child.returncode, err, CODES[number])
     note("signals", moments=1, bad=len(bad))
     assert bad == []

@@ -61,14 +61,17 @@ def _require_resolvable(tx: Transaction) -> None:
         tx.move(RESOLVED)
 
 
-def _chosen(arguments: Namespace, space: Workspace, tx: Transaction) -> dict[str, list[str]]:
-    """Pins, lines to give up and packages to exempt, from all the ways to say them."""
+def _chosen(arguments: Namespace, space: Workspace, tx: Transaction) -> dict[str, Any]:
+    """Pins, lines to give up and packages to exempt, from all the ways to say them.
+
+    A suggestion comes with all that had been chosen when it was tried, in place of what is now.
+    """
     chosen = _nothing()
-    chosen["pins"] += arguments.pins
-    if arguments.pins_file is not None:
-        chosen["pins"] += _from_file(arguments.pins_file)
     if arguments.accept is not None:
         _add(chosen, _accepted(space, tx, arguments.accept))
+    if arguments.pins_file is not None:
+        _add(chosen, {"pins": _from_file(arguments.pins_file)})
+    _add(chosen, {"pins": arguments.pins})
     if not any(chosen.values()):
         chosen = _ask(space, tx)
     if not any(chosen.values()):
@@ -80,13 +83,13 @@ def _chosen(arguments: Namespace, space: Workspace, tx: Transaction) -> dict[str
     return chosen
 
 
-def _nothing() -> dict[str, list[str]]:
-    return {"pins": [], "dropped": [], "exempt": []}
+def _nothing() -> dict[str, Any]:
+    return {"pins": [], "dropped": [], "exempt": [], "overrides": [], "anew": False}
 
 
-def _add(chosen: dict[str, list[str]], more: dict[str, list[str]]) -> None:
+def _add(chosen: dict[str, Any], more: dict[str, Any]) -> None:
     for kind, values in more.items():
-        chosen[kind] += values
+        chosen[kind] = values if kind == "anew" else [*chosen[kind], *values]
 
 
 def _from_file(path: Any) -> list[str]:
@@ -98,8 +101,9 @@ def _from_file(path: Any) -> list[str]:
     return [line for line in stripped if line]
 
 
-def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, list[str]]:
-    suggestions = _report(space, tx).get("suggestions", [])
+def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, Any]:
+    report = _report(space, tx)
+    suggestions = report.get("suggestions", [])
     if not 1 <= number <= len(suggestions):
         raise UsageError(
             f"there is no suggestion {number}",
@@ -109,19 +113,21 @@ def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, list[
     fix = suggestions[number - 1]
     if fix.get("ref"):
         raise UsageError(
-            f"suggestion {number} is another commit of {tx.node_id}, {fix['ref']}",
-            hint=f"`gov node remove {tx.node_id} --purge-code`, then `gov node add` it again "
-            f"with --ref {fix['ref']}",
+            f"suggestion {number} is another commit of {tx.node_id}, and its code is yours to move",
+            hint=f"`{fix.get('command')}`",
             code="other_ref",
         )
+    base = report.get("resolution", {})
     return {
-        "pins": list(fix.get("typed", [])),
-        "dropped": [line["text"] for line in fix.get("dropped", [])],
-        "exempt": list(fix.get("exempt", [])),
+        "pins": [*base.get("pins", []), *fix.get("typed", [])],
+        "dropped": [*base.get("dropped", []), *(line["text"] for line in fix.get("dropped", []))],
+        "exempt": [*base.get("exempt", []), *fix.get("exempt", [])],
+        "overrides": [*base.get("overrides", []), *fix.get("pins", [])],
+        "anew": True,
     }
 
 
-def _ask(space: Workspace, tx: Transaction) -> dict[str, list[str]]:
+def _ask(space: Workspace, tx: Transaction) -> dict[str, Any]:
     """As the seed says: one a line, an empty line ends; a number takes a suggestion."""
     if not sys.stdin.isatty():
         raise UsageError(
@@ -141,7 +147,7 @@ def _ask(space: Workspace, tx: Transaction) -> dict[str, list[str]]:
         _add(chosen, _answered(space, tx, line))
 
 
-def _answered(space: Workspace, tx: Transaction, line: str) -> dict[str, list[str]]:
+def _answered(space: Workspace, tx: Transaction, line: str) -> dict[str, Any]:
     """What one answer adds; a wrong one is told, and asked again."""
     from governance import requirements
 

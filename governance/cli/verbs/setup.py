@@ -12,7 +12,7 @@ from governance.cli.outcome import Outcome, Part
 
 
 def init(arguments: Namespace) -> Outcome:
-    from governance import installation, nodes
+    from governance import installation, inventory
 
     options = installation.Options(
         python=arguments.python,
@@ -25,7 +25,7 @@ def init(arguments: Namespace) -> Outcome:
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
         done = decision.run("init", options=options)
-    ungoverned = nodes.ungoverned(space)
+    ungoverned = inventory.ungoverned(space)
     data = {**installation.to_json(done), "ungoverned": ungoverned}
     return Outcome(data, _told(done, ungoverned), done.warnings)
 

@@ -15,12 +15,15 @@ _STDERR = 2
 
 
 def tx_run(arguments: Namespace) -> Outcome:
+    from governance import names
     from governance.cli import inspection
     from governance.model import COMPLETED, NEEDS_RESOLUTION
     from governance.transaction import ending, plan
 
     with deciding(arguments) as decision:
-        tx = _run(decision, arguments.node_id, arguments.timeout)
+        without = [names.normalise(name) for name in arguments.without]
+        chosen = {"resolution": {"without": without}} if without else {}
+        tx = _run(decision, arguments.node_id, timeout=arguments.timeout, **chosen)
         space = decision.space
     codes = {COMPLETED: EXIT_OK, NEEDS_RESOLUTION: EXIT_NEEDS_RESOLUTION}
     data = {**tx.to_json(), "candidate_state": ending.candidate_state(space, tx)}
@@ -73,22 +76,23 @@ def tx_shell(arguments: Namespace) -> Outcome:
     return Outcome({"txid": arguments.txid, "exit_code": code}, exit_code=code, passed_on=True)
 
 
-def _run(decision: Decision, node_id: str, timeout: float | None) -> Any:
+def _run(decision: Decision, node_id: str, **given: Any) -> Any:
     from governance import registry
 
     registry.find(registry.load(decision.space), node_id)
-    return decision.run(f"tx_run:{node_id}", timeout=timeout)
+    return decision.run(f"tx_run:{node_id}", **given)
 
 
 def _rebased(decision: Decision, txid: str) -> str:
-    """A new run of the same node on today's truth; the old transaction is aborted."""
+    """A new run of the same node on today's truth, with all that was resolved before; the old
+    transaction is aborted."""
     from governance import ledger
     from governance.model import ABORTED, COMPLETED
     from governance.transaction import ending
 
     old = ledger.load(decision.space, txid)
     old.move(ABORTED)
-    new = _run(decision, old.node_id, None)
+    new = _run(decision, old.node_id, pins=old.resolution_pins, resolution=old.resolution)
     if new.status != COMPLETED:
         raise GovError(
             f"observed again as {new.txid}, {old.node_id} ended as {new.status}",
@@ -109,7 +113,7 @@ def _dry_run(arguments: Namespace) -> Outcome:
     tx = ledger.load(space, arguments.txid)
     found = tx.plan.get("changes", [])
     parts = tables.changes(found, title="prod would change")
-    parts += inspection.shared_files(tx.plan)
+    parts += inspection.shared_files(tx.plan, tx.node_id)
     data = {"txid": tx.txid, "status": tx.status, "dry_run": True, "changes": found}
     return Outcome(data, parts, inspection.moved(space, tx))
 
