@@ -363,6 +363,8 @@ def build(argv: list[str] | None = None) -> Parser:
             epilog=f"example:\n  {verb.example}",
         )
         sub.set_defaults(act=verb.act, words=verb.words)
+        if typed is None and argv is not None:
+            continue  # no verb was typed: only its line in the list is needed
         _common(sub)
         if verb.add is not None:
             verb.add(sub)
