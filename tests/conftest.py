@@ -64,7 +64,7 @@ def settled(settled_once) -> Settled:
 
 # Families of like cases (one test, many parameters) in the folders where a case costs seconds:
 # the ordinary run takes so many of each, spread evenly; GOV_TESTS=all takes all of them.
-_FAMILY = 4
+_FAMILY = 3
 _COSTLY = ("cli", "sample", "faults", "drift")
 
 
