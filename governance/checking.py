@@ -6,7 +6,8 @@ import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from governance.conflict import notes, shared
 from governance.conflict.answer import Cause, Report
 from governance.conflict.plan import Step, steps
 from governance.conflict.problem import NODE, Owned
-from governance.errors import UsageError
+from governance.errors import NeedsResolution, UsageError
+from governance.lockfile import Change
+from governance.model import Transaction
 from governance.resolution import Project
+from governance.transaction import plan, promotion
 from governance.transaction.session import Session
 from governance.workspace import Workspace
 
@@ -132,7 +136,8 @@ def _checked(
         locked = session.uv.lock(folder, python=project.python)
         if locked.ok:
             after = (folder / "uv.lock").read_bytes()
-            return _fitting(workspace, node_id, commit, declared, own, after, locked.log)
+            said = (*notes.noted(locked.log, own), *_outvoted(today, after, own))
+            return _fitting(workspace, node_id, commit, declared, after, said)
     report = explanation.of_project(
         workspace,
         session.uv,
@@ -151,9 +156,8 @@ def _fitting(
     node_id: str,
     commit: str | None,
     declared: requirements.Declared,
-    own: tuple[Owned, ...],
     after: bytes,
-    log: str,
+    said: tuple[Cause, ...],
 ) -> Checked:
     new = lockfile.parse(after, workspace.lock)
     found = steps(explanation.lock_of_prod(workspace), new, gates.core_names(workspace))
@@ -165,8 +169,37 @@ def _fitting(
         declared,
         found,
         shared.families(list(lockfile.versions(new))),
-        notes.noted(log, own),
+        said,
     )
+
+
+def _outvoted(project: Project, after: bytes, own: tuple[Owned, ...]) -> Iterator[Cause]:
+    versions = lockfile.versions(lockfile.parse(after, project.path))
+    return notes.outvoted(project.overrides, versions, own)
+
+
+def foresee(session: Session, tx: Transaction) -> tuple[tuple[Step, ...], list[Change]]:
+    """What a promote would do today: its plan, and the versions that its run did not see.
+
+    Raises NeedsResolution where today's truth does not lock with it.
+    """
+    workspace = session.workspace
+    truth = history.truth(workspace)
+    today = Project.read(truth.pyproject, workspace.pyproject)
+    project = plan.edit_of(workspace, tx).apply(today)
+    with tempfile.TemporaryDirectory(prefix="gov-plan-") as temporary:
+        folder = Path(temporary)
+        (folder / "pyproject.toml").write_bytes(project.encoded)
+        (folder / "uv.lock").write_bytes(truth.lock)
+        if not session.uv.lock(folder, python=project.python).ok:
+            raise NeedsResolution(
+                f"with today's truth the requirements of {tx.node_id} conflict",
+                hint=f"`gov tx promote {tx.txid}` changes nothing then, and tells why",
+                facts={"txid": tx.txid},
+            )
+        new = lockfile.parse((folder / "uv.lock").read_bytes(), workspace.lock)
+    found = steps(explanation.lock_of_prod(workspace), new, gates.core_names(workspace))
+    return found, promotion.moved_versions(workspace, tx, lockfile.versions(new))
 
 
 def require_package(workspace: Workspace, package: str) -> str:
@@ -174,9 +207,10 @@ def require_package(workspace: Workspace, package: str) -> str:
     wanted = names.normalise(package)
     versions = lockfile.versions(lockfile.parse(workspace.lock.read_bytes(), workspace.lock))
     if wanted not in versions:
+        near = get_close_matches(wanted, versions, n=1)
         raise UsageError(
             f"{package} is not in the lock",
-            hint="`gov status` and uv.lock tell what is",
+            hint=f"is {near[0]} meant?" if near else "uv.lock holds all that is",
             code="unknown_package",
         )
     return wanted
@@ -187,20 +221,19 @@ def hold(session: Session, package: str, spec: str) -> tuple[tuple[Step, ...], R
     workspace = session.workspace
     truth = history.truth(workspace)
     project = Project.read(truth.pyproject, workspace.pyproject)
-    line = f"{package}{spec if spec[:1] in '<>=!~' else '==' + spec}"
-    owner = f"{NODE}held"
+    line = _wish(package, spec)
+    owner = f"{NODE}what-if"
     with tempfile.TemporaryDirectory(prefix="gov-why-") as temporary:
         folder = Path(temporary)
         free = [o for o in project.overrides if requirements.requirement_name(o) != package]
-        held = project.with_group("node-held", [line]).with_overrides(free)
+        held = project.with_group("node-what-if", [line]).with_overrides(free)
         (folder / "pyproject.toml").write_bytes(held.encoded)
         (folder / "uv.lock").write_bytes(truth.lock)
         locked = session.uv.lock(folder, python=project.python)
         if locked.ok:
             new = lockfile.parse((folder / "uv.lock").read_bytes(), workspace.lock)
-            return steps(
-                explanation.lock_of_prod(workspace), new, gates.core_names(workspace)
-            ), None
+            found = steps(explanation.lock_of_prod(workspace), new, gates.core_names(workspace))
+            return tuple(_without_wish(step) for step in found), None
     own = (Owned(line, owner, "--if", 0, package),)
     report = explanation.of_project(
         workspace,
@@ -210,5 +243,28 @@ def hold(session: Session, package: str, spec: str) -> tuple[tuple[Step, ...], R
         newcomer_lines=own,
         log=locked.log,
         say=session.say,
+        causes_only=True,
     )
     return (), report
+
+
+def _without_wish(step: Step) -> Step:
+    return replace(step, asked_by=tuple(g for g in step.asked_by if g != "node-what-if"))
+
+
+def _wish(package: str, spec: str) -> str:
+    """A requirement line of what was typed after --if: `<2`, or a bare version."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    line = f"{package}{spec if spec[:1] in ('<', '>', '=', '!', '~') else '==' + spec}"
+    try:
+        wanted = Requirement(line)
+    except InvalidRequirement:
+        wanted = None
+    if wanted is None or not wanted.specifier or wanted.marker:
+        raise UsageError(
+            f"{spec!r} is no version and no range",
+            hint=f"for example: gov why {package} --if '<2'",
+            code="bad_wish",
+        )
+    return line

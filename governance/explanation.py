@@ -56,6 +56,7 @@ def of_project(
     log: str,
     say: Say,
     code: Code | None = None,
+    causes_only: bool = False,
 ) -> Report:
     """`newcomer` is the owner ("node:<id>") whose lines are new; the others locked before.
 
@@ -77,6 +78,7 @@ def of_project(
             deadline=workspace.config.number("resolution.explain_seconds"),
             progress=say,
             lock_now=lock_of_prod(workspace),
+            causes_only=causes_only,
             refs=None if code is None else lambda: _earlier(workspace, code, newcomer),
         )
     return found if code is None else replace(found, fixes=tuple(map(code.told, found.fixes)))

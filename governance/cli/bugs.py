@@ -10,21 +10,21 @@ from governance import clock, workspace
 from governance.errors import GovError
 
 
-def write(error: BaseException) -> Path | None:
+def write(error: BaseException, root: Path | None) -> Path | None:
     """The log's path, None where not even that could be written."""
     text = "".join(traceback.format_exception(error))
     name = f"bug-{clock.now().strftime('%Y%m%dT%H%M%SZ')}.log"
     try:
-        path = _folder() / name
+        path = _folder(root) / name
         path.write_text(text)
     except OSError:
         return None
     return path
 
 
-def _folder() -> Path:
+def _folder(root: Path | None) -> Path:
     try:
-        logs = workspace.find().logs
+        logs = workspace.find(root).logs
         if logs.is_dir():
             return logs
     except GovError:

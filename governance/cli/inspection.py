@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from governance import ledger, staging
+from governance import gates, ledger
 from governance.cli import tables
 from governance.cli.outcome import Part, Table
+from governance.lockfile import Change
 from governance.model import (
     COMPLETED,
     NEEDS_RESOLUTION,
@@ -28,6 +29,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     if data.get("plan", {}).get("changes"):
         told += tables.changes(data["plan"]["changes"], title="prod would change")
     told += shared_files(data.get("plan", {}), str(data["node_id"]))
+    told += [f"  warning: {note['sentence']}" for note in data.get("plan", {}).get("notes", [])]
     told += _places(data)
     if data["conflict_report"]:
         told += conflict(ledger.conflict(space, str(data["txid"])), str(data["txid"]))
@@ -51,20 +53,21 @@ def resolution(space: Workspace, tx: Transaction) -> list[Part]:
     data = tx.to_json()
     if tx.status == RESOLVED:
         told = tables.changes(tx.plan.get("changes", []), title="prod would change")
+        told += [f"warning: {note['sentence']}" for note in tx.plan.get("notes", [])]
         return [*_resolved(data), *told, *next_steps(data)]
-    return [*_resolved(data), *conflict(ledger.conflict(space, tx.txid), tx.txid)]
+    told = conflict(ledger.conflict(space, tx.txid), tx.txid)
+    return [f"not {part}" for part in _resolved(data)] + told
 
 
 def _resolved(data: Mapping[str, Any]) -> list[Part]:
-    chosen = remedy(
-        {
-            "typed": data["resolution_pins"],
-            "dropped": [{"text": text} for text in data["resolution"]["dropped"]],
-            "exempt": data["resolution"]["exempt"],
-            "without": data["resolution"].get("without", []),
-        }
-    )
-    return [f"resolution: {chosen}"] if chosen else []
+    """All that was decided on before the lock."""
+    chosen = data["resolution"]
+    words = [", ".join(data["resolution_pins"])]
+    words += [f"leaving out {text}" for text in chosen["dropped"]]
+    words += [f"{name} of any date" for name in chosen["exempt"]]
+    words += [f"no {name} installed" for name in chosen.get("without", [])]
+    told = "; ".join(filter(None, words))
+    return [f"resolved with {told}"] if told else []
 
 
 def conflict(report: Mapping[str, Any], txid: str | None) -> list[Part]:
@@ -98,11 +101,14 @@ def _line(line: Mapping[str, Any], way: Sequence[str]) -> tuple[str, str]:
     """Whose line and where it stands; how it reads, and how it leads to the package at stake."""
     who = str(line.get("who") or line.get("owner", ""))
     place = f" {line['file']}:{line['line']}" if line.get("line") else ""
-    return f"{who}{place}", " -> ".join((str(line.get("text")), *way[1:]))
+    text = str(line.get("text"))
+    # `numba==0.58.1 -> numba 0.58.1` says nothing twice.
+    steps = [step for step in way[1:] if step.replace(" ", "==", 1) != text]
+    return f"{who}{place}", " -> ".join((text, *steps))
 
 
 def _fix(fix: Mapping[str, Any], txid: str | None) -> list[str]:
-    told = [f"  fix {fix.get('number')}: {remedy(fix)}"]
+    told = [f"  fix {fix.get('number')}: {_remedy(fix)}"]
     said = {f"leaves out {line.get('who')}'s {line['text']}" for line in fix.get("dropped", [])}
     told += [f"      {text}" for text in fix.get("violates", []) if text not in said]
     told += _changed(fix)
@@ -124,14 +130,12 @@ def _changed(fix: Mapping[str, Any]) -> list[str]:
     return [f"      changes in prod: {', '.join(words)}"] if words else []
 
 
-def remedy(fix: Mapping[str, Any]) -> str:
+def _remedy(fix: Mapping[str, Any]) -> str:
     parts = []
     if fix.get("typed"):
         parts.append("hold " + " and ".join(fix["typed"]))
     if fix.get("dropped"):
         parts.append("leave out " + ", ".join(line["text"] for line in fix["dropped"]))
-    if fix.get("without"):
-        parts.append("install no " + ", no ".join(fix["without"]))
     if fix.get("exempt"):
         parts.append("free from the resolution date: " + ", ".join(fix["exempt"]))
     if fix.get("ref"):
@@ -156,10 +160,15 @@ def _shared(row: Mapping[str, Any], node: str) -> list[str]:
     return [told, f"    {row['keep']} alone will do: gov tx run {node} {wanted}"]
 
 
-def moved(space: Workspace, tx: Transaction) -> list[str]:
-    if not tx.base or not staging.base_moved(space, tx.base):
-        return []
-    return ["the truth moved since this run: promote plans anew, --rebase observes anew"]
+def moved(versions: Sequence[Change]) -> list[str]:
+    """On a moved base: what the run did not see."""
+    if not versions:
+        return ["the truth moved since this run, but not what the node was observed with"]
+    told = "; ".join(gates.describe(change) for change in versions[:6])
+    return [
+        f"the truth moved since this run, and the node was not observed with {told}; "
+        "a promote is refused, --rebase observes it again"
+    ]
 
 
 def _state(data: Mapping[str, Any]) -> str:
@@ -229,16 +238,25 @@ def _at(row: Mapping[str, Any]) -> str:
 
 
 def _diff(data: Mapping[str, Any]) -> list[Part]:
+    """What the candidate has beyond the plan: what came, went or moved while the node ran."""
     diff = data["diff"]
+    planned = {
+        (row["name"], row.get("before") or "-", row.get("after") or "-")
+        for row in data.get("plan", {}).get("changes", [])
+    }
     undeclared = set(diff.get("undeclared", []))
     core = {row["name"] for row in data["core_impact"]}
     rows = [(*row, _flags(row[1], undeclared, core)) for row in _diff_rows(diff)]
+    rows = [row for row in rows if row[1:4] not in planned]
     if not rows:
         return []
     marks = {n: "core" if row[1] in core else "bad" for n, row in enumerate(rows) if row[4]}
     return [
         Table(
-            "the candidate against prod", ("", "package", "before", "after", ""), rows[:60], marks
+            "beyond the plan, the candidate",
+            ("", "package", "before", "after", ""),
+            rows[:60],
+            marks,
         )
     ]
 

@@ -19,6 +19,7 @@ from governance.errors import (
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
 
 class Terminated(KeyboardInterrupt):
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
         arguments = parser.parse(argv)
         outcome = _act(arguments)
     except Exception as error:  # everything that is not ours is a bug of ours
-        return _tell(argv, arguments, _as_failure(error))
+        return _tell(argv, arguments, _as_failure(error, arguments))
     except Terminated:
         return _interrupted(argv, arguments, EXIT_TERMINATED, "terminated")
     except KeyboardInterrupt:
@@ -73,7 +74,7 @@ def _tell(argv: list[str], arguments: Any, outcome: Outcome) -> int:
         return outcome.exit_code
 
 
-def _as_failure(error: Exception) -> Outcome:
+def _as_failure(error: Exception, arguments: Namespace | None) -> Outcome:
     if isinstance(error, GovError):
         return Outcome(None, exit_code=error.exit_code, error=error)
     if isinstance(error, OSError):
@@ -82,13 +83,13 @@ def _as_failure(error: Exception) -> Outcome:
         ours = store.machine_error(error)
         if ours is not None:
             return Outcome(None, exit_code=ours.exit_code, error=ours)
-    return Outcome(None, exit_code=EXIT_BUG, error=_bug(error))
+    return Outcome(None, exit_code=EXIT_BUG, error=_bug(error, getattr(arguments, "root", None)))
 
 
-def _bug(error: Exception) -> GovError:
+def _bug(error: Exception, root: Path | None) -> GovError:
     from governance.cli import bugs
 
-    path = bugs.write(error)
+    path = bugs.write(error, root)
     return GovError(
         f"a bug in gov: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
         hint=f"please report it with {path}" if path else "please report it; run it with -v",

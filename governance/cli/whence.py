@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from governance import checking, gates, ledger, lockfile, provenance
-from governance.cli import tables
+from governance.cli import inspection, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
 from governance.conflict.chains import Chain, chains
@@ -74,10 +74,11 @@ def _brought(space: Workspace, package: str, version: str) -> dict[str, Any] | N
 
 def _told(data: dict[str, Any]) -> list[Part]:
     parts: list[Part] = [f"{data['package']} {data['version']}{'  (core)' if data['core'] else ''}"]
-    for row in data["asked_by"][:_LONG]:
-        way = " -> ".join(row["chain"])
-        place = f" {row['place']}" if row["place"] else ""
-        parts.append(f"  {row['owner']}{place}: {row['line']}   ({way})")
+    shown = data["asked_by"][:_LONG]
+    places = [f"{row['owner']} {row['place']}".rstrip() for row in shown]
+    width = max(map(len, places), default=0)
+    for row, place in zip(shown, places, strict=True):
+        parts.append(f"  {place:{width}}  {' -> '.join((row['line'], *row['chain'][1:]))}")
     if len(data["asked_by"]) > _LONG:
         parts.append(f"  ... and {len(data['asked_by']) - _LONG} more (--json has all)")
     if data["overrides"]:
@@ -101,11 +102,11 @@ def _what_if(
     found, report = checking.hold(open_session(space, voice.say), package, wish)
     if report is not None:
         data["if"] = {"wish": wish, "fits": False, "conflict": report.to_json()}
-        told = [f"held at {wish}, the rest does not lock:"]
-        told += [f"  {cause.sentence}" for cause in report.causes]
+        told = inspection.conflict(report.to_json(), None)
         error = NeedsResolution(
             f"{package} cannot be held at {wish}", hint="nothing was changed; the lines are above"
         )
+        parts.append(f"held at {wish}, it does not lock with the rest:")
         return Outcome(data, [*parts, *told], (), EXIT_NEEDS_RESOLUTION, error)
     rows = [step.to_json() for step in found]
     data["if"] = {"wish": wish, "fits": True, "changes": rows}

@@ -24,6 +24,7 @@ def explain(
     deadline: float,
     progress: Callable[[str], None],
     refs: Callable[[], Iterable[Ref]] | None = None,
+    causes_only: bool = False,
 ) -> Report:
     """Why `problem` does not lock, and what would make it lock; `deadline` in seconds.
 
@@ -33,7 +34,8 @@ def explain(
     """
     found = _Found(Search(problem, solver, deadline, progress))
     try:
-        found.look(Prod(versions_now, core_packages, lock_now or {}), refs)
+        if found.look() and not causes_only:
+            found.mend(Prod(versions_now, core_packages, lock_now or {}), refs)
     except TimeUp:
         found.complete = False
     return found.report()
@@ -49,16 +51,18 @@ class _Found:
         self._fixes: list[Fix] = []
         self._known_at: dict[str, float] = {}
 
-    def look(self, prod: Prod, refs: Callable[[], Iterable[Ref]] | None) -> None:
+    def look(self) -> bool:
+        """Find the causes; whether a fix of them can be looked for."""
         log = self._search.first_log()
         if log is None:
-            return
+            return False
         for finding in causes.find(self._search, log):
             self._findings.append(finding)
             self._note("cause_seconds")
         self._note("all_causes_seconds")
-        if any(finding.cause.kind == "unreachable" for finding in self._findings):
-            return
+        return all(finding.cause.kind != "unreachable" for finding in self._findings)
+
+    def mend(self, prod: Prod, refs: Callable[[], Iterable[Ref]] | None) -> None:
         for fix in fixes.offer(self._search, self._findings, prod, refs):
             self._fixes.append(fix)
             self._note("fix_seconds")

@@ -102,9 +102,19 @@ class _Attempt:
             for remedy, solved in self._tried(tries[start : start + AT_ONCE]):
                 if solved.ok:
                     found = True
-                    yield self._fix(remedy, solved)
+                    yield self._slimmed(remedy, solved)
         if tries and not found:
             yield from self._widened(tries[0])
+
+    def _slimmed(self, remedy: Remedy, solved: Solved) -> Fix:
+        """Without the pins that break nothing, where it locks without them, too."""
+        breaking = [pin for pin in remedy.pins if list(self._broken(*pin, remedy, solved))]
+        slim = replace(remedy, pins=tuple(breaking))
+        if slim not in (remedy, Remedy()):
+            answer = self._tried([slim])[0][1]
+            if answer.ok:
+                return self._fix(slim, answer)
+        return self._fix(remedy, solved)
 
     def without_lines(self) -> Iterator[Fix]:
         """Leave out the fewest newcomers' lines that touch every cause, if that is enough."""
@@ -253,10 +263,12 @@ class _Attempt:
         for index in sorted(remedy.dropped):
             line = self._search.problem.lines[index]
             yield f"leaves out {line.who}'s {line.text}"
-        for package, _ in remedy.pins:
-            version = solved.versions.get(package, "")
-            yield from self._broken_lines(package, version, remedy.dropped)
-            yield from self._broken_packages(package, version, solved)
+        for package, version in remedy.pins:
+            yield from self._broken(package, version, remedy, solved)
+
+    def _broken(self, package: str, version: str, remedy: Remedy, solved: Solved) -> Iterator[str]:
+        yield from self._broken_lines(package, version, remedy.dropped)
+        yield from self._broken_packages(package, version, solved)
 
     def _broken_lines(self, package: str, version: str, dropped: frozenset[int]) -> Iterator[str]:
         from packaging.requirements import Requirement

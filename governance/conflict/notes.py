@@ -1,17 +1,43 @@
-"""What uv only warns of when a lock succeeds: extras that do not exist, versions withdrawn."""
+"""What a lock that succeeds says only in passing, or not at all: extras that do not exist,
+versions withdrawn, lines that an earlier override outvotes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from governance.conflict import message
 from governance.conflict.answer import Cause
+from governance.conflict.causes import holds
 from governance.conflict.problem import Owned
+from governance.requirements.grammar import leading_name
 
 
 def noted(log: str, lines: Sequence[Owned]) -> tuple[Cause, ...]:
     """Kinds missing-extra and yanked, each with the lines that ask for the package directly."""
     return (*_missing_extras(log, lines), *_yanked(log, lines))
+
+
+def outvoted(
+    overrides: Sequence[str], versions: Mapping[str, str], lines: Sequence[Owned]
+) -> Iterator[Cause]:
+    """Kind overridden: lines that `versions` do not satisfy, since an override stands."""
+    held = {leading_name(text): text for text in overrides}
+    for line in lines:
+        if line.name in held and not _is_met(line, versions.get(line.name)):
+            sentence = (
+                f"{line.who} wants {line.text} ({line.place}), "
+                f"but an earlier resolution holds {held[line.name]}"
+            )
+            yield Cause("overridden", (line,), line.name, ((line.text,),), sentence)
+
+
+def _is_met(line: Owned, version: str | None) -> bool:
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(line.text)
+    if wanted.marker is not None and not wanted.marker.evaluate():
+        return True
+    return version is not None and holds(str(wanted.specifier), version)
 
 
 def _missing_extras(log: str, lines: Sequence[Owned]) -> Iterator[Cause]:

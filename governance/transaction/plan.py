@@ -23,7 +23,7 @@ def lock(session: Session, tx: Transaction, stages: Stages) -> bool:
     stages.plan(edit_of(workspace, tx))
     locked = stages.lock(session.uv)
     if locked.ok:
-        _note(tx, locked.log)
+        _note(workspace, tx, stages, locked.log)
         return True
     # Explaining is a subject of its own, and its import is paid for only where there is a conflict.
     from governance.transaction import report
@@ -33,16 +33,24 @@ def lock(session: Session, tx: Transaction, stages: Stages) -> bool:
     return False
 
 
-def _note(tx: Transaction, log: str) -> None:
-    """What uv only warned of: an extra that does not exist, a version that was withdrawn."""
+def _note(workspace: Workspace, tx: Transaction, stages: Stages, log: str) -> None:
+    """Keep what the lock did not fail on, and what somebody should know all the same."""
+    from governance.requirements import requirement_name
+
+    truth = history.truth(workspace)
+    standing = Project.read(truth.pyproject, workspace.pyproject).overrides
+    own = set(map(requirement_name, tx.resolution_pins))
+    standing = [text for text in standing if requirement_name(text) not in own]
+    if "warning:" not in log and not standing:
+        return
     from governance import provenance
-    from governance.conflict.notes import noted
+    from governance.conflict import notes
     from governance.conflict.problem import NODE
 
-    if "warning:" in log:
-        places = provenance.places_of(tx.plan.get("declared", {}))
-        found = noted(log, provenance.owned(f"{NODE}{tx.node_id}", tx.lines, places))
-        tx.plan["notes"] = [cause.to_json() for cause in found]
+    places = provenance.places_of(tx.plan.get("declared", {}))
+    lines = provenance.owned(f"{NODE}{tx.node_id}", tx.lines, places)
+    outvoted = notes.outvoted(standing, stages.lock_versions(), lines)
+    tx.plan["notes"] = [cause.to_json() for cause in (*notes.noted(log, lines), *outvoted)]
 
 
 def edit_of(workspace: Workspace, tx: Transaction) -> Edit:

@@ -206,17 +206,20 @@ def _stale(tx: Transaction, why: str) -> Refused:
     )
 
 
-def _refuse_moved_versions(workspace: Workspace, tx: Transaction) -> None:
-    """On a moved base, versions that the node was observed with must not differ."""
+def moved_versions(workspace: Workspace, tx: Transaction, now: dict[str, str]) -> list[Change]:
+    """On a moved base: where the plan of today has other versions than the node was observed
+    with."""
     observed = frozen_versions(tx.observation.get("installed_freeze", []))
     # A resolution changes versions on purpose; promote observes what came of it.
     resolved = tx.resolution_pins or tx.resolution["dropped"] or tx.resolution["exempt"]
     is_run = tx.status in (COMPLETED, FAILED) or not resolved
     if not observed or not is_run or not staging.base_moved(workspace, tx.base):
-        return
-    stages = Stages(workspace, tx.txid)
-    now = stages.lock_versions()
-    moved = [c for c in changes(observed, now) if c.kind == "changed"]
+        return []
+    return [change for change in changes(observed, now) if change.kind == "changed"]
+
+
+def _refuse_moved_versions(workspace: Workspace, tx: Transaction) -> None:
+    moved = moved_versions(workspace, tx, Stages(workspace, tx.txid).lock_versions())
     if moved:
         told = "; ".join(gates.describe(change) for change in moved[:6])
         raise Refused(

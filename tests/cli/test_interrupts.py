@@ -4,12 +4,15 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from support.fingerprint import truth_and_prod
 from support.gov import SECONDS, Gov
+
+from governance.workspace import CHECKOUT
 
 SIGNALS = pytest.mark.parametrize(
     ("number", "code", "word"),
@@ -111,6 +114,30 @@ def test_the_document_of_an_interrupted_command(settled):
 
     told = Ended((), child.returncode, out, err)
     assert (told.code, told.error["code"]) == (130, "interrupted")
+
+
+_AT_THE_FORK = """
+import os, signal
+from governance import process
+
+def ended(number, frame):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGTERM, ended)
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+try:
+    process.run(["true"])
+    print("lost")
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_a_signal_that_strikes_while_a_program_is_started_is_not_lost():
+    """Python swallows what a handler raises in the hooks of a fork, and logging has such a hook."""
+    command = [sys.executable, "-c", _AT_THE_FORK]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=SECONDS)
+    assert (done.stdout, done.stderr) == ("heard\n", "")
 
 
 def test_a_reader_that_goes_away_is_no_error(settled):

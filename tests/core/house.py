@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -60,7 +60,6 @@ class House:
     repositories: Path
     uv_log: Path
     tool: Path
-    environ: dict = field(default_factory=dict)
 
     def gov(self, *words) -> Answer:
         """In process; the words as typed, --json and --root added."""

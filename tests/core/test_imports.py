@@ -179,22 +179,23 @@ def _writes(node):
 HEAVY = ("doit", "tomlkit", "packaging", "rich", "filelock", "dataclasses", "http.client", "tasks")
 
 
+LOADED = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from governance.cli import main
+try:
+    code = main.main(sys.argv[1:])
+except SystemExit as end:
+    code = int(end.code or 0)
+print(*sys.modules, *(name.partition(".")[0] for name in sys.modules), file=sys.stderr)
+sys.exit(code)
+"""
+
+
 @pytest.mark.parametrize("words", [["status"], ["--help"], ["tx", "promote", "--help"]])
 def test_questions_import_nothing_heavy(bare, words):
-    program = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1));"
-        "from governance.cli import main;"
-        "code = main.main(sys.argv[1:]) if True else 0;"
-        "print(*sorted(m.split('.')[0] if m.split('.')[0] != 'http' else m for m in sys.modules),"
-        " file=sys.stderr); sys.exit(code)"
-    )
-    guarded = program.replace(
-        "code = main.main(sys.argv[1:]) if True else 0;",
-        "\ntry:\n    code = main.main(sys.argv[1:])\nexcept SystemExit as end:\n"
-        "    code = int(end.code or 0)\n",
-    )
     root = ["--root", str(bare.root)] if words == ["status"] else []
-    argv = [sys.executable, "-I", "-c", guarded, str(CHECKOUT), *words, *root]
+    argv = [sys.executable, "-I", "-c", LOADED, str(CHECKOUT), *words, *root]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stderr.split())

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -89,17 +91,17 @@ def test_deleting_a_link_leaves_what_it_leads_to(tmp_path):
     assert (tmp_path / "kept/file").read_text() == "kept"
 
 
-def test_sealed_files_and_folders_are_deleted_by_their_owner(tmp_path):
-    if os.geteuid() == 0:
-        made = subprocess.run(
-            [sys.executable, "-I", "-c", _DELETE_AS_NOBODY, str(_readable_copy(tmp_path))],
-            capture_output=True,
-            text=True,
-        )
-        assert made.returncode == 0, made.stderr
+def test_sealed_files_and_folders_are_deleted_by_their_owner(tmp_path, readable_copy):
+    if os.geteuid() != 0:
+        store.remove_tree(_sealed(tmp_path / "tree"))
+        assert not (tmp_path / "tree").exists()
         return
-    store.remove_tree(_sealed(tmp_path / "tree"))
-    assert not (tmp_path / "tree").exists()
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _DELETE_AS_NOBODY, str(readable_copy)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 _DELETE_AS_NOBODY = """
@@ -107,7 +109,6 @@ import os, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from governance import store, errors
-import shutil, ctypes
 os.setgid(65534); os.setuid(65534)
 root = Path(tempfile.mkdtemp())
 tree = root / "tree"
@@ -123,19 +124,16 @@ root.rmdir()
 """
 
 
-def _readable_copy(tmp_path):
-    """The modules that are needed, where nobody may read them."""
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
-    folder.chmod(0o755)
-    (folder / "governance").mkdir(mode=0o755)
-    source = Path(store.__file__).parent
-    for name in ("__init__.py", "store.py", "errors.py"):
-        shutil.copy(source / name, folder / "governance" / name)
-    (tmp_path / "copy").symlink_to(folder)
-    return folder
+@pytest.fixture
+def readable_copy():
+    """The modules that are needed, where everybody may read them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "governance").mkdir(mode=0o755)
+        for module in ("__init__.py", "store.py", "errors.py"):
+            shutil.copy(Path(store.__file__).parent / module, folder / "governance" / module)
+        yield folder
 
 
 def _sealed(tree):

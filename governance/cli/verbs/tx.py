@@ -106,16 +106,34 @@ def _rebased(decision: Decision, txid: str) -> str:
 
 
 def _dry_run(arguments: Namespace) -> Outcome:
-    from governance import ledger
+    """The plan on today's truth: the stored one where it still holds, else locked anew."""
+    from governance import checking, staging
     from governance.cli import inspection
+    from governance.cli.report import Voice
+    from governance.gates import Approval
+    from governance.transaction import promotion
+    from governance.transaction.session import open_session
 
     space = workspace.find(arguments.root)
-    tx = ledger.load(space, arguments.txid)
-    found = tx.plan.get("changes", [])
-    parts = tables.changes(found, title="prod would change")
+    everything = Approval(failed_run=True, accept_skipped=True)
+    tx = promotion.promotable(space, arguments.txid, everything)
+    session = open_session(space, Voice(quiet=arguments.quiet).say)
+    steps, moved = checking.foresee(session, tx)
+    tx.plan["changes"] = [step.to_json() for step in steps]
+    parts = tables.changes(tx.plan["changes"], title="prod would change")
     parts += inspection.shared_files(tx.plan, tx.node_id)
-    data = {"txid": tx.txid, "status": tx.status, "dry_run": True, "changes": found}
-    return Outcome(data, parts, inspection.moved(space, tx))
+    rebase = [f"next: gov tx promote {tx.txid} --rebase"]
+    parts += rebase if moved else inspection.next_steps({**tx.to_json(), "core_impact": []})
+    is_moved = bool(tx.base) and staging.base_moved(space, tx.base)
+    data = {
+        "txid": tx.txid,
+        "status": tx.status,
+        "dry_run": True,
+        "base_moved": is_moved,
+        "changes": tx.plan["changes"],
+        "unobserved": [change.to_json() for change in moved],
+    }
+    return Outcome(data, parts, inspection.moved(moved) if is_moved else ())
 
 
 def _promoted(done: Any, warnings: list[str]) -> Outcome:
