@@ -62,6 +62,17 @@ class Uv:
             return Locked(False, True, done.stderr)
         raise failure("uv lock", done)
 
+    def try_lock(
+        self, project: Path, *, python: Path, offline: bool, timeout: float
+    ) -> process.Completed:
+        """One `uv lock` whose failure is an answer; its words are nobody's progress.
+
+        Raises GovError (code `timed_out`).
+        """
+        argv = ["lock", "--project", str(project), "--python", str(python)]
+        argv += ["--offline"] if offline else []
+        return self._run(argv, project, quiet=True, timeout=timeout)
+
     def sync(
         self, project: Path, environment: Path, *, python: str, link_mode: str, offline: bool
     ) -> None:
@@ -113,12 +124,21 @@ class Uv:
         }
         return {**kept, "UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1", **more}
 
-    def _run(self, argv: list[str], cwd: Path | None, **more: str) -> process.Completed:
+    def _run(
+        self,
+        argv: list[str],
+        cwd: Path | None,
+        *,
+        quiet: bool = False,
+        timeout: float | None = None,
+        **more: str,
+    ) -> process.Completed:
         return process.run(
             [executable(), *argv, "--color", "never"],
             cwd=cwd,
             env=self.environment(**more),
-            on_line=self.on_line,
+            timeout=timeout,
+            on_line=None if quiet else self.on_line,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from doit.cmd_base import ModuleTaskLoader
 from doit.cmd_run import Run
+from doit.dependency import DatabaseException
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 
 import tasks
@@ -43,7 +44,7 @@ def _run(context: Context, creators: dict[str, Any], task: str) -> int:
         return int(Run(task_loader=ModuleTaskLoader(creators)).parse_execute([task]) or 0)
     except (InvalidDodoFile, InvalidCommand, InvalidTask):
         return 3  # as doit itself; `context.error` tells what is wrong
-    except sqlite3.Error as error:
+    except (sqlite3.Error, DatabaseException) as error:
         database = context.workspace.root / ".doit.db"
         if task not in context.results and context.error is None:
             context.error = GovError(

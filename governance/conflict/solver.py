@@ -120,7 +120,7 @@ class UvSolver:
         project = Path(tempfile.mkdtemp(prefix="probe-", dir=self._folder))
         try:
             self._stage(project, question)
-            return self._solve(project, ["--offline"] if question.offline else [], timeout)
+            return self._solve(project, question.offline, timeout)
         finally:
             shutil.rmtree(project, ignore_errors=True)
 
@@ -131,15 +131,11 @@ class UvSolver:
         if self._lock is not None and not question.fresh:
             (project / "uv.lock").write_bytes(self._lock)
 
-    def _solve(self, project: Path, flags: list[str], timeout: float) -> Solved:
+    def _solve(self, project: Path, offline: bool, timeout: float) -> Solved:
         started = time.monotonic()
-        argv = [uv.executable(), "lock", "--project", str(project), "--python", self._python]
         try:
-            done = process.run(
-                [*argv, *flags, "--color", "never"],
-                cwd=project,
-                env=self._uv.environment(),
-                timeout=timeout,
+            done = self._uv.try_lock(
+                project, python=Path(self._python), offline=offline, timeout=timeout
             )
         except GovError as error:
             if error.code != TIMED_OUT:

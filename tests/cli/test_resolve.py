@@ -46,11 +46,18 @@ def test_pins_from_a_file(settled, tmp_path):
 
 def test_a_pin_that_does_not_help_is_still_unresolved(settled):
     site = settled.site
-    ended = site.gov("resolve", settled.conflicting, "--pin", "humanize==99.0")
+    ended = site.gov("resolve", settled.conflicting, "--pin", "cowsay==5.0")
     assert_told(ended, 4, "sample-statistics")
-    ended = site.gov.json("resolve", settled.conflicting, "--pin", "humanize==99.0")
+    ended = site.gov.json("resolve", settled.conflicting, "--pin", "cowsay==5.0")
     assert (ended.code, ended.data["status"]) == (4, "needs_resolution")
     site.gov("resolve", settled.conflicting, "--pin", "humanize==4.9.0").ok()
+
+
+def test_a_version_that_there_is_not(settled):
+    """The hint names one that there is."""
+    argv = ("resolve", settled.conflicting, "--pin", "humanize==99.0")
+    ended = assert_refused(settled.site, *argv, code=2, says="humanize==99.0")
+    assert "humanize==4.14.0" in ended.error["hint"]
 
 
 @pytest.mark.parametrize("name", ["promoted", "aborted", "completed", "failed"])

@@ -30,6 +30,7 @@ from governance import (
     installation,
     nodes,
     observation,
+    process,
     recovery,
     store,
 )
@@ -109,6 +110,10 @@ class StandIn(Uv):
             return Locked(False, True, f"No solution found: {', '.join(impossible)}")
         file.write_text(lock_text(picked, data["dependency-groups"]))
         return Locked(True, False, "")
+
+    def try_lock(self, project, *, python, offline, timeout):
+        locked = self.lock(project, python=str(python))
+        return process.Completed((), 0 if locked.ok else 1, "", locked.log)
 
     def sync(self, project, environment, *, python, link_mode, offline):
         packages = locked_versions((project / "uv.lock").read_bytes())

@@ -113,7 +113,9 @@ class Trials:
     def judge_failed(self, scenario: Scenario, whole: Whole, code: int, err: str) -> list[str]:
         """Loud, and what it says is so."""
         problems = told(code, err)
-        problems += self._recover(scenario, whole, code=code)
+        # A disk that fails for good lets nobody take back what it had begun to let through.
+        honest = "in the midst of a change" in err
+        problems += self._recover(scenario, whole, code=None if honest else code)
         return problems
 
     def recovered(self, scenario: Scenario, whole: Whole, *, code: int | None = None) -> list[str]:

@@ -1,0 +1,270 @@
+"""Conflicts as an operator meets them: the screen of `tx run` says what to type, and it works."""
+
+import re
+
+import pytest
+from support.gov import Gov
+from support.refusal import assert_told
+from support.worlds import write_config
+
+from governance.sample import world as sample
+from governance.sample.nodes import NODES
+
+
+@pytest.fixture
+def add(settled, tmp_path):
+    """Add a node with these lines; its repository has no other history."""
+
+    def cloned(name, text, *before):
+        for lines in (*before, text):
+            files = {**NODES["loads-two-classes"].files, "requirements.txt": lines}
+            repository = sample.write_node(tmp_path, name, files)
+        settled.site.gov("node", "add", repository).ok()
+
+    return cloned
+
+
+@pytest.fixture
+def conflict(settled, add):
+    """Add a node with these lines and run it: (its txid, the screen)."""
+
+    def run(name, text, *before):
+        add(name, text, *before)
+        ended = settled.site.gov("tx", "run", name)
+        assert_told(ended, 4, name)
+        return ended.out.split()[0], ended.out
+
+    return run
+
+
+def fixes(screen):
+    """The command below each fix, by its words."""
+    found = re.findall(r"^  fix \d+: (.*)\n(?:      .*\n)*?      (g\w+ .*)$", screen, re.M)
+    return {words: command.split()[1:] for words, command in found}
+
+
+def settle(site, screen, words):
+    """Type what the screen says for the fix, then what that screen says."""
+    told = site.gov(*fixes(screen)[words]).ok().out
+    following = re.search(r"^next: gov (.*)$", told, re.M)
+    return site.gov.json(*following[1].replace('"..."', "tested").split()).ok().data
+
+
+def test_against_comfyui_itself(settled, conflict):
+    _, screen = conflict("old", "tqdm\nnumpy<1.25\n")
+    assert "conflict: no version of numpy satisfies all of them\n" in screen
+    assert "    old requirements.txt:2      numpy<1.25\n" in screen
+    assert "    ComfyUI requirements.txt:1  numpy>=1.25\n" in screen
+    words = list(fixes(screen))
+    assert words == ["hold numpy==2.4.1", "leave out numpy<1.25", "hold numpy==1.24.4"]
+    done = settle(settled.site, screen, "hold numpy==2.4.1")
+    assert [(c["name"], c["after"]) for c in done["changes"]] == [("tqdm", "4.67.1")]
+
+
+def test_a_fix_that_touches_core_says_so_to_the_end(settled, conflict):
+    _, screen = conflict("old", "numpy<1.25\n")
+    assert "touches core: numpy" in screen
+    done = settle(settled.site, screen, "hold numpy==1.24.4")
+    assert [(c["name"], c["after"]) for c in done["changes"]] == [("numpy", "1.24.4")]
+
+
+@pytest.mark.pypi
+def test_through_a_real_package(tmp_path, world):
+    """numba 0.60 wants numpy<2.1: the chain is read from a lock, and the range from uv."""
+    comfyui = sample.write_comfyui(tmp_path / "ComfyUI")
+    root = tmp_path / "comfy_env"
+    root.mkdir()
+    write_config(root, comfyui, world)
+    gov = Gov(root)
+    gov("init", root, "--resolution-date", "none").ok()
+    for name, lines in (("modern", "numpy>=2.1\n"), ("compiled", "numba==0.60.0\ntqdm\n")):
+        files = {**NODES["loads-two-classes"].files, "requirements.txt": lines}
+        gov("node", "add", sample.write_node(tmp_path, name, files)).ok()
+    gov("tx", "promote", gov.json("tx", "run", "modern").ok().data["txid"]).ok()
+    screen = gov("tx", "run", "compiled").out
+    assert "conflict: no version of numpy satisfies all of them\n" in screen
+    assert "compiled requirements.txt:1  numba==0.60.0 -> numpy>=1.22,<2.1\n" in screen
+    assert "modern requirements.txt:1    numpy>=2.1\n" in screen
+    typed = fixes(screen)["leave out numba==0.60.0"]
+    told = gov(*typed).ok().out
+    gov(*re.search(r"^next: gov (.*)$", told, re.M)[1].split()).ok()
+    assert "tqdm" in gov("why", "tqdm").ok().out
+
+
+def test_one_that_contradicts_itself(settled, conflict):
+    _, screen = conflict("odd", "lark<1.2\n\nlark>=1.2\n")
+    assert "conflict: odd contradicts itself\n" in screen
+    assert "    odd requirements.txt:1  lark<1.2\n" in screen
+    assert "    odd requirements.txt:3  lark>=1.2\n" in screen
+    done = settle(settled.site, screen, "leave out lark>=1.2")
+    assert [(c["name"], c["after"]) for c in done["changes"]] == [("lark", "1.1.9")]
+
+
+def test_a_name_that_is_none(settled, conflict):
+    _, screen = conflict("typo", "colorama\nhumanise\n")
+    assert "conflict: humanise is not on the index (is humanize meant?)\n" in screen
+    done = settle(settled.site, screen, "leave out humanise")
+    assert [c["name"] for c in done["changes"]] == ["colorama"]
+
+
+def test_a_version_that_is_none(settled, conflict):
+    _, screen = conflict("ahead", "lark==9\n")
+    assert "conflict: no such version of lark is on the index\n" in screen
+    done = settle(settled.site, screen, "hold lark==1.2.2")
+    assert [(c["name"], c["after"]) for c in done["changes"]] == [("lark", "1.2.2")]
+
+
+def test_three_at_once(settled, conflict):
+    txid, screen = conflict("trio", "numpy<1.25\nhumanize<4\nlark<1\ncolorama\n")
+    assert screen.count("conflict: ") == 3
+    done = settle(settled.site, screen, "leave out numpy<1.25, humanize<4, lark<1")
+    assert [c["name"] for c in done["changes"]] == ["colorama"]
+    assert done["txid"] == txid
+
+
+def test_pins_add_up_one_at_a_time(settled, conflict):
+    txid, _ = conflict("trio", "numpy<1.25\nhumanize<4\n")
+    ended = settled.site.gov("resolve", txid, "--pin", "numpy==2.4.1")
+    assert_told(ended, 4, "trio")
+    assert ended.out.startswith("not resolved with numpy==2.4.1\n")
+    assert ended.out.count("conflict: ") == 1
+    told = settled.site.gov("resolve", txid, "--pin", "humanize==4.14.0").ok().out
+    assert told.startswith("resolved with numpy==2.4.1, humanize==4.14.0\n")
+
+
+def test_another_suggestion_takes_the_place_of_the_first(settled, conflict):
+    txid, screen = conflict("old", "humanize<4\n")
+    assert list(fixes(screen))[:2] == ["hold humanize==4.14.0", "leave out humanize<4"]
+    settled.site.gov("resolve", txid, "--accept", "1").ok()
+    told = settled.site.gov("resolve", txid, "--accept", "2").ok().out
+    assert told.startswith("resolved with leaving out humanize<4\n")
+    data = settled.site.gov.json("tx", "inspect", txid).ok().data
+    assert data["resolution_pins"] == []
+
+
+@pytest.mark.parametrize(
+    ("pin", "code", "says"),
+    [
+        ("lark==77", "unknown_pin", "lark==77 cannot be had: no such version of lark"),
+        ("larkk==1", "unknown_pin", "larkk==1 cannot be had: larkk is not on the index"),
+        ("modern-only==1.0", "unknown_pin", "modern-only needs another Python"),
+        ("colorama==0.4.6", None, ""),
+        ("humanize>=4", "bad_pin", "is no pin"),
+    ],
+)
+def test_pins_are_checked_before_anything(settled, conflict, pin, code, says):
+    txid, _ = conflict("old", "humanize<4\n")
+    before = settled.site.gov.json("tx", "inspect", txid).ok().data
+    ended = settled.site.gov.json("resolve", txid, "--pin", pin)
+    if code is None:
+        assert ended.code == 4, "it exists, and does not help"
+        return
+    assert (ended.code, ended.error["code"]) == (2, code)
+    assert says in ended.error["message"]
+    assert settled.site.gov.json("tx", "inspect", txid).ok().data == before
+
+
+def test_a_pin_that_holds_nothing_is_refused(settled, conflict):
+    txid, _ = conflict("old", "humanize<4\n")
+    given = ("--pin", "humanize==4.9.0", "--pin", "colorama==0.4.6")
+    ended = settled.site.gov("resolve", txid, *given)
+    assert_told(ended, 2, "colorama==0.4.6 would hold nothing")
+    settled.site.gov("resolve", txid, "--pin", "humanize==4.9.0").ok()
+    settled.site.gov("tx", "promote", txid).ok()
+    assert "colorama" not in (settled.site.root / "pyproject.toml").read_text()
+
+
+def test_a_failing_pin_never_offers_comfyuis_own_line(settled, conflict):
+    """Given up can be only what the node asks for."""
+    txid, _ = conflict("old", "numpy<1.25\ntransformers<4.30\n")
+    settled.site.gov("resolve", txid, "--pin", "transformers==4.57.1")
+    data = settled.site.gov.json("resolve", txid, "--suggest").ok().data
+    dropped = [line["owner"] for fix in data["suggestions"] for line in fix["dropped"]]
+    assert dropped
+    assert set(dropped) == {"node:old"}
+
+
+def test_the_extras_of_what_is_held_are_kept(settled, conflict, add):
+    add("wide", "transformers[timm]>=4.50\n")
+    settled.site.gov("tx", "promote", settled.site.run("wide"), *core()).ok()
+    _, screen = conflict("narrow", "transformers==4.26.1\n")
+    done = settle(settled.site, screen, "hold transformers==4.57.1")
+    assert done["changes"] == []
+    text = (settled.site.root / "pyproject.toml").read_text()
+    assert '"transformers[timm]==4.57.1"' in text
+
+
+def core():
+    return "--approve-core", "--reason", "a test"
+
+
+def test_an_earlier_commit_taken_as_the_screen_says(settled, conflict):
+    site = settled.site
+    txid, screen = conflict("grew", "lark\nhumanize<4\n", "lark\n")
+    clone = site.nodes / "grew"
+    fitting = sample.git(clone, "rev-parse", "HEAD^")
+    words = f"take the node at {fitting[:12]}"
+    assert next(iter(fixes(screen))) == words
+    assert f"git -C {clone} checkout {fitting[:12]} && gov tx run grew\n" in screen
+    assert_told(site.gov("resolve", txid, "--accept", "1"), 2, "another commit of grew")
+    sample.git(clone, "checkout", "--quiet", fitting[:12])
+    again = site.gov.json("tx", "run", "grew").ok().data
+    assert again["commit"] == fitting
+    site.gov("tx", "promote", again["txid"]).ok()
+
+
+def test_a_family_settled_as_the_screen_says(settled, add):
+    site = settled.site
+    add("eyes", "opencv-python\nopencv-contrib-python\n")
+    screen = site.gov("tx", "run", "eyes").ok().out
+    assert re.search(r"opencv-\S+ and opencv-\S+ install \d+ of the same files", screen)
+    command = re.search(r" alone will do: gov (.*)$", screen, re.M)[1]
+    assert command == "tx run eyes --without opencv-python"
+    told = site.gov(*command.split()).ok().out
+    assert "same files" not in told
+    assert "resolved with no opencv-python installed" in told
+    done = site.gov.json("tx", "promote", told.split()[0]).ok().data
+    assert [c["name"] for c in done["changes"]] == ["opencv-contrib-python"]
+    truth = site.root / "pyproject.toml"
+    assert "opencv-python ; sys_platform == 'never'" in truth.read_text()
+    site.gov("node", "remove", "eyes").ok()
+    assert "never" not in truth.read_text(), "the node's own overrides go with it"
+
+
+def test_a_moved_base_is_shown_refused_and_observed_again(settled, add):
+    site = settled.site
+    add("first", "tqdm==4.66.0\n")
+    add("second", "tqdm\n")
+    second = site.run("second")
+    site.gov("tx", "promote", site.run("first")).ok()
+    shown = site.gov("tx", "promote", second, "--dry-run").ok()
+    assert "tqdm 4.67.1 -> 4.66.0" in shown.problems("warning")[0]
+    assert f"next: gov tx promote {second} --rebase" in shown.out
+    assert_told(site.gov("tx", "promote", second), 3, "tqdm 4.67.1 -> 4.66.0")
+    done = site.gov.json("tx", "promote", second, "--rebase").ok().data
+    assert (done["status"], done["changes"]) == ("promoted", [])
+    assert site.gov.json("tx", "inspect", second).ok().data["status"] == "aborted"
+
+
+def test_a_base_that_moved_elsewhere_is_no_obstacle(settled, add):
+    site = settled.site
+    add("first", "lark\n")
+    add("second", "tqdm\n")
+    second = site.run("second")
+    site.gov("tx", "promote", site.run("first")).ok()
+    shown = site.gov("tx", "promote", second, "--dry-run").ok()
+    assert shown.problems("warning") == [
+        "warning: the truth moved since this run, but not what the node was observed with"
+    ]
+    done = site.gov.json("tx", "promote", second).ok().data
+    assert [c["name"] for c in done["changes"]] == ["tqdm"]
+
+
+def test_a_rebase_keeps_what_was_resolved(settled, conflict, add):
+    txid, screen = conflict("old", "humanize<4\nlark\n")
+    settled.site.gov(*fixes(screen)["leave out humanize<4"]).ok()
+    add("first", "colorama\n")
+    settled.site.gov("tx", "promote", settled.site.run("first")).ok()
+    done = settled.site.gov.json("tx", "promote", txid, "--rebase").ok().data
+    assert [c["name"] for c in done["changes"]] == ["lark"]
+    assert '"humanize<4"' not in (settled.site.root / "pyproject.toml").read_text()
