@@ -5,7 +5,6 @@ is in `governance`; the gates are there too, so that no option of doit walks pas
 """
 
 from tasks.attestations import task_smoke, task_verify
-from tasks.context import DOIT_CONFIG
 from tasks.decisions import (
     task_node_add,
     task_node_remove,
@@ -22,6 +21,7 @@ from tasks.decisions import (
     task_tx_run,
 )
 from tasks.products import task_freeze, task_init, task_lock, task_snapshot, task_sync
+from tasks.settings import DOIT_CONFIG
 
 __all__ = [
     "DOIT_CONFIG",

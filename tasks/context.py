@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile, TaskFailed
@@ -16,7 +13,6 @@ from doit.exceptions import InvalidDodoFile, TaskFailed
 from governance import store, workspace
 from governance.errors import GovError
 from governance.workspace import Workspace
-from tasks.reporter import Sentences
 
 if TYPE_CHECKING:
     from governance.gates import Approval
@@ -154,38 +150,3 @@ PROMOTE_PARAMS = [
         "help": "promote although requirement lines were skipped",
     },
 ]
-
-
-def _database() -> str:
-    try:
-        path = current().workspace.root / ".doit.db"
-    except GovError:
-        return ".doit.db"
-    _discard_damaged(path)
-    return str(path)
-
-
-def _discard_damaged(path: Path) -> None:
-    """doit's database is a cache: one that cannot be read costs time, not a traceback."""
-    if not path.is_file():
-        return
-    try:
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("pragma quick_check").fetchone()
-    except sqlite3.OperationalError:
-        pass  # another doit writes to it just now
-    except sqlite3.DatabaseError:
-        path.unlink(missing_ok=True)
-
-
-def config() -> dict[str, Any]:
-    return {
-        "backend": "sqlite3",
-        "dep_file": _database(),
-        "default_tasks": ["lock", "sync", "freeze"],
-        "reporter": Sentences,
-        "verbosity": 2,
-    }
-
-
-DOIT_CONFIG = config()

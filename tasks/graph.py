@@ -12,8 +12,9 @@ from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 
 import tasks
 from governance.errors import GovError
-from tasks.context import Context, config, use
+from tasks.context import Context, use
 from tasks.reporter import Silent
+from tasks.settings import config
 
 
 def run(context: Context, task: str) -> Any:

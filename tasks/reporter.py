@@ -8,6 +8,7 @@ from typing import Any
 from doit.exceptions import BaseFail, TaskFailed
 
 from governance.errors import Refused
+from tasks.context import current
 
 
 class Sentences:
@@ -67,8 +68,6 @@ class Silent(Sentences):
 def _refuse_decision(task: Any) -> None:
     """doit skips what depends on an ignored task and calls that success.  A decision, which owns
     no target, must not pass for made."""
-    from tasks.context import current
-
     if task.actions and not task.targets:
         current().error = current().error or Refused(
             f"{task.name} was not carried out: it, or a task before it, is ignored",
