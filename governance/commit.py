@@ -212,10 +212,19 @@ def _beyond(workspace: Workspace, intent: dict[str, Any]) -> str | None:
     return None
 
 
+def nurseries(workspace: Workspace) -> tuple[Path, Path]:
+    """Where clones are made and removed code waits to be deleted."""
+    return workspace.work, _comfyui(workspace) / NURSERY
+
+
 def _code_folders(workspace: Workspace) -> tuple[Path, ...]:
-    comfyui = workspace.root / store.typed_path(workspace.config.text("comfyui_dir"))
-    folder = Path(os.path.normpath(comfyui))
-    return workspace.work, folder / NURSERY, folder / "custom_nodes"
+    return *nurseries(workspace), _comfyui(workspace) / "custom_nodes"
+
+
+def _comfyui(workspace: Workspace) -> Path:
+    """As it is configured, be it there or not."""
+    named = store.typed_path(workspace.config.text("comfyui_dir"))
+    return Path(os.path.normpath(workspace.root / named))
 
 
 def _check(workspace: Workspace, intent: dict[str, Any]) -> None:

@@ -179,8 +179,6 @@ def _build(
     if damaged:
         _rebuild_clean(uv, folder, environment, python, mode, damaged)
     checked = time.monotonic() - started
-    if mode != "copy":
-        seal(environment)
     made = _described(workspace, uv, folder, name, key, mode)
     return _finish(workspace, replace(made, check_seconds=round(checked, 3)), folder)
 
@@ -227,7 +225,7 @@ def _described(
 def _finish(workspace: Workspace, made: Generation, folder: Path) -> Generation:
     """The papers, everything made durable, and last the manifest."""
     own = papers(workspace, made.name)
-    listing = file_list(path(workspace, made.name))
+    listing = file_list(path(workspace, made.name), sealing=made.link_mode != "copy")
     for name in ("uv.lock", "pyproject.toml"):
         (own / name).write_bytes((folder / name).read_bytes())
     (own / FILES).write_bytes(listing)
@@ -316,21 +314,14 @@ def _compare(file: str, entry: Recorded) -> str | None:
     return None if found == encoded else "hash"
 
 
-def seal(environment: Path) -> None:
-    """Take write permission from every file: with hardlinks an edit in place would reach uv's
-    cache and every other generation."""
-    for entry in _walk(environment):
-        if entry.is_file(follow_symlinks=False):
-            mode = entry.stat(follow_symlinks=False).st_mode
-            if mode & 0o222:
-                os.chmod(entry.path, stat.S_IMODE(mode) & ~0o222)  # noqa: PTH101 (49,000 of them)
+def file_list(environment: Path, *, sealing: bool = False) -> bytes:
+    """One line a file: size, mtime in ns, inode, mode, path; links: their target.
 
-
-def file_list(environment: Path) -> bytes:
-    """One line a file: size, mtime in ns, inode, mode, path; links: their target."""
-    return "".join(f"{line}\n" for line in sorted(_describe_all(environment))).encode(
-        errors="surrogateescape"
-    )
+    `sealing` takes write permission from every file on the way (one walk through 49,000 files is
+    enough): with hardlinks an edit in place would reach uv's cache and every other generation.
+    """
+    lines = sorted(_describe_all(environment, sealing))
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 
 def check_files(workspace: Workspace, name: str) -> list[Finding]:
@@ -376,7 +367,7 @@ def _by_path(listing: bytes) -> dict[str, str]:
     return {name: facts for name, _, facts in (line.partition("\t") for line in lines)}
 
 
-def _describe_all(environment: Path) -> Iterator[str]:
+def _describe_all(environment: Path, sealing: bool) -> Iterator[str]:
     prefix = len(str(environment)) + 1
     for entry in _walk(environment):
         name = entry.path[prefix:]
@@ -387,6 +378,9 @@ def _describe_all(environment: Path) -> Iterator[str]:
             yield f"{name}\t-> {os.readlink(entry.path)}"  # noqa: PTH115 (an os.DirEntry)
         elif stat.S_ISREG(facts.st_mode):
             mode = stat.S_IMODE(facts.st_mode)
+            if sealing and mode & 0o222:
+                mode &= ~0o222
+                os.chmod(entry.path, mode)  # noqa: PTH101
             yield f"{name}\t{facts.st_size} {facts.st_mtime_ns} {facts.st_ino} {mode:o}"
 
 

@@ -1,13 +1,11 @@
-"""What lies in custom_nodes against what the registry says, and where code waits to come or go.
+"""What lies in custom_nodes against what the registry says.
 
-Apart from `nodes`, whose imports a rollback or a recovery need not pay for.
+Apart from `nodes`, whose imports a rollback need not pay for.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from governance import comfyui, commit, git, registry, store
+from governance import comfyui, git, registry
 from governance.workspace import Workspace
 
 
@@ -32,9 +30,3 @@ def mismatches(workspace: Workspace) -> list[str]:
             told.append(f"{plugin.id} is at {str(head)[:12]}, the record says {plugin.commit[:12]}")
     told += [f"{name} is in custom_nodes, but not registered" for name in ungoverned(workspace)]
     return told
-
-
-def nurseries(workspace: Workspace) -> tuple[Path, ...]:
-    """Where clones are made and removed code waits to be deleted."""
-    comfyui_dir = store.typed_path(workspace.config.text("comfyui_dir"))
-    return workspace.work, workspace.root / comfyui_dir / commit.NURSERY

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from governance import commit, environment, inventory, ledger, store, workspace
-from governance.transaction import ending
+from governance import commit, environment, ledger, store, workspace
 from governance.workspace import Workspace
 
 
@@ -28,11 +27,19 @@ def recover(space: Workspace) -> list[str]:
         ledger.rebuild(space)
     for name in environment.discard_unfinished(space):
         done.append(f"deleted the unfinished environment {name}")
-    for txid in ending.end_interrupted(space):
+    for txid in _end_interrupted(space):
         done.append(f"transaction {txid} was interrupted and is failed now")
     _drop_temporaries(space)
     _drop_node_code(space)
     return done
+
+
+def _end_interrupted(space: Workspace) -> list[str]:
+    if not any(row.get("interrupted") for row in ledger.overview(space).pending):
+        return []
+    from governance.transaction import ending  # half of what a rollback would import otherwise
+
+    return ending.end_interrupted(space)
 
 
 def _drop_temporaries(space: Workspace) -> None:
@@ -46,7 +53,7 @@ def _drop_temporaries(space: Workspace) -> None:
 
 def _drop_node_code(space: Workspace) -> None:
     """Clones that never came into custom_nodes, and code that had left it to be deleted."""
-    for folder in inventory.nurseries(space):
+    for folder in commit.nurseries(space):
         for pattern in ("add-*", "purge-*"):
             for left in folder.glob(pattern):
                 store.remove_tree(left)

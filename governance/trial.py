@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from governance.errors import GovError
 from governance.lockfile import Change, changes, frozen_versions
 from governance.staging import Stages
 from governance.uv import Uv
+from governance.voice import Live, silent
 from governance.workspace import Workspace
 
 BASELINE = "baseline.json"
@@ -42,12 +43,6 @@ for name in sys.argv[1:]:
     for module in named or [m for m in modules if not m.startswith("_")][:1]:
         importlib.import_module(module)
 """
-
-Live = Callable[[str, str], None]
-
-
-def silent(stream: str, text: str) -> None:
-    """A `Live` that shows nothing; the logs have it all."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from doit.exceptions import InvalidDodoFile, TaskFailed
 
 from governance import store, workspace
 from governance.errors import GovError
+from governance.voice import silent
 from governance.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,10 +41,9 @@ class Context:
 
     @cached_property
     def session(self) -> Any:
-        from governance import trial
         from governance.transaction.session import open_session
 
-        return open_session(self.workspace, self.say, self.live or trial.silent)
+        return open_session(self.workspace, self.say, self.live or silent)
 
 
 def _to_stderr(text: str) -> None:

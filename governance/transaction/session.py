@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from governance import trial
 from governance.errors import GovError
 from governance.uv import Uv
+from governance.voice import Live, Say, quiet, silent
 from governance.workspace import Workspace
-
-Say = Callable[[str], None]
-
-
-def quiet(_: str) -> None:
-    """A `Say` that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +19,7 @@ class Session:
     workspace: Workspace
     uv: Uv
     say: Say = quiet
-    live: trial.Live = trial.silent
+    live: Live = silent
 
     @contextmanager
     def tidying(self) -> Iterator[None]:
@@ -39,9 +33,7 @@ class Session:
             self.say("cleaning up was interrupted; `gov clean` does it")
 
 
-def open_session(
-    workspace: Workspace, say: Say = quiet, live: trial.Live = trial.silent
-) -> Session:
+def open_session(workspace: Workspace, say: Say = quiet, live: Live = silent) -> Session:
     return Session(
         workspace, Uv(workspace.uv_cache, memory=workspace.state / "interpreter.json"), say, live
     )

@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 # From the inside out; a module may import its own layer and those before it.
 LAYERS = (
-    ("errors", "clock", "liveness", "names", "shape"),
+    ("errors", "clock", "liveness", "names", "shape", "voice"),
     ("config", "process", "sandbox", "store", "workspace"),
     ("model",),
     ("comfyui", "git", "requirements", "uv"),
