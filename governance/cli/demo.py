@@ -227,18 +227,19 @@ class Stage:
 def own_name() -> str:
     """The gov that runs this, as one would type it from anywhere."""
     launcher = workspace.CHECKOUT / "bin/gov"
-    return shlex.quote(str(launcher)) if launcher.is_file() else "gov"
+    return str(launcher) if launcher.is_file() else "gov"
 
 
 def _next(folder: Path, space: Workspace) -> list[tuple[str, str]]:
     """Commands to go on with, and what each is good for."""
     newest = history.index(space)[-1]["id"]
+    own = shlex.quote(own_name())
     return [
         (f"cd {shlex.quote(str(folder))}", "go on in the demo"),
         (f"{story.GOV} status", "what the workspace looks like now"),
         (f"{story.GOV} rollback {newest}", "undo the rollback"),
         (f"{story.GOV} run -- --port 8188", "start the sample ComfyUI with prod; Ctrl-C ends it"),
-        (f"{own_name()} init ~/comfy_env --comfyui-dir ~/ComfyUI", "govern your own ComfyUI"),
+        (f"{own} init ~/comfy_env --comfyui-dir ~/ComfyUI", "govern your own ComfyUI"),
         (f"rm -rf {shlex.quote(str(folder))}", "delete the demo"),
     ]
 

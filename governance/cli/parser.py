@@ -306,7 +306,7 @@ VERBS = (
 
 GROUPS = {
     "node": "plugins: add, remove, check",
-    "tx": "transactions: run, inspect, promote, abort",
+    "tx": "transactions: run, inspect, promote, abort, shell",
     "snapshot": "snapshots: list, inspect",
 }
 

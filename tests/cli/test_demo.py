@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -236,6 +237,17 @@ def tell(stream, quiet=False):
     teller.outcome(3, 1.5, [("prod", "+ a 1\x1b[2J")])
     teller.outcome(0, 0.1, [])
     return stream.getvalue()
+
+
+def test_a_gov_on_an_odd_path_is_quoted_once(tmp_path, monkeypatch):
+    launcher = tmp_path / "gov ü" / "bin/gov"
+    launcher.parent.mkdir(parents=True)
+    launcher.touch()
+    monkeypatch.setattr(demo.workspace, "CHECKOUT", launcher.parent.parent)
+    stage = demo.Stage(tmp_path, io.StringIO(), quiet=True)
+    monkeypatch.setattr(stage, "_run", lambda words: 1)
+    stage.perform(1, story.Step("", "", ("{gov}", "init")))
+    assert shlex.split(stage.data([])["steps"][0]["command"]) == [str(launcher), "init"]
 
 
 def test_plain_lines_where_there_is_no_terminal():
