@@ -258,13 +258,17 @@ class Transaction(Document):
         lines = dict.fromkeys([*plan["direct_additions"], *plan["override_additions"]])
         return [line for line in lines if line not in dropped]
 
+    def _way_back(self) -> str:
+        before = self.promotion.get("pre_snapshot")
+        return "nothing, it is over" + (f"; `gov rollback {before}` undoes it" if before else "")
+
     def move(self, status: str) -> None:
         """Change the status as the contract allows; Refused names the allowed moves."""
         allowed = MOVES.get(self.status, frozenset())
         if status not in allowed:
             raise Refused(
                 f"transaction {self.txid} is {self.status} and cannot become {status}",
-                hint="allowed from here: " + (", ".join(sorted(allowed)) or "nothing, it is over"),
+                hint="allowed from here: " + (", ".join(sorted(allowed)) or self._way_back()),
                 code="bad_transition",
                 facts={"status": self.status, "allowed": sorted(allowed)},
             )

@@ -76,6 +76,19 @@ class Settings:
         return ".".join(self.version.split(".")[:2])
 
 
+# The keys of [tool.uv] that settings decide, wholly or in part.
+_GOVERNED = (
+    "package",
+    "default-groups",
+    "environments",
+    "exclude-newer",
+    "exclude-newer-package",
+    "no-build",
+    "sources",
+    "index",
+)
+
+
 def new_project(settings: Settings, core: Sequence[str]) -> str:
     """The text of a workspace's pyproject.toml."""
     import tomlkit
@@ -175,12 +188,13 @@ class Project:
         return self._of(document)
 
     def with_settings(self, settings: Settings) -> Project:
+        """What the settings do not speak of stays: overrides, packages that a resolution freed
+        from the date, and what a maintainer added by hand."""
         document = self._document()
         document["project"]["requires-python"] = f"=={settings.minor}.*"
-        overrides = self.overrides
-        document["tool"]["uv"] = _uv_table(settings)
+        document["tool"]["uv"] = _merged(self.data["tool"].get("uv", {}), _uv_table(settings))
         document["tool"]["gov"] = _gov_table(settings)
-        return self._of(document).with_overrides(overrides)
+        return self._of(document).with_overrides(self.overrides)
 
     def _document(self) -> TOMLDocument:
         import tomlkit
@@ -239,6 +253,25 @@ def _uv_table(settings: Settings) -> dict[str, Any]:
     if settings.indexes:
         table["index"] = [index.table() for index in settings.indexes]
     return table
+
+
+def _merged(before: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """`table` in place of what it speaks of in `before`."""
+    kept = {key: value for key, value in before.items() if key not in _GOVERNED}
+    indexes = [i for i in before.get("index", []) if not i.get("default") and i["name"] != "torch"]
+    sources = {
+        name: source
+        for name, source in before.get("sources", {}).items()
+        if source != {"index": "torch"}
+    }
+    freed = before.get("exclude-newer-package", {}) if "exclude-newer" in table else {}
+    more = {"index": indexes, "sources": sources, "exclude-newer-package": freed}
+    for key, rest in more.items():
+        if isinstance(rest, dict) and rest:
+            kept[key] = {**rest, **table.pop(key, {})}
+        elif rest:
+            kept[key] = [*table.pop(key, []), *rest]
+    return {**table, **kept}
 
 
 def _gov_table(settings: Settings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from governance import process, store
-from governance.errors import GovError
+from governance.errors import GovError, UsageError
 
 # Settings that would change what is resolved or where it goes must come from the truth, never
 # from the operator's shell; what concerns the road to the index (proxies, certificates,
@@ -28,6 +28,7 @@ _UNREACHABLE = re.compile(
     r"|network|http status|server error|tls|certificate)",
     re.IGNORECASE,
 )
+_CERTIFICATE = re.compile(r"(invalid peer certificate|UnknownIssuer|self.signed)", re.I)
 _DISK = re.compile(
     r"(no space left on device|read-only file system|permission denied|disk quota)", re.I
 )
@@ -96,6 +97,12 @@ class Uv:
         if known is not None:
             return known
         done = self._run(["python", "find", "--system", "--no-project", spec], None)
+        if not done.ok and "No interpreter found" in done.stderr:
+            raise UsageError(
+                f"there is no Python {spec} on this machine",
+                hint="install it, or name another version or an interpreter with --python",
+                code="bad_python",
+            )
         if not done.ok:
             raise failure(f"looking for Python {spec}", done)
         found = Path(done.stdout.strip())
@@ -190,6 +197,11 @@ def _diagnosis(log: str) -> tuple[str, str]:
         return "bad_download", "the index sent other bytes than the lock names; try again later"
     if "Failed to build" in log or "build backend" in log:
         return "build_failed", "the package has no wheel for this machine and its build failed"
+    if _CERTIFICATE.search(log):
+        return "index_unreachable", (
+            "where a proxy answers with a certificate of its own, name its file in SSL_CERT_FILE "
+            "or set UV_SYSTEM_CERTS=1, then run the command again"
+        )
     if _could_not_look(log) or _UNREACHABLE.search(log):
         return "index_unreachable", "check the network and the index, then run the command again"
     return "uv_failed", "-v shows the whole text of uv"

@@ -324,11 +324,20 @@ def parse(argv: list[str]) -> argparse.Namespace:
         return argparse.Namespace(act="complete", words=COMPLETE, typed=argv[2:])
     parser = build(argv)
     own, rest = _split(argv)
-    arguments = parser.parse_args(own)
+    arguments, unknown = parser.parse_known_args(own)
+    if unknown:
+        # argparse itself would complain in the name of the outermost parser.
+        raise UsageError(
+            f"unrecognized arguments: {' '.join(unknown)}",
+            hint=f"`gov {arguments.words} --help` shows the usage and an example",
+        )
     if rest is not None:
         name = "arguments" if arguments.act == "run" else "command"
         if not hasattr(arguments, name):
-            raise UsageError("this verb takes nothing after --", hint=f"{parser.prog} --help")
+            raise UsageError(
+                "this verb takes nothing after --",
+                hint=f"`gov {arguments.words} --help` shows the usage and an example",
+            )
         setattr(arguments, name, [*getattr(arguments, name), *rest])
     return arguments
 
@@ -395,7 +404,10 @@ def _split(argv: list[str]) -> tuple[list[str], list[str] | None]:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
     if not 0 < value < 10**6:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return value

@@ -5,7 +5,7 @@ a gated change like any other.
 """
 
 from governance.installation.folder import prepare
-from governance.installation.settings import Options
+from governance.installation.settings import Options, check
 from governance.installation.truth import Initialised, initialise, to_json
 
-__all__ = ["Initialised", "Options", "initialise", "prepare", "to_json"]
+__all__ = ["Initialised", "Options", "check", "initialise", "prepare", "to_json"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ from governance.transaction.session import Session
 from governance.workspace import Workspace
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/{}"
+# The folders of that index: PyTorch builds for processors, CUDA, ROCm and Intel's GPUs.
+_TORCH_BACKEND = re.compile(r"(nightly/|test/)?(cpu|xpu|cu[0-9]{2,3}|rocm[0-9]+(\.[0-9]+)*)")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,16 @@ class Options:
     torch_backend: str | None = None
     index: str | None = None
     approval: Approval = field(default_factory=Approval)
+
+
+def check(options: Options) -> None:
+    """Raises UsageError for what can be seen to be wrong before anything is made."""
+    if options.date not in (None, "auto", "none"):
+        _parsed_date(str(options.date))
+    if options.index is not None:
+        _index(options.index)
+    if options.torch_backend is not None:
+        _torch_index(options.torch_backend)
 
 
 def settings_of(session: Session, options: Options, project: Project | None = None) -> Settings:
@@ -104,13 +117,27 @@ def _indexes(options: Options, project: Project | None) -> tuple[list[Index], di
     else:
         indexes += [_index(str(i["url"])) for i in kept if i.get("default")]
     torch = options.torch_backend
-    url = next((str(i["url"]) for i in kept if i.get("name") == "torch"), None)
+    if torch is None:
+        torch = next((str(i["url"]) for i in kept if i.get("name") == "torch"), None)
     if torch is not None:
-        url = torch if "://" in torch else _TORCH_INDEX.format(torch)
-    if url is not None:
-        indexes.insert(0, Index(url, name="torch", default=False, explicit=True))
+        indexes.insert(0, _torch_index(torch))
         sources = dict.fromkeys(("torch", "torchvision", "torchaudio"), "torch")
     return indexes, sources
+
+
+def _torch_index(text: str) -> Index:
+    """By the name of a backend, else as any index is named."""
+    if _TORCH_BACKEND.fullmatch(text):
+        found = Index(_TORCH_INDEX.format(text))
+    elif "/" in text:
+        found = _index(text)
+    else:
+        raise UsageError(
+            f"{text!r} is no backend of torch",
+            hint="write cpu, xpu, cu130, rocm6.4 or the like, or the URL of an index",
+            code="bad_torch_backend",
+        )
+    return replace(found, name="torch", default=False, explicit=True)
 
 
 def _index(url: str) -> Index:

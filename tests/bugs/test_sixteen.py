@@ -371,6 +371,16 @@ def test_15_a_failed_checkout_leaves_no_clone(governed):
     assert house.plugins() == []
 
 
+def test_15_a_checkout_that_fails_after_the_fetch_leaves_no_clone(governed):
+    """A commit that the repository has not: only the clone can find out."""
+    house = governed
+    answer = house.gov("node", "add", house.node("loads-two-classes"), "--ref", "c0ffee" + "0" * 34)
+    assert answer.code != 0
+    assert not (house.comfyui / "custom_nodes/loads-two-classes").exists()
+    assert list(house.space.work.iterdir()) == []
+    assert house.plugins() == []
+
+
 def test_15_an_add_that_fails_after_its_clone_leaves_none(governed, monkeypatch):
     house = governed
 
@@ -417,6 +427,10 @@ def test_15_abort_never_overwrites_a_promoted_record(governed):
     record = (house.space.transactions / f"{txid}.json").read_bytes()
     answer = house.gov("tx", "abort", txid)
     assert (answer.code, answer.error["code"]) == (3, "bad_transition")
+    assert (
+        f"`gov rollback {house.transaction(txid)['promotion']['pre_snapshot']}`"
+        in (answer.error["hint"])
+    )
     assert (house.space.transactions / f"{txid}.json").read_bytes() == record
 
 

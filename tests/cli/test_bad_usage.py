@@ -38,6 +38,24 @@ def test_wrong_usage(settled, argv, says):
 
 
 @pytest.mark.parametrize(
+    ("argv", "message", "hint"),
+    [
+        (["status", "more"], "unrecognized arguments: more", "`gov status --help`"),
+        (
+            ["tx", "run", "x", "--timeout", "soon"],
+            "soon is not a number of seconds",
+            "tx run --help",
+        ),
+        (["snapshot", "list", "--", "x"], "nothing after --", "`gov snapshot list --help`"),
+    ],
+)
+def test_wrong_usage_names_the_verb_to_look_up(argv, message, hint):
+    ended = Gov(None)("--json", *argv)
+    assert message in ended.error["message"]
+    assert hint in ended.error["hint"]
+
+
+@pytest.mark.parametrize(
     ("argv", "named"),
     [
         (["tx", "run", "nobody"], "unknown_node"),

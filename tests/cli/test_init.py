@@ -138,8 +138,8 @@ def test_somebody_elses_project_is_never_taken_over(bare, text):
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--python", "9.9"], 1, "9.9"),
-        (["--python", "/nowhere/python"], 1, "/nowhere/python"),
+        (["--python", "9.9"], 2, "9.9"),
+        (["--python", "/nowhere/python"], 2, "/nowhere/python"),
         (["--resolution-date", "yesterday"], 2, "yesterday"),
         (["--resolution-date", "2025-13-45"], 2, "2025-13-45"),
         (["--index", "/nowhere/wheels"], 2, "/nowhere/wheels"),
@@ -154,6 +154,34 @@ def test_bad_options_leave_no_truth(bare, options, code, says):
     assert "secret" not in ended.err
     made = [name for name in (*MADE[4:], "state/snapshots_index.json") if (folder / name).exists()]
     assert made == []
+
+
+@pytest.mark.parametrize(
+    ("option", "bad", "named"),
+    [
+        ("--resolution-date", "soon", "bad_date"),
+        ("--index", "/nowhere/wheels", "bad_index"),
+        ("--torch-backend", "cuda13", "bad_torch_backend"),
+        ("--torch-backend", "https://me:secret@127.0.0.1:1/whl", "credentials_in_url"),
+    ],
+)
+def test_what_is_wrong_as_typed_makes_no_folder(bare, option, bad, named):
+    ended = Gov(None)("init", bare / "w", "--comfyui-dir", bare / "ComfyUI", option, bad, "--json")
+    assert (ended.code, ended.error["code"]) == (2, named)
+    assert "secret" not in ended.out
+    assert not (bare / "w").exists()
+
+
+def test_a_wrong_torch_backend_never_enters_the_truth(settled):
+    assert_refused(
+        settled.site,
+        "init",
+        "--torch-backend",
+        "zzz",
+        code=2,
+        says="zzz",
+        named="bad_torch_backend",
+    )
 
 
 def test_a_file_in_the_place_of_the_folder(bare):

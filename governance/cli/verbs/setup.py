@@ -21,6 +21,7 @@ def init(arguments: Namespace) -> Outcome:
         index=arguments.index,
         approval=approval(arguments),
     )
+    installation.check(options)
     folder = arguments.dir or arguments.root or _folder()
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
