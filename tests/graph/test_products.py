@@ -33,6 +33,17 @@ def edited(house, *lines):
     house.space.pyproject.write_text(text)
 
 
+@pytest.mark.parametrize("words", [("nope",), ("promote:nope",), ("sync", "--nope"), ("--nope",)])
+def test_a_wrong_command_line_is_told_as_ours_are(governed, words):
+    done = governed.doit(*words)
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert "nope" in error
+    assert "CmdOption" not in error
+    assert hint.startswith("hint: `bin/doit list --all`")
+
+
 def test_the_list_reads_like_a_table_of_contents(governed):
     done = governed.doit("list")
     assert done.returncode == 0, done.stderr
