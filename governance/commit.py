@@ -12,7 +12,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +94,7 @@ def _take_back(
     """Undo what was made of a change, by the same means; raises where the disk fails once more."""
     try:
         if _is_untouched(workspace, intent):
-            store.remove_file(workspace.intent)
+            _drop_intent(workspace)
             return
         if back is not None:
             store.write_json(workspace.intent, back)
@@ -261,7 +261,15 @@ def _apply(workspace: Workspace, intent: dict[str, Any]) -> None:
     folders = {_replace(workspace, entry) for entry in intent["documents"]}
     for folder in folders:
         store.sync_folder(folder)
-    store.remove_file(workspace.intent)
+    _drop_intent(workspace)
+
+
+def _drop_intent(workspace: Workspace) -> None:
+    """The last act of a change.  Once the intent is gone the change is made, or taken back, and
+    durable: where only this folder cannot be synced, nothing failed that is worth an error."""
+    workspace.intent.unlink(missing_ok=True)
+    with suppress(OSError, GovError):
+        store.sync_folder(workspace.state)
 
 
 def _replace(workspace: Workspace, entry: dict[str, Any]) -> Path:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from governance import (
+    claims,
     clock,
     commit,
     environment,
     history,
     inventory,
+    lockfile,
     registry,
     resolution,
     staging,
@@ -19,6 +22,7 @@ from governance import (
 )
 from governance.environment import Finding
 from governance.errors import GovError
+from governance.model import Generation
 from governance.staging import Stages
 from governance.transaction.session import Session
 from governance.workspace import Workspace
@@ -26,8 +30,10 @@ from governance.workspace import Workspace
 _LIMIT = 200
 
 
-# What a build from the lock mends.
-_REBUILT = frozenset({"missing", "changed", "extra", "size", "hash", "no_prod", "other_lock"})
+# What is mended by the environment of the lock that prod was built from: a switch back where that
+# is as it was, else a build.
+_SWITCHED = frozenset({"no_prod", "other_generation"})
+_REBUILT = _SWITCHED | {"missing", "changed", "extra", "size", "hash"}
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,11 @@ class Report:
     @property
     def cure(self) -> str:
         """The way out: a build mends prod; what a person wrote, only a person can judge."""
-        if any(finding.kind in _REBUILT for finding in self.findings):
+        kinds = {finding.kind for finding in self.findings}
+        if kinds & _REBUILT:
             return "`gov repair` builds anew what the lock determines"
+        if kinds == {"missing_truth"}:
+            return "`gov init` brings a missing file back as it was"
         return "bring back a snapshot with `gov rollback`, or take an edit in with `bin/doit`"
 
     def to_json(self) -> dict[str, Any]:
@@ -72,9 +81,8 @@ def verify(workspace: Workspace, *, full: bool = False) -> Report:
         findings.append(Finding("no_prod", str(workspace.prod), "prod leads to no environment"))
     else:
         findings += environment.check_files(workspace, name)
-        if full:
-            findings += environment.check_records(environment.path(workspace, name))
-        findings += _against_prod(workspace, name)
+        findings += _inside(workspace, name, full)
+        findings += _against_lock(workspace, name)
     findings += _registry_findings(workspace)
     return Report(tuple(findings), tuple(inventory.mismatches(workspace)), full, name)
 
@@ -120,28 +128,92 @@ def attest_smoke(session: Session) -> dict[str, Any]:
     return report
 
 
-def repair(session: Session) -> list[str]:
-    """Rebuild prod from the lock and switch to it, where verify finds prod broken.
+@dataclass(frozen=True)
+class Repaired:
+    """`done` are sentences; `left` what no build mends."""
 
-    What is not determined by the lock (a truth that was edited, node code) is told, not guessed.
+    done: tuple[str, ...]
+    left: tuple[Finding, ...]
+
+
+def repair(session: Session) -> Repaired:
+    """Give prod the environment of the lock that it was built from, where verify finds it broken.
+
+    What is not determined by that (a truth that was edited, node code) is left and told.
     """
     workspace = session.workspace
-    report = verify(workspace)
+    store.refuse_other_than_link(workspace.prod)
+    report = verify(workspace, full=True)
     broken = [f for f in report.findings if f.kind in _REBUILT]
+    left = tuple(f for f in report.findings if f.kind not in _REBUILT)
     if not broken:
-        return [
-            f"{f.kind}: {f.path} {f.detail} is not repaired by a build" for f in report.findings
-        ]
-    old = environment.current(workspace)
-    stages = _stages_of_truth(workspace)
-    made = environment.build(workspace, session.uv, stages.folder, fresh=True)
-    truth = history.truth(workspace)
-    documents = {"state/receipt.json": staging.receipt_bytes(workspace, truth, made.name, "repair")}
-    commit.commit(workspace, commit.Change("repair", documents, made.name))
+        return Repaired((), left)
+    stages = _stage(workspace, "repair", _built_from(workspace))
+    damaged = any(finding.kind not in _SWITCHED for finding in broken)
+    made = environment.build(workspace, session.uv, stages.folder, fresh=damaged)
+    commit.commit(workspace, commit.Change("repair", _receipt(workspace, made.name), made.name))
     with session.tidying():
-        _keep_baseline(workspace, old, made.name)
+        _keep_baseline(workspace, report.generation, made.name)
         stages.clear()
-    return [f"{len(broken)} findings in {old or 'prod'}; prod is the new {made.name} now"]
+    told = f"{len(broken)} findings in {report.generation or 'prod'}; prod is {made.name} now"
+    return Repaired((told,), left)
+
+
+def _built_from(workspace: Workspace) -> history.Truth:
+    """What prod was built from: the frozen copy in its papers, else a snapshot that names it, else
+    the truth if that is as gov left it.  An edited truth never counts: a gate comes before it."""
+    name = _recorded(workspace)
+    known = name and (_frozen_copy(workspace, name) or _snapshot_of(workspace, name))
+    if known:
+        return known
+    if not claims.lock_is_current(workspace):
+        raise GovError(
+            "nothing tells any more what prod was built from",
+            hint="bring back a snapshot with `gov rollback <snapshot_id>` (`gov snapshot list`)",
+            code="not_determined",
+        )
+    return history.truth(workspace)
+
+
+def _recorded(workspace: Workspace) -> str | None:
+    """The generation that gov switched to last; prod's own where no receipt tells."""
+    name = claims.receipt(workspace).get("generation")
+    return name if isinstance(name, str) else environment.current(workspace)
+
+
+def _frozen_copy(workspace: Workspace, name: str) -> history.Truth | None:
+    """The truth in a generation's papers, if it is what its manifest names."""
+    made = environment.usable(workspace, name)
+    if made is None:
+        return None
+    papers = environment.papers(workspace, name)
+    try:
+        found = history.Truth(
+            (papers / "pyproject.toml").read_bytes(), (papers / "uv.lock").read_bytes(), b"[]"
+        )
+    except FileNotFoundError:
+        return None
+    wanted = (made.pyproject_sha256, made.lock_sha256)
+    return found if wanted == (store.digest(found.pyproject), store.digest(found.lock)) else None
+
+
+def _snapshot_of(workspace: Workspace, name: str) -> history.Truth | None:
+    """The content of the newest whole snapshot that names this generation."""
+    for row in reversed(history.index(workspace)):
+        with suppress(GovError):
+            snapshot = history.load(workspace, row["id"])
+            if snapshot.generation == name:
+                return history.content(workspace, snapshot)
+    return None
+
+
+def _receipt(workspace: Workspace, generation: str) -> dict[str, bytes]:
+    """What gov wrote last stays what it was: an edit of the truth is found after a repair too."""
+    before = claims.receipt(workspace)
+    kept = {key: before[key] for key in _RECEIPT_KEYS if key in before}
+    truth = history.truth_as_it_is(workspace)
+    data = staging.receipt_bytes(workspace, truth, generation, "repair", **kept)
+    return {"state/receipt.json": data}
 
 
 def _keep_baseline(workspace: Workspace, old: str | None, new: str) -> None:
@@ -171,20 +243,49 @@ def _truth_findings(workspace: Workspace) -> list[Finding]:
 _RECEIPT_KEYS = ("pyproject_sha256", "lock_sha256", "plugins_sha256")
 
 
-def _against_prod(workspace: Workspace, name: str) -> list[Finding]:
-    """The lock is the one that prod was built from, and prod holds what was frozen then."""
-    manifest = environment.manifest(workspace, name)
-    if manifest is None:
-        return [Finding("no_prod", str(workspace.prod), f"{name} was never finished")]
-    findings = []
-    if manifest.lock_sha256 != store.file_digest(workspace.lock):
-        detail = "prod was built from another lock"
-        findings.append(Finding("other_lock", str(workspace.lock), detail))
-    frozen = set(environment.freeze(environment.path(workspace, name)))
-    for line in sorted(frozen ^ set(manifest.packages)):
+def _inside(workspace: Workspace, name: str, full: bool) -> list[Finding]:
+    """Prod holds the packages that were frozen when it was built; all of them whole, if `full`."""
+    folder = environment.path(workspace, name)
+    try:
+        findings = environment.check_records(folder) if full else []
+        frozen = set(environment.freeze(folder))
+    except GovError as error:
+        return [Finding("missing", str(folder), error.message)]
+    try:
+        made = environment.manifest(workspace, name)
+    except GovError as error:
+        return [*findings, Finding("no_prod", str(workspace.prod), error.message)]
+    if made is None:
+        detail = f"{name} has no manifest: it was never finished, or has lost it"
+        return [*findings, Finding("no_prod", str(workspace.prod), detail)]
+    for line in sorted(frozen ^ set(made.packages)):
         what = "not in the build" if line in frozen else "missing"
         findings.append(Finding("changed", f"{workspace.prod}: {line}", what))
     return findings
+
+
+def _against_lock(workspace: Workspace, name: str) -> list[Finding]:
+    """Prod is what gov switched to last, and was built from today's lock."""
+    recorded = _recorded(workspace)
+    if recorded != name:
+        detail = f"it leads to {name}, gov switched to {recorded}"
+        return [Finding("other_generation", str(workspace.prod), detail)]
+    made = environment.usable(workspace, name)
+    if made is None or not workspace.lock.is_file() or _is_lock_of(workspace, made):
+        return []
+    return [Finding("other_lock", str(workspace.lock), "prod was built from another lock")]
+
+
+def _is_lock_of(workspace: Workspace, made: Generation) -> bool:
+    """By its bytes, or by its content: two locks of one set of requirements may differ in times."""
+    lock = workspace.lock.read_bytes()
+    if store.digest(lock) == made.lock_sha256:
+        return True
+    frozen = _frozen_copy(workspace, made.name)
+    if frozen is None:
+        return False
+    locks = (lock, frozen.lock)
+    return len({lockfile.content_digest(lockfile.parse(b, workspace.lock)) for b in locks}) == 1
 
 
 def _registry_findings(workspace: Workspace) -> list[Finding]:
@@ -200,10 +301,6 @@ def _registry_findings(workspace: Workspace) -> list[Finding]:
     findings = [Finding("no_group", group, "a promoted node") for group in promoted - groups.keys()]
     findings += [Finding("no_node", group, "in pyproject.toml") for group in node_groups - known]
     return findings
-
-
-def _stages_of_truth(workspace: Workspace) -> Stages:
-    return _stage(workspace, "repair", history.truth(workspace))
 
 
 def _stages_of_prod(workspace: Workspace, name: str) -> Stages:

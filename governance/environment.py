@@ -9,6 +9,7 @@ seen to exit 0 over a broken environment.
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import fcntl
 import hashlib
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple
 
 from governance import clock, lockfile, resolution, store
 from governance.conflict.shared import same_files
-from governance.errors import GovError
+from governance.errors import Damaged, GovError
 from governance.model import Generation
 from governance.uv import Uv
 from governance.workspace import Workspace
@@ -81,29 +82,40 @@ def site_packages(environment: Path) -> Path:
 
 def manifest(workspace: Workspace, name: str) -> Generation | None:
     """The manifest of a finished generation; None for an unfinished or missing one, and for a
-    name that leads out of the folder of generations."""
+    name that leads out of the folder of generations.  Raises Damaged."""
     if Path(name).name != name:
         return None
     file = papers(workspace, name) / MANIFEST
     try:
-        value = store.read_json(file)
+        found = Generation.from_json(store.read_json(file), file)
+        if found.name != name:
+            raise store.damaged(file, f"it is the manifest of {found.name!a}")
     except FileNotFoundError:
         return None
-    found = Generation.from_json(value, file)
-    if found.name != name:
-        raise store.damaged(file, f"it is the manifest of {found.name!a}")
+    except Damaged as error:
+        hint = "nothing was changed; `gov repair` builds prod anew from the lock"
+        raise Damaged(error.message, hint=hint, facts=error.facts) from None
     return found
 
 
+def usable(workspace: Workspace, name: str) -> Generation | None:
+    """As manifest, and None for a damaged one: what gov built it can build again, so that no
+    command that could do without this generation stumbles over it."""
+    try:
+        return manifest(workspace, name)
+    except Damaged:
+        return None
+
+
 def prod(workspace: Workspace) -> Generation | None:
-    """The manifest of the generation that prod leads to."""
+    """The manifest of the generation that prod leads to.  Raises Damaged."""
     name = current(workspace)
     return manifest(workspace, name) if name else None
 
 
 def find(workspace: Workspace, key: str) -> Generation | None:
     """The newest finished generation for this key."""
-    found = [m for m in (manifest(workspace, n) for n in names(workspace)) if m is not None]
+    found = [m for m in (usable(workspace, n) for n in names(workspace)) if m is not None]
     matching = [m for m in found if m.key == key and path(workspace, m.name).is_dir()]
     return max(matching, key=lambda m: m.created_at, default=None)
 
@@ -160,11 +172,41 @@ def discard(workspace: Workspace, name: str) -> None:
 
 
 def discard_unfinished(workspace: Workspace) -> list[str]:
-    """Delete what interrupted builds left; part of recovery."""
-    left = [n for n in names(workspace) if manifest(workspace, n) is None]
+    """Delete what interrupted builds left; part of recovery.
+
+    Never what prod leads to or what runs: it was finished once and has lost its manifest since,
+    which `gov verify` tells and `gov repair` mends.
+    """
+    prod_name = current(workspace)
+    bare = (n for n in names(workspace) if not os.path.lexists(papers(workspace, n) / MANIFEST))
+    left = [n for n in bare if n != prod_name and not is_in_use(workspace, n)]
     for name in left:
         discard(workspace, name)
     return left
+
+
+@contextlib.contextmanager
+def in_use(workspace: Workspace, name: str) -> Iterator[None]:
+    """Hold a generation against clean-up while a program runs in it."""
+    with open(_hold(workspace, name), "a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        yield
+
+
+def is_in_use(workspace: Workspace, name: str) -> bool:
+    file = _hold(workspace, name)
+    if not file.is_file():
+        return False
+    with open(file, "a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def _hold(workspace: Workspace, name: str) -> Path:
+    return papers(workspace, name) / ".in-use"
 
 
 def _build(
@@ -282,12 +324,24 @@ def records(environment: Path) -> dict[str, list[Recorded]]:
     result: dict[str, list[Recorded]] = {}
     for record in sorted(site.glob("*.dist-info/RECORD")):
         owner = record.parent.name.split("-")[0]
-        with open(record, newline="", encoding="utf-8") as stream:
-            for row in csv.reader(stream):
-                if len(row) == 3 and row[1]:
-                    entry = Recorded(owner, row[1], row[2])
-                    result.setdefault(f"{site}/{row[0]}", []).append(entry)
+        for row in _rows(record):
+            if len(row) == 3 and row[1]:
+                entry = Recorded(owner, row[1], row[2])
+                result.setdefault(f"{site}/{row[0]}", []).append(entry)
     return result
+
+
+def _rows(record: Path) -> list[list[str]]:
+    try:
+        with open(record, newline="", encoding="utf-8") as stream:
+            return list(csv.reader(stream))
+    except (OSError, ValueError, csv.Error) as error:
+        raise GovError(
+            f"{record} cannot be read: {error}",
+            hint="`gov repair` builds prod again from the lock",
+            code="broken_environment",
+            facts={"path": str(record)},
+        ) from None
 
 
 def _check_slice(files: list[tuple[str, list[Recorded]]]) -> list[Finding]:
@@ -308,8 +362,10 @@ def _compare(file: str, entry: Recorded) -> str | None:
             hashed = hashlib.new(algorithm, usedforsecurity=False)
             while chunk := stream.read(_CHUNK):
                 hashed.update(chunk)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return "missing"
+    except ValueError:  # no number, or no algorithm: nobody's RECORD
+        return "hash"
     found = base64.urlsafe_b64encode(hashed.digest()).rstrip(b"=").decode()
     return None if found == encoded else "hash"
 
@@ -332,7 +388,11 @@ def check_files(workspace: Workspace, name: str) -> list[Finding]:
     environment = path(workspace, name)
     if not environment.is_dir():
         return [Finding("missing", str(environment), "the environment is gone")]
-    listed = (papers(workspace, name) / FILES).read_bytes()
+    file = papers(workspace, name) / FILES
+    try:
+        listed = file.read_bytes()
+    except FileNotFoundError:
+        return [Finding("missing", str(file), "the list of its files is gone")]
     now = file_list(environment)
     return [] if now == listed else list(_differences(environment, listed, now))
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-from collections.abc import Iterator
 from pathlib import Path
 
 from governance import environment, history, ledger, store
 from governance.errors import GovError
+from governance.staging import Stages
 from governance.workspace import Workspace
 
 
@@ -27,49 +26,27 @@ def clean(workspace: Workspace, *, dry_run: bool = False) -> list[str]:
     return [str(path.relative_to(workspace.root)) for path in doomed]
 
 
-@contextlib.contextmanager
-def in_use(workspace: Workspace, generation: str) -> Iterator[None]:
-    """Hold a generation against clean-up while a program runs in it."""
-    with open(_hold(workspace, generation), "a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_SH)
-        yield
-
-
-def is_in_use(workspace: Workspace, generation: str) -> bool:
-    path = _hold(workspace, generation)
-    if not path.is_file():
-        return False
-    with open(path, "a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
-def _hold(workspace: Workspace, generation: str) -> Path:
-    return environment.papers(workspace, generation) / ".in-use"
-
-
 def _generations(workspace: Workspace) -> list[Path]:
-    """Finished generations beyond the newest N that nothing needs."""
+    """Generations beyond the newest N that nothing needs; one with damaged papers is old."""
     kept = _needed(workspace)
-    made = (environment.manifest(workspace, name) for name in environment.names(workspace))
-    found = [manifest for manifest in made if manifest is not None]
-    found.sort(key=lambda m: m.created_at, reverse=True)
-    spare = [m.name for m in found if m.name not in kept]
+    made = {name: environment.usable(workspace, name) for name in environment.names(workspace)}
+    spare = [name for name in made if name not in kept]
+    spare.sort(key=lambda name: found.created_at if (found := made[name]) else "", reverse=True)
     limit = int(workspace.config.number("storage.generations_keep"))
-    doomed = [name for name in spare[limit:] if not is_in_use(workspace, name)]
+    doomed = [name for name in spare[limit:] if not environment.is_in_use(workspace, name)]
     return [environment.path(workspace, name) for name in doomed]
 
 
 def _needed(workspace: Workspace) -> set[str]:
     """Prod, its parent, the newest snapshots' and what pending transactions would switch to."""
-    needed = {str(environment.current(workspace))}
-    prod = environment.prod(workspace)
+    current = str(environment.current(workspace))
+    needed = {current}
+    prod = environment.usable(workspace, current)
     if prod is not None:
         needed.add(str(prod.parent))
     for row in ledger.overview(workspace).pending:
+        stages = Stages(workspace, row["txid"])
+        needed.add(str(stages.receipt(stages.build_receipt).get("generation")))
         with contextlib.suppress(GovError):
             tx = ledger.load(workspace, row["txid"])
             needed.add(str(tx.observation.get("generation")))
@@ -94,9 +71,12 @@ def _logs(workspace: Workspace) -> list[Path]:
         return []
     limit = int(workspace.config.number("storage.logs_keep"))
     held = {row["txid"] for row in ledger.overview(workspace).pending}
-    ids = sorted({path.name.partition(".")[0] for path in workspace.logs.iterdir()})
-    doomed = {name for name in ids[:-limit] if name.removesuffix("-smoke") not in held}
-    return [p for p in sorted(workspace.logs.iterdir()) if p.name.partition(".")[0] in doomed]
+    found = sorted(workspace.logs.iterdir())
+    # By time: what a bug or a smoke test left has no transaction's id, which would sort by time.
+    newest_first = sorted(found, key=lambda path: path.lstat().st_mtime_ns, reverse=True)
+    ids = list(dict.fromkeys(path.name.partition(".")[0] for path in newest_first))
+    doomed = {name for name in ids[limit:] if name.removesuffix("-smoke") not in held}
+    return [path for path in found if path.name.partition(".")[0] in doomed]
 
 
 def _orphan_snapshots(workspace: Workspace) -> list[Path]:

@@ -36,7 +36,7 @@ def rollback(session: Session, snapshot_id: str) -> RolledBack:
     workspace = session.workspace
     snapshot = history.load(workspace, snapshot_id)
     content = history.content(workspace, snapshot)
-    before = environment.prod(workspace)
+    before = environment.usable(workspace, str(environment.current(workspace)))
     started = time.monotonic()
     existing = _existing(workspace, snapshot)
     checked = time.monotonic() - started
@@ -91,7 +91,7 @@ def _existing(workspace: Workspace, snapshot: Snapshot) -> Generation | None:
     """The snapshot's own generation, if its files are as they were built."""
     if snapshot.generation is None:
         return None
-    found = environment.manifest(workspace, snapshot.generation)
+    found = environment.usable(workspace, snapshot.generation)
     if found is None or not _holds(workspace, found, snapshot):
         return None
     return None if environment.check_files(workspace, found.name) else found

@@ -20,7 +20,6 @@ from governance import (
     git,
     liveness,
     process,
-    retention,
     sandbox,
     store,
     trial,
@@ -77,7 +76,7 @@ def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int
     own = environment.path(workspace, start.generation)
     view = sandbox.View(read_only=(own,), own_processes=False)
     argv = sandbox.wrap(view, support, start.argv)
-    with retention.in_use(workspace, start.generation):
+    with environment.in_use(workspace, start.generation):
         child = process.spawn(
             argv,
             cwd=workspace.comfyui_dir,

@@ -203,7 +203,7 @@ class Stages:
 
     def _manifest(self, receipt: dict[str, Any]) -> Generation | None:
         name = receipt.get("generation")
-        return environment.manifest(self.workspace, name) if isinstance(name, str) else None
+        return environment.usable(self.workspace, name) if isinstance(name, str) else None
 
 
 def _inputs(today: history.Truth, edit: Edit) -> str:

@@ -75,7 +75,11 @@ def read_json(path: Path) -> Any:
     """The value of a document; Damaged where it is none, FileNotFoundError where it is missing."""
     if path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise damaged(path, f"larger than {MAX_DOCUMENT_BYTES} bytes")
-    return parse_json(path.read_bytes(), path)
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError:
+        raise damaged(path, "it is a folder") from None
+    return parse_json(data, path)
 
 
 def parse_json(data: bytes, path: Path) -> Any:
@@ -174,13 +178,7 @@ def sync_file(path: Path) -> None:
 
 def point_link(link: Path, target: str) -> None:
     """Let `link` lead to `target` (as given, relative to the link's folder) by one rename."""
-    if link.exists() and not link.is_symlink():
-        raise GovError(
-            f"{link} is not the link that gov made",
-            hint="move it away; `gov init` makes the link again",
-            code="unexpected_file",
-            facts={"path": str(link)},
-        )
+    refuse_other_than_link(link)
     temporary = link.with_name(f"{TEMPORARY}{link.name}-{os.urandom(4).hex()}")
     try:
         temporary.symlink_to(target)
@@ -190,6 +188,16 @@ def point_link(link: Path, target: str) -> None:
         raise disk_error(link, error) from error
     finally:
         _drop(temporary)
+
+
+def refuse_other_than_link(link: Path) -> None:
+    if link.exists() and not link.is_symlink():
+        raise GovError(
+            f"{link} is not the link that gov made",
+            hint="move it away; `gov repair` makes the link again",
+            code="unexpected_file",
+            facts={"path": str(link)},
+        )
 
 
 def _drop(temporary: Path) -> None:

@@ -113,12 +113,14 @@ def _wanted(
 
 
 def _is_current(space: Workspace, project: Project, edit: Edit) -> bool:
-    """Claim: truth and prod are there, belong together, and hold what they should."""
+    """Claim: truth and prod are there, belong together, and hold what they should, whole."""
     if edit.core is not None or not all(path.is_file() for path in space.truth):
         return False
     prod = environment.prod(space)
     same_text = space.pyproject.read_bytes() == project.encoded
-    return same_text and prod is not None and prod.lock_sha256 == store.file_digest(space.lock)
+    if prod is None or prod.lock_sha256 != store.file_digest(space.lock):
+        return False
+    return same_text and not environment.check_files(space, prod.name)
 
 
 def _stage(space: Workspace, stages: Stages, project: Project, edit: Edit) -> None:

@@ -52,7 +52,7 @@ def find_site_packages(environment: Path) -> Path:
     if not found:
         raise GovError(
             f"{environment} is not a Python environment: it has no site-packages",
-            hint="build it again with `gov init`",
+            hint="`gov repair` builds it again from the lock",
             code="bad_environment",
             facts={"path": str(environment)},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -313,10 +314,12 @@ def _promoting(workspace: Workspace, tx: Transaction) -> Iterator[None]:
     except (Refused, NeedsResolution, UsageError):
         raise
     except GovError as error:
+        error.facts.setdefault("txid", tx.txid)
+        if os.path.lexists(workspace.intent):
+            raise  # the record is part of a change that recovery brings to its end
         fresh = ledger.load(workspace, tx.txid)
         if fresh.status != PROMOTED:
             fresh.move(PROMOTE_FAILED)
             fresh.promotion = {**fresh.promotion, "status": PROMOTE_FAILED, "error": error.message}
             ledger.save(workspace, fresh)
-        error.facts.setdefault("txid", tx.txid)
         raise

@@ -10,9 +10,9 @@ from governance import retention
 HOLD = """
 import sys, pathlib
 sys.path.insert(0, sys.argv[2])
-from governance import retention, workspace
+from governance import environment, workspace
 space = workspace.Workspace(pathlib.Path(sys.argv[1]))
-with retention.in_use(space, sys.argv[3]):
+with environment.in_use(space, sys.argv[3]):
     print("held", flush=True)
     sys.stdin.read()
 """

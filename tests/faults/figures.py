@@ -22,6 +22,11 @@ def note(part: str, test: str, **counts: int) -> None:
     (PLACE / f"{name[-150:]}.json").write_text(json.dumps(row))
 
 
+def told(bad: object) -> str:
+    """Every bad case in full, for the message of a failed assertion."""
+    return json.dumps(bad, indent=1, default=str)
+
+
 def rows() -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in sorted(PLACE.glob("*.json"))]
 

@@ -205,7 +205,7 @@ def test_any_power_loss_leaves_all_old_or_all_new(trials, unsynced, note, name):
     plug = Plug(trials, name)
     images, distinct, bad = plug.run(plug.story)
     note("power loss", images=images, distinct=distinct, bad=len(bad))
-    assert bad == []
+    assert not bad, figures.told(bad)
     assert images > 20
 
 

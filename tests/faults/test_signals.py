@@ -29,7 +29,7 @@ def test_interrupted_at_any_moment(trials, note, name, number):
         _, err = child.communicate(timeout=60)
         bad += judged(trials, scenario, whole, child.returncode, err, CODES[number])
     note("signals", moments=MOMENTS, bad=len(bad))
-    assert bad == []
+    assert not bad, figures.told(bad)
 
 
 @pytest.mark.parametrize("number", CODES, ids=["SIGINT", "SIGTERM"])
@@ -46,7 +46,7 @@ def test_interrupted_while_the_observed_program_runs(trials, note, number):
     trials.stage.make_quick()
     bad = judged(trials, scenario, whole, child.returncode, err, CODES[number])
     note("signals", moments=1, bad=len(bad))
-    assert bad == []
+    assert not bad, figures.told(bad)
 
 
 def judged(trials, scenario, whole, code, err, expected):

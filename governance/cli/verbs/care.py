@@ -52,9 +52,16 @@ def verify(arguments: Namespace) -> Outcome:
 
 
 def repair(arguments: Namespace) -> Outcome:
+    from governance import drift
+
     with deciding(arguments) as decision:
-        told = decision.run("repair")
-    return Outcome({"done": told}, told or ["nothing to repair"])
+        done = decision.run("repair")
+    data = {"done": list(done.done), "left": [finding.to_json() for finding in done.left]}
+    left = [f"{f.kind} {f.path}: {f.detail}; no build mends that" for f in done.left]
+    if done.done or not left:
+        return Outcome(data, list(done.done) or ["nothing to repair"], left)
+    error = GovError(left[0], hint=drift.Report(done.left, (), True, None).cure, code="drift")
+    return Outcome(data, [], left[1:], EXIT_FAILED, error)
 
 
 def clean(arguments: Namespace) -> Outcome:
