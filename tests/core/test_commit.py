@@ -252,3 +252,18 @@ def recorded(monkeypatch):
         monkeypatch.setattr(store.Path, name, renamed(name))
     monkeypatch.setattr(store.Path, "unlink", gone)
     return events
+
+
+def test_a_sync_that_fails_after_the_last_act_is_no_failure(tmp_path, states, monkeypatch):
+    """The change is made and durable; only the end of its intent may be lost."""
+    space = workspace_with_code(tmp_path / "here")
+    real = store.sync_folder
+
+    def failing(path):
+        if path == space.state and not space.intent.exists() and seen(space) != states[0]:
+            raise store.disk_error(path, OSError(5, "Input/output error"))
+        real(path)
+
+    monkeypatch.setattr(store, "sync_folder", failing)
+    commit.commit(space, change_of(space))
+    assert seen(space) == states[1] and not space.intent.exists()

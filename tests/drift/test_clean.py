@@ -106,3 +106,30 @@ def test_a_folder_that_is_nobodys_is_told_and_left(model, gov):
     (strange / "file.txt").write_text("precious")
     gov.json("clean").ok()
     assert (strange / "file.txt").is_file()
+
+
+def test_what_an_unreadable_transaction_was_building_stays(model, gov):
+    """Its record tells nothing any more; the receipt in its work folder does."""
+    from governance import nodes
+    from governance.transaction import run
+
+    with model.holding("run"):
+        source = str(model.repositories / "skips-a-line")
+        nodes.add(model.session, source, ref=None, node_id=None, cwd=model.folder)
+        tx = run.run(model.session, "skips-a-line")
+    (model.space.transactions / f"{tx.txid}.json").write_text("{")
+    for name in ("needs-nothing", "needs-old-alpha"):
+        model.admit(name)
+    gov.json("clean").ok()
+    assert tx.observation["generation"] in generations(model)
+
+
+def test_of_the_logs_the_newest_stay(model, gov):
+    model.space.logs.joinpath("bug-20200101T000000Z.log").write_text("")
+    os.utime(model.space.logs / "bug-20200101T000000Z.log", (1, 1))
+    for number in range(102):
+        model.space.logs.joinpath(f"20260101T000000Z-{number:08x}.stdout.log").write_text("")
+    gov.json("clean").ok()
+    left = {path.name for path in model.space.logs.iterdir()}
+    assert "bug-20200101T000000Z.log" not in left, "it is the oldest, whatever its name"
+    assert len({name.partition(".")[0] for name in left}) == 100

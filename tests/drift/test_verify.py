@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from faults.model_workspace import installed_versions
 
 from governance import drift, store
 
@@ -83,13 +84,105 @@ def test_a_file_of_the_same_size_and_time_is_found_by_its_hash(model, gov, site)
 
 
 @pytest.mark.parametrize("name", ["pyproject", "lock", "plugins"])
-def test_an_edited_truth_is_found_and_not_guessed(model, gov, name):
+def test_an_edited_truth_is_found_and_not_guessed(model, gov, site, name):
+    """Neither alone nor beside harm that a build mends: prod comes back as it was, the edit stays
+    and is told until a person decides."""
     path = getattr(model.space, name)
     data = path.read_bytes() + b"\n"
     path.write_bytes(data)
+    before = os.readlink(model.space.prod)
     assert "edited" in kinds(gov.json("verify"))
-    repair(model)
+    ended = gov.json("repair")
+    assert ended.code == 1 and ended.error["code"] == "drift"
+    assert os.readlink(model.space.prod) == before
+    (site / "numpy.py").unlink()
+    told = repair(model)
+    assert told.done and {finding.kind for finding in told.left} == {"edited"}
     assert path.read_bytes() == data, "repair does not decide between two truths"
+    assert kinds(gov.json("verify", "--full")) == {"edited"}
+
+
+def test_a_lock_that_no_gate_passed_does_not_come_in_by_a_repair(model, gov, site):
+    """An edited lock once became prod's own when something else was broken too."""
+    lock = model.space.lock
+    lock.write_text(
+        lock.read_text().replace('"numpy"\nversion = "2.0"', '"numpy"\nversion = "1.0"')
+    )
+    (site / "alpha.py").unlink()
+    assert {"edited", "missing", "other_lock"} == kinds(gov.json("verify"))
+    repair(model)
+    assert installed_versions(model.space.prod)["numpy"] == "2.0"
+    assert {"edited", "other_lock"} == kinds(gov.json("verify"))
+
+
+def papers(model):
+    return model.space.generations / f"{model.space.generation}.d"
+
+
+def replace_by_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+WORSE = {
+    "no manifest": lambda model, site: (papers(model) / "manifest.json").unlink(),
+    "a damaged manifest": lambda model, site: (papers(model) / "manifest.json").write_text("{"),
+    "a folder for a manifest": lambda m, site: replace_by_folder(papers(m) / "manifest.json"),
+    "no list of files": lambda model, site: (papers(model) / "files.txt").unlink(),
+    "no papers": lambda model, site: shutil.rmtree(papers(model)),
+    "no packages": lambda model, site: shutil.rmtree(site.parents[1]),
+    "a folder for a file": lambda model, site: replace_by_folder(site / "numpy.py"),
+    "an unreadable RECORD": lambda m, site: record(site).write_bytes(b"\xff,sha256=x,1\n"),
+    "a strange RECORD": lambda m, site: record(site).write_text("alpha.py,sha256=x,many\n"),
+    "no link": lambda model, site: model.space.prod.unlink(),
+}
+
+
+def record(site):
+    return next(site.glob("alpha-*.dist-info/RECORD"))
+
+
+@pytest.mark.parametrize("harm", WORSE)
+def test_whatever_prod_lost_is_told_and_mended(model, gov, harm):
+    """No command stumbles over it, and none deletes an environment that prod leads to."""
+    live = model.space.prod.resolve()
+    WORSE[harm](model, live / "lib/python3.11/site-packages")
+    for how in ((), ("--full",)):
+        assert gov.json("verify", *how).error["code"] == "drift"
+    gov.json("clean").ok()
+    assert live.is_dir(), "recovery and clean-up leave what is live alone"
+    repair(model)
+    assert live.is_dir() and gov.json("verify", "--full").ok()
+
+
+def test_harm_that_only_a_hash_shows_is_repaired_too(model, gov, site):
+    file = site / "alpha.py"
+    facts, text = file.stat(), file.read_text()
+    file.write_text(text.replace("VERSION", "version"))
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert repair(model).done
+    assert gov.json("verify", "--full").ok()
+
+
+def test_a_link_that_was_turned_by_hand_is_turned_back(model, gov):
+    wanted = os.readlink(model.space.prod)
+    other = next(p for p in model.space.generations.glob("*.d") if p != papers(model))
+    model.space.prod.unlink()
+    model.space.prod.symlink_to(f".generations/{other.name[:-2]}")
+    assert kinds(gov.json("verify")) == {"other_generation"}
+    model.chosen.sync = "fails"
+    repair(model)
+    assert os.readlink(model.space.prod) == wanted, "it was there: nothing was built"
+    assert gov.json("verify").ok()
+
+
+def test_a_damaged_generation_that_nothing_uses_stops_nobody(model, gov):
+    for other in model.space.generations.glob("*.d"):
+        if other != papers(model):
+            (other / "manifest.json").write_text("{")
+    gov.json("clean").ok()
+    gov.json("verify", "--full").ok()
+    model.admit("needs-nothing")
 
 
 @pytest.mark.parametrize("name", ["pyproject", "lock", "plugins"])

@@ -1,5 +1,6 @@
 """Any sequence of verbs, with any luck: what must always hold holds after every step."""
 
+import errno
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from governance import drift, history, ledger, nodes, retention, rollback, store
+from governance import commit, drift, history, ledger, nodes, retention, rollback, store
 from governance.errors import GovError
 from governance.gates import Approval
 from governance.transaction import ending, promotion, run
@@ -423,3 +424,26 @@ def test_code_moves_with_its_record_wherever_it_is_struck(tmp_path, verb, how, m
         assert not [p for p in model.space.work.iterdir() if p.name.startswith(("add-", "purge-"))]
         ends.add(registered)
     assert ends == {True, False}, "it was never struck, or never finished"
+
+
+def test_a_promote_on_a_disk_that_fails_for_good_is_finished_later(tmp_path, monkeypatch):
+    """Neither forward nor back: the record, which is part of the change, is left to recovery."""
+    model = Model(tmp_path / "inside", node_repositories(tmp_path / "repositories"), monkeypatch)
+
+    drop = commit._drop_intent
+
+    def failing(space):
+        if store.read_object(space.intent)["verb"] == "tx promote":
+            raise OSError(errno.EIO, "Input/output error", str(space.intent))
+        drop(space)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commit, "_drop_intent", failing)
+        with pytest.raises(GovError, match="in the midst of a change"):
+            model.admit("needs-alpha")
+    (txid,) = model.records()
+    with model.holding("recover"):
+        pass
+    assert not model.space.intent.exists()
+    assert model.records()[txid]["status"] in ("completed", "promoted")
+    assert drift.verify(model.space, full=True).ok
