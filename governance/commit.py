@@ -66,7 +66,7 @@ def commit(workspace: Workspace, change: Change) -> None:
             store.write_json(workspace.intent, intent)
             _apply(workspace, intent)
         except (OSError, GovError) as error:
-            if os.path.lexists(workspace.intent):
+            if is_pending(workspace):
                 _take_back(workspace, intent, back, error)
             raise
 
@@ -135,6 +135,11 @@ def _uninterrupted() -> Iterator[None]:
         while signal.sigtimedwait((signal.SIGINT, signal.SIGTERM), 0) is not None:
             pass  # the command is over in a moment and tells that it is done
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def is_pending(workspace: Workspace) -> bool:
+    """Whether a change is beyond its commit point; asked of a failing disk, so nothing is read."""
+    return os.path.lexists(workspace.intent)
 
 
 def pending(workspace: Workspace) -> dict[str, Any] | None:

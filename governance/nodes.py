@@ -180,7 +180,7 @@ def _clone(
         _register(workspace, plugins, plugin, (commit.Move(nursery, target),))
     except BaseException:
         # Beyond the commit point the clone belongs to the change, which recovery finishes.
-        if commit.pending(workspace) is None:
+        if not commit.is_pending(workspace):
             store.remove_tree(nursery)
         raise
     return Added(plugin, False, (*cloned.notes, *_warnings(plugin)))

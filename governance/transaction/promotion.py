@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -315,7 +314,7 @@ def _promoting(workspace: Workspace, tx: Transaction) -> Iterator[None]:
         raise
     except GovError as error:
         error.facts.setdefault("txid", tx.txid)
-        if os.path.lexists(workspace.intent):
+        if commit.is_pending(workspace):
             raise  # the record is part of a change that recovery brings to its end
         fresh = ledger.load(workspace, tx.txid)
         if fresh.status != PROMOTED:
