@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from governance import commit, store
+from governance.errors import GovError
 from governance.workspace import Workspace
 
 FREEZE_HEADER = "# generation {}"
@@ -30,6 +31,20 @@ def lock_is_current(workspace: Workspace) -> bool:
         and row.get("pyproject_sha256") == store.file_digest(workspace.pyproject)
         and row.get("lock_sha256") == store.file_digest(workspace.lock)
     )
+
+
+def refuse_tampered_lock(workspace: Workspace) -> None:
+    """Raises GovError for a lock that was changed outside gov: no gate has seen it."""
+    wanted = receipt(workspace).get("lock_sha256")
+    found = store.file_digest(workspace.lock)
+    if wanted is not None and found is not None and found != wanted:
+        raise GovError(
+            f"{workspace.lock} was changed outside gov",
+            hint="bring it back with `gov rollback <snapshot_id>`, or delete it and run "
+            "`gov init`, which restores it",
+            code="lock_tampered",
+            facts={"expected": wanted, "found": found},
+        )
 
 
 def prod_is_current(workspace: Workspace) -> bool:

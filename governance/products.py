@@ -50,7 +50,7 @@ def lock(session: Session) -> bool:
     workspace = session.workspace
     if claims.lock_is_current(workspace):
         return False
-    _refuse_tampered_lock(workspace)
+    claims.refuse_tampered_lock(workspace)
     stages = Stages(workspace, LOCK_STAGES)
     pyproject = workspace.pyproject.read_bytes()
     project = resolution.Project.read(pyproject, workspace.pyproject)
@@ -81,19 +81,6 @@ def _commit_lock(workspace: Workspace, stages: Stages) -> None:
     commit.commit(workspace, commit.Change("lock", changed))
 
 
-def _refuse_tampered_lock(workspace: Workspace) -> None:
-    wanted = claims.receipt(workspace).get("lock_sha256")
-    found = store.file_digest(workspace.lock)
-    if wanted is not None and found is not None and found != wanted:
-        raise GovError(
-            f"{workspace.lock} was changed outside gov",
-            hint="bring it back with `gov rollback <snapshot_id>`, or delete it and run "
-            "`gov init`, which restores it",
-            code="lock_tampered",
-            facts={"expected": wanted, "found": found},
-        )
-
-
 # --- sync -------------------------------------------------------------------------------------
 
 
@@ -104,7 +91,7 @@ def sync(session: Session, approval: Approval) -> Synced | None:
     if claims.prod_is_current(workspace):
         return None
     if not claims.lock_is_current(workspace):
-        _refuse_tampered_lock(workspace)
+        claims.refuse_tampered_lock(workspace)
         raise Refused(
             "uv.lock is not that of pyproject.toml",
             hint="run `doit lock` first (a plain `doit` does both)",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from governance import (
+    claims,
     commit,
     environment,
     gates,
@@ -47,6 +48,7 @@ def initialise(session: Session, options: Options) -> Initialised:
     """Bring truth and prod into being, or repair what is missing.  The caller holds the lock."""
     space = session.workspace
     restored = _restore_missing(space)
+    claims.refuse_tampered_lock(space)
     declared = provenance.core_requirements(space)
     edit, project = _wanted(session, options, declared)
     made = not space.lock.is_file()

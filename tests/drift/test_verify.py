@@ -115,6 +115,15 @@ def test_a_lock_that_no_gate_passed_does_not_come_in_by_a_repair(model, gov, sit
     assert {"edited", "other_lock"} == kinds(gov.json("verify"))
 
 
+def test_init_takes_no_lock_in_that_was_edited(model, gov):
+    with open(model.space.lock, "a") as lock:
+        lock.write("# mine\n")
+    assert gov.json("init", model.space.root).error["code"] == "lock_tampered"
+    model.space.lock.unlink()
+    gov.json("init", model.space.root).ok()
+    gov.json("verify").ok()
+
+
 def papers(model):
     return model.space.generations / f"{model.space.generation}.d"
 

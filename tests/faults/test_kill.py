@@ -26,7 +26,8 @@ def test_killed_anywhere_it_is_all_old_or_all_new(trials, note, name):
     bad = {str(call): found for call, found in reached.items() if found}
     note("kill at a call", points=len(reached), bad=len(bad))
     assert not bad, figures.told(bad)
-    assert len(reached) >= 0.8 * len(outcomes), "points that are never reached prove nothing"
+    missed = len(outcomes) - len(reached)
+    assert missed <= max(1, 0.2 * len(outcomes)), "points that are never reached prove nothing"
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,8 @@ def judged(trials, scenario, whole, code, err, expected):
 
 
 def lingering(stage):
-    """What still runs a moment after the command has ended."""
-    for _ in range(20):
+    """What still runs a while after the command has ended: a loaded machine buries slowly."""
+    for _ in range(200):
         left = stage.processes()
         if not left:
             return []
