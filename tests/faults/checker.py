@@ -141,8 +141,11 @@ def _rests(root: Path, comfyui: Path) -> list[str]:
     names = set(_names(root / ".generations"))
     for name in names:
         bare = name.removesuffix(".d").removesuffix(".pycache")
-        if not (root / ".generations" / f"{bare}.d" / "manifest.json").is_file():
+        manifest = root / ".generations" / f"{bare}.d" / "manifest.json"
+        if not manifest.is_file():
             problems.append(f"generation {name} is unfinished")
+        elif _document(manifest)["name"] != bare:
+            problems.append(f"generation {name} has the manifest of another")
         elif bare not in names:
             problems.append(f"generation {name} has papers and no environment")
     return problems
