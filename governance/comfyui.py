@@ -172,6 +172,7 @@ def classes_of(folder: str, classes: Mapping[str, str]) -> list[str]:
 
 
 _IMPORT_LIST = "Import times for custom nodes:"
+_TRACEBACK = "Traceback (most recent call last):"
 _TIMED = re.compile(r"(\d+\.\d+) seconds( \(IMPORT FAILED\))?: (.*/.+)$")
 _CANNOT_IMPORT = re.compile(r"Cannot import (.+?) module for custom nodes: ?(.*)$")
 _SKIPPED = re.compile(r"Skip (.+?) module for custom nodes due to (.+)$")
@@ -180,7 +181,7 @@ _STARTUP_SCRIPT = re.compile(r"Failed to execute startup-script: (.+?) / (.*)$")
 _UNREADABLE_CLASS = re.compile(
     r"An error occurred while retrieving information for the '(.+)' node"
 )
-_CORE_IMPORT_FAILED = re.compile(r"^\W*IMPORT FAILED: (\S+)")
+_CORE_IMPORT_FAILED = re.compile(r"^(?:\[[A-Z]+\] )?\W*IMPORT FAILED: (\S+)")
 _GUI = re.compile(r"To see the GUI go to: (https?)://(\[[^\]]+\]|[^:/\s]+):(\d+)")
 _PORT_TAKEN = re.compile(r"address already in use|Errno 98\b", re.IGNORECASE)
 # Words in which nodes and ComfyUI itself say that they go on with less.
@@ -233,8 +234,9 @@ class Log:
 
     def _in_traceback(self, stream: str, line: str) -> bool:
         """Collect the lines of a traceback: its head, what is indented, and its last line."""
-        if "Traceback (most recent call last):" in line:
-            self._open[stream] = deque([line], maxlen=_TRACEBACK_LINES)
+        _, head, rest = line.partition(_TRACEBACK)
+        if head:  # what stands before it is a logger's own, such as the level
+            self._open[stream] = deque([head + rest], maxlen=_TRACEBACK_LINES)
             return True
         lines = self._open.get(stream)
         if lines is None or (lines[-1] and not lines[-1].startswith((" ", "Traceback"))):

@@ -110,10 +110,20 @@ def check_schema(value: dict[str, Any], path: Path) -> None:
 def damaged(path: Path, why: str) -> Damaged:
     return Damaged(
         f"{path} is damaged: {why}",
-        hint="nothing was changed; look at the file, or bring back a snapshot with "
-        "`gov snapshot list` and `gov rollback <snapshot_id>`",
+        hint=f"nothing was changed; look at the file, or {_way_out(path)}",
         facts={"path": str(path), "why": why},
     )
+
+
+def _way_out(path: Path) -> str:
+    """A rollback brings the truth back, and nothing else."""
+    if path.name == "snapshots_index.json":
+        return "write its entries anew from the meta.json of each folder in snapshots/"
+    if path.parent.name == "transactions":
+        return "move it away, which forgets that transaction, and `gov tx run` the node again"
+    if "snapshots" in (path.parent.name, path.parent.parent.name):
+        return "take another snapshot: `gov snapshot list` shows them"
+    return "bring back a snapshot with `gov snapshot list` and `gov rollback <snapshot_id>`"
 
 
 def set_aside(path: Path) -> Path:

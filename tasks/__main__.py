@@ -16,7 +16,7 @@ from governance.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GovError, 
 from tasks.context import current  # noqa: E402
 
 
-class _Doit(DoitMain):
+class _Doit(DoitMain):  # type: ignore[misc]
     BIN_NAME = "bin/doit"  # in its help; else it names this file
 
 

@@ -44,8 +44,8 @@ def play(arguments: Namespace) -> Outcome:
             failure = stage.perform(number, step)
             if failure is not None:
                 return Outcome(stage.data([]), exit_code=EXIT_FAILED, error=failure)
-    except KeyboardInterrupt:
-        _clear(folder)
+    except (KeyboardInterrupt, GovError):
+        _clear(folder)  # a second try would be refused for what the first one left
         raise
     following = _next(folder, stage.space)
     return Outcome(stage.data([command for command, _ in following]), _told(following))

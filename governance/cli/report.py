@@ -59,7 +59,7 @@ def _tell_people(outcome: Outcome, *, verbose: bool) -> None:
     for part in outcome.parts:
         _show(part)
     sys.stdout.flush()
-    for warning in outcome.warnings:
+    for warning in _untold(outcome):
         _problem("warning", warning)
     error = outcome.error
     if error is not None:
@@ -67,6 +67,14 @@ def _tell_people(outcome: Outcome, *, verbose: bool) -> None:
         _problem("hint", error.hint)
         if verbose and "log" in error.facts:
             sys.stderr.write(printable(str(error.facts["log"])) + "\n")
+
+
+def _untold(outcome: Outcome) -> list[str]:
+    """A person at a terminal reads both streams, and has read what the parts say."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return list(outcome.warnings)
+    told = {part.strip() for part in outcome.parts if isinstance(part, str)}
+    return [text for text in outcome.warnings if f"warning: {text}" not in told]
 
 
 def _show(part: str | Table) -> None:

@@ -15,12 +15,13 @@ _NAME = r"[A-Za-z0-9](?:[\w.-]*\w)?"
 _EXTRAS = r"(?:\[[^\]]*\])?"
 _RANGE = r"[<>=!~][^\s,]*"
 _DEPENDS = re.compile(
+    rf"(?:all of: (?P<others>(?:{_NAME}{_EXTRAS}[<>=!~]\S* )*))?"
     rf"(?P<who>\S+) depends? on (?P<many>one of: )?(?P<on>{_NAME}){_EXTRAS}(?P<spec>[<>=!~]\S*)?"
     rf"(?: and (?P<also>{_NAME}){_EXTRAS}(?P<also_spec>{_RANGE}(?:,{_RANGE})*)?(?=, ))?"
 )
 # What uv concludes holds for the lines at hand only; what it starts from comes from the index.
 _CONCLUSION = re.compile(
-    r"we can conclude that .*?(?=And because|hint:|$)"
+    r"we can conclude that .*?(?=And because|Because|hint:|$)"
     r"|we know from \(\d+\).*? that \S+ .*?(?=,| and )"
 )
 _LINE = re.compile(rf":{LINE_GROUP}(\d+)$")
@@ -128,9 +129,10 @@ def _statements(text: str) -> Iterator[Statement]:
     for match in _DEPENDS.finditer(_CONCLUSION.sub(" ", text)):
         if match["on"] == "Python":
             continue
-        who, who_range, line = _party(match["who"])
         spec = "" if match["many"] else _clean(match["spec"])
-        yield Statement(who, who_range, line, normalise(match["on"]), spec)
+        for token in (*(match["others"] or "").split(), match["who"]):
+            who, who_range, line = _party(token)
+            yield Statement(who, who_range, line, normalise(match["on"]), spec)
         if match["also"]:
             # Two demands on one package are one party against itself: the second is nobody's, so
             # that the package counts as contested.

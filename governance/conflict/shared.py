@@ -9,7 +9,7 @@ import base64
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,19 +58,25 @@ class _Record:
 
 
 def same_files(site_packages: Path) -> tuple[Shared, ...]:
-    """Groups of installed packages that share files, by their RECORDs, the largest first."""
+    """Groups of installed packages that share files, by their RECORDs, the largest first.
+
+    Files with the same bytes in each package join none: who came last does not matter (the empty
+    `nvidia/__init__.py` of a dozen packages).
+    """
     records = {record.package: record for record in _records(site_packages)}
     owned: dict[str, list[str]] = {}
     for record in records.values():
         for path in record.files:
             owned.setdefault(path, []).append(record.package)
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for path, packages in owned.items():
-        if len(packages) > 1:
-            groups.setdefault(tuple(sorted(packages)), []).append(path)
+    together = {path: set(names) for path, names in owned.items() if len(names) > 1}
+    differing = [names for path, names in together.items() if _differs(records, names, path)]
     found = [
-        _shared(site_packages, [records[name] for name in names], paths)
-        for names, paths in _joined(groups).items()
+        _shared(
+            site_packages,
+            [records[name] for name in sorted(family)],
+            [path for path, names in together.items() if len(names & family) > 1],
+        )
+        for family in _joined(differing)
     ]
     return tuple(sorted(found, key=lambda shared: (-shared.files, shared.packages)))
 
@@ -93,20 +99,17 @@ def _records(site_packages: Path) -> Iterator[_Record]:
         yield _Record(name, {row[0]: (row[1], row[2]) for row in rows})
 
 
-def _joined(groups: Mapping[tuple[str, ...], list[str]]) -> dict[tuple[str, ...], list[str]]:
+def _differs(records: Mapping[str, _Record], names: Collection[str], path: str) -> bool:
+    return len({records[name].files[path] for name in names}) > 1
+
+
+def _joined(groups: Iterable[set[str]]) -> list[set[str]]:
     """Groups that have a package in common are one family."""
-    joined: list[tuple[set[str], list[str]]] = []
-    for names, paths in groups.items():
-        family, shared = set(names), list(paths)
-        apart = []
-        for other, others in joined:
-            if family & other:
-                family |= other
-                shared += others
-            else:
-                apart.append((other, others))
-        joined = [*apart, (family, shared)]
-    return {tuple(sorted(family)): paths for family, paths in joined}
+    joined: list[set[str]] = []
+    for names in groups:
+        family = names.union(*(other for other in joined if other & names))
+        joined = [*(other for other in joined if not other & names), family]
+    return joined
 
 
 def _shared(site_packages: Path, records: list[_Record], paths: list[str]) -> Shared:

@@ -1,6 +1,7 @@
 """The two streams of an observed program: to the operator at once, to a bounded log, to a reader.
 
-The log keeps the bytes as they came; the operator sees control characters escaped, since a
+The log keeps the bytes as they came.  Colours are taken off for the reader and the operator
+(ComfyUI colours its lines, terminal or not); other control characters are shown escaped, since a
 node's output could otherwise rewrite the screen or the clipboard.
 """
 
@@ -23,6 +24,7 @@ _POLL_MILLISECONDS = 200
 _PATIENCE_SECONDS = 5.0
 # A carriage return at the very end may be half of a line end.
 _LINE_END = re.compile(rb"\r?\n|\r(?!\n|\Z)")
+_COLOUR = re.compile(rb"\x1b\[[0-9;:]{0,40}m")
 
 Live = Callable[[str, str], None]
 Feed = Callable[[str, str], None]
@@ -71,8 +73,8 @@ class BoundedLog:
 class Tap:
     """Reads one stream in a thread until its end, or until `close` where a daemon holds it open.
 
-    `feed(stream, line)` gets every line as it is, `live(stream, line)` gets it printable; neither
-    has a line end.  The program never waits for a reader that broke.
+    `feed(stream, line)` gets every line, `live(stream, line)` gets it printable; neither has
+    colours or a line end.  The program never waits for a reader that broke.
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class Tap:
             self._rest = b""
 
     def _tell(self, raw: bytes) -> None:
-        line = raw[:_LONGEST_LINE].decode(errors="replace")
+        line = _COLOUR.sub(b"", raw[:_LONGEST_LINE]).decode(errors="replace")
         self._feed(self._name, line)
         if self._live is None:
             return

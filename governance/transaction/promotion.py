@@ -43,6 +43,7 @@ class Promotion:
 def promotable(workspace: Workspace, txid: str, approval: Approval) -> Transaction:
     """The transaction, if its state and its run allow a promote; else Refused."""
     tx = ledger.load(workspace, txid)
+    history.index(workspace)  # damaged, it is told before anything is staged or tested
     if tx.status not in (COMPLETED, RESOLVED, FAILED, PROMOTE_FAILED):
         tx.move(PROMOTED)
     approval.check()

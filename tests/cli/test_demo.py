@@ -187,7 +187,9 @@ def test_a_step_that_ends_otherwise_stops_it_and_is_named(tmp_path):
 
 def test_without_git_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert_told(Gov(None)("demo", tmp_path / "demo", "--offline"), 1, "git is not installed")
+    for _ in range(2):
+        assert_told(Gov(None)("demo", tmp_path / "demo", "--offline"), 1, "git is not installed")
+    assert list((tmp_path / "demo").iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

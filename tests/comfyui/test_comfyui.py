@@ -230,6 +230,27 @@ def test_the_rest_of_what_it_says():
     ]
 
 
+def test_lines_may_begin_with_their_level():
+    """As ComfyUI writes them since 2026."""
+    log = fed(
+        "[WARNING] Traceback (most recent call last):",
+        '  File "/c/custom_nodes/bad/__init__.py", line 2, in <module>',
+        "    import gone",
+        "ModuleNotFoundError: No module named 'gone'",
+        "",
+        "[WARNING] Cannot import /c/custom_nodes/bad module for custom nodes: "
+        "No module named 'gone'",
+        "[INFO] ",
+        "Import times for custom nodes:",
+        "[INFO]    0.1 seconds (IMPORT FAILED): /c/custom_nodes/bad",
+        "[WARNING] IMPORT FAILED: nodes_audio.py",
+    )
+    assert log.errors == {"bad": "No module named 'gone'"}
+    assert log.tracebacks["bad"][-1] == "ModuleNotFoundError: No module named 'gone'"
+    assert log.imports == {"bad": comfyui.NodeImport(0.1, True)}
+    assert log.core_failures == ["nodes_audio.py"]
+
+
 def test_quotes_are_bounded():
     log = fed(*(f"feature {number} is not available {'x' * 1000}" for number in range(1000)))
     assert len(log.said) == 50 and max(map(len, log.said)) == 400

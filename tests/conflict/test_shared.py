@@ -25,6 +25,7 @@ WHEELS = (
     Wheel("one", "1.0", modules={f"one/m{n}.py": "" for n in range(5)} | {"tests/a.py": "# 1"}),
     Wheel("two", "1.0", modules={f"two/m{n}.py": "" for n in range(5)} | {"tests/a.py": "# 2"}),
     Wheel("alone", "1.0"),
+    *(Wheel(f"vendor-{n}", "1.0", modules={"vendor/__init__.py": ""}) for n in "ab"),
 )
 
 
@@ -70,6 +71,10 @@ def test_one_file_in_common_makes_no_family(installed):
 
 def test_packages_apart_share_nothing(installed):
     assert same_files(installed("one", "alone")) == ()
+
+
+def test_the_same_bytes_of_both_are_no_matter(installed):
+    assert same_files(installed("vendor-a", "vendor-b")) == ()
 
 
 def test_files_of_both_are_owned_by_none(installed):

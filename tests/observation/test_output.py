@@ -23,6 +23,15 @@ def test_ordinary_text_stays_as_it_is():
     assert printable("\x1b[31m\u202e") == "\\x1b[31m\\u202e"
 
 
+def test_colours_are_left_to_the_log(tmp_path):
+    shown = []
+    text = r"\x1b[1m\x1b[38;5;3m[WARNING]\x1b[0m IMPORT FAILED: x.py \x1b[2J"
+    lines = tapped(tmp_path, f"print('{text}')", lambda stream, line: shown.append(line))
+    assert lines == ["[WARNING] IMPORT FAILED: x.py \x1b[2J"]
+    assert shown == ["[WARNING] IMPORT FAILED: x.py \\x1b[2J"]
+    assert b"\x1b[1m" in (tmp_path / "log").read_bytes()
+
+
 def test_a_log_is_cut_once_and_says_so(tmp_path):
     path = tmp_path / "log"
     log = BoundedLog(path, 10)
