@@ -192,7 +192,9 @@ def test_a_name_in_a_document_leads_nowhere_else(model, gov, tmp_path, what):
     ended = gov.json(*(given.get(word, word) for word in words))
     assert ended.code in (0, 1, 2), ended
     assert len(list(tmp_path.rglob("precious/file.txt"))) == 5
-    assert what in ("node of a transaction",) or ended.error["code"] == "damaged"
+    # A spare environment's damaged papers hinder nobody: it is an old one, to be cleaned.
+    is_passed_over = what in ("manifest", "node of a transaction")
+    assert is_passed_over or ended.error["code"] == "damaged"
 
 
 def pending_record(model):
