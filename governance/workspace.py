@@ -7,6 +7,7 @@ it; they die with us instead (process.py).  Readers never ask for the lock.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -25,6 +26,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 # What a verb waits for the kernel to free the lock of a holder that is already gone.
 _ORPHAN_PATIENCE_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 0.02
 _held: set[Path] = set()
 
 
@@ -261,12 +263,7 @@ def _acquire(workspace: Workspace, verb: str) -> filelock.BaseFileLock:
     store.make_folder(workspace.state)
     lock = filelock.FileLock(workspace.state / ".lock", timeout=0)
     try:
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            if holder(workspace) is not None:
-                raise
-            lock.acquire(timeout=_ORPHAN_PATIENCE_SECONDS)
+        _taken(workspace, lock)
     except filelock.Timeout:
         raise _busy(workspace) from None
     except OSError as error:
@@ -280,6 +277,22 @@ def _acquire(workspace: Workspace, verb: str) -> filelock.BaseFileLock:
     # Not durable on purpose: after a power loss nobody holds the lock.
     _owner_path(workspace).write_bytes(store.dump_json(owner))
     return lock
+
+
+def _taken(workspace: Workspace, lock: filelock.BaseFileLock) -> None:
+    """At once, or not at all where a holder is named.  One without a name has just begun, and
+    names itself in a moment, or is gone, and the kernel frees its lock in a moment."""
+    import filelock
+
+    until = time.monotonic() + _ORPHAN_PATIENCE_SECONDS
+    while True:
+        try:
+            lock.acquire()
+            return
+        except filelock.Timeout:
+            if holder(workspace) is not None or time.monotonic() > until:
+                raise
+        time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _busy(workspace: Workspace) -> Busy:

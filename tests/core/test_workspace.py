@@ -131,6 +131,25 @@ def test_one_writer_at_a_time_and_the_other_is_named(bare, other):
     assert caught.value.facts["since"] in caught.value.message
 
 
+def test_a_holder_that_has_not_yet_said_its_name_is_heard_before_anybody_waits_for_it(
+    bare, other, monkeypatch
+):
+    """Two commands started at once: the second must say busy, not wait until the first is done."""
+    named = bare.state / ".lock-owner.json"
+    unsaid = named.rename(bare.state / "unsaid.json")
+    looks = []
+
+    def look_again(seconds):
+        looks.append(seconds)
+        unsaid.rename(named)
+
+    monkeypatch.setattr(workspace.time, "sleep", look_again)
+    with pytest.raises(Busy) as caught, workspace.writing(bare, "tx promote"):
+        pass
+    assert caught.value.facts["pid"] == other.pid
+    assert len(looks) == 1
+
+
 def test_a_killed_holder_leaves_the_workspace_free(bare, other):
     other.kill()
     other.wait()
