@@ -37,7 +37,6 @@ class Promotion:
     pre_snapshot: str
     post_snapshot: str
     changes: tuple[Change, ...]
-    warnings: tuple[str, ...] = ()
 
 
 def promotable(workspace: Workspace, txid: str, approval: Approval) -> Transaction:
@@ -146,6 +145,8 @@ def _observe_again(session: Session, tx: Transaction, stages: Stages, approval: 
     """No run has seen this generation: watch it exactly as `tx run` does."""
     workspace = session.workspace
     session.say("observing the new environment, which no run has seen")
+    for told in _locked_otherwise(tx, stages):
+        session.say(told)
     seen = trial.watch(
         workspace,
         stages,
@@ -174,6 +175,18 @@ def _observe_again(session: Session, tx: Transaction, stages: Stages, approval: 
             facts={"txid": tx.txid, "additions": new},
         )
     stages.write_verdict("promote", found.verdict, found.reason)
+
+
+def _locked_otherwise(tx: Transaction, stages: Stages) -> list[str]:
+    """The undeclared packages that the lock holds at another version than the node's own pip took,
+    which knows neither the resolution date nor what the other nodes ask for."""
+    locked = stages.lock_versions()
+    taken = frozen_versions(tx.post_freeze)
+    return [
+        f"{tx.node_id} installed {name} {taken[name]} by itself, the lock takes {locked[name]}"
+        for name in tx.diff.get("undeclared", [])
+        if name in taken and locked.get(name, taken[name]) != taken[name]
+    ]
 
 
 def _require_current(workspace: Workspace, tx: Transaction, stages: Stages) -> None:

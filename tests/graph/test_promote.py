@@ -2,11 +2,13 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
-from governance import environment
+from governance import environment, model
 from governance.errors import GovError
+from governance.transaction import promotion
 
 
 def ran(done):
@@ -250,6 +252,19 @@ def test_no_road_promotes_what_was_not_observed(governed, road):
     assert done.returncode == 3, done.stderr
     assert house.truth() == truth
     assert "lark" not in house.prod_versions()
+
+
+def test_a_version_that_only_pip_took_is_told_beside_the_one_of_the_lock():
+    """pip knows neither the resolution date nor the other nodes."""
+    tx = model.Transaction(txid="t", node_id="node-a", status="completed")
+    tx.diff = {"undeclared": ["lark", "cowsay", "gone"]}
+    tx.post_freeze = ["lark==1.2.2", "cowsay==6.1", "humanize==4.0"]
+    stages = SimpleNamespace(
+        lock_versions=lambda: {"lark": "1.1.0", "cowsay": "6.1", "humanize": "3.0"}
+    )
+    assert promotion._locked_otherwise(tx, stages) == [
+        "node-a installed lark 1.2.2 by itself, the lock takes 1.1.0"
+    ]
 
 
 @pytest.mark.parametrize("road", ["single", "ignored", "all ignored"])

@@ -150,4 +150,4 @@ def _promoted(done: Any, warnings: list[str]) -> Outcome:
     parts = tables.changes(done.changes, title="prod changed", core=core)
     parts.append(f"{tx.node_id} is promoted: prod is generation {done.generation}")
     parts.append(f"back with: gov rollback {done.pre_snapshot}")
-    return Outcome(data, parts, [*done.warnings, *warnings])
+    return Outcome(data, parts, warnings)
