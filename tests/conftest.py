@@ -63,13 +63,14 @@ def settled(settled_once) -> Settled:
 
 
 # Families of like cases (one test, many parameters) in the folders where a case costs seconds:
-# the ordinary run takes so many of each, spread evenly; GOV_TESTS=all takes all of them.
+# the ordinary run takes so many of each, spread evenly; GOV_TESTS=all takes all of them, and so
+# does the long form of the faults.
 _FAMILY = 3
 _COSTLY = ("cli", "sample", "faults", "drift")
 
 
 def pytest_collection_modifyitems(config, items):
-    if os.environ.get("GOV_TESTS") == "all" or any("::" in word for word in config.args):
+    if _wants_all() or any("::" in word for word in config.args):
         return
     families: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -79,6 +80,10 @@ def pytest_collection_modifyitems(config, items):
     if spared:
         config.hook.pytest_deselected(items=[item for item in items if item in spared])
         items[:] = [item for item in items if item not in spared]
+
+
+def _wants_all() -> bool:
+    return os.environ.get("GOV_TESTS") == "all" or os.environ.get("GOV_FAULTS") == "long"
 
 
 def _beyond(family: list[pytest.Item]) -> list[pytest.Item]:
