@@ -329,7 +329,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         # argparse itself would complain in the name of the outermost parser.
         raise UsageError(
             f"unrecognized arguments: {' '.join(unknown)}",
-            hint=f"`gov {arguments.words} --help` shows the usage and an example",
+            hint="what ComfyUI is to get follows `--`, as in `gov run -- --port 8188`"
+            if arguments.act == "run"
+            else f"`gov {arguments.words} --help` shows the usage and an example",
         )
     if rest is not None:
         name = "arguments" if arguments.act == "run" else "command"

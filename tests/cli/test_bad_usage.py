@@ -41,6 +41,7 @@ def test_wrong_usage(settled, argv, says):
     ("argv", "message", "hint"),
     [
         (["status", "more"], "unrecognized arguments: more", "`gov status --help`"),
+        (["run", "--port", "1"], "unrecognized arguments: --port", "`gov run -- --port 8188`"),
         (
             ["tx", "run", "x", "--timeout", "soon"],
             "soon is not a number of seconds",
