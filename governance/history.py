@@ -103,10 +103,8 @@ def write(
     unfinished = workspace.snapshots / f"{store.TEMPORARY}{snapshot.id}"
     final = workspace.snapshots / snapshot.id
     try:
-        store.make_folder(unfinished)
-        for name, data in zip(FILES, _parts(content), strict=True):
-            store.write(unfinished / name, data)
-        store.write_json(unfinished / "meta.json", snapshot.to_json())
+        files = dict(zip(FILES, _parts(content), strict=True))
+        store.write_folder(unfinished, {**files, "meta.json": store.dump_json(snapshot.to_json())})
         store.move(unfinished, final)
     except BaseException:
         store.remove_tree(unfinished)

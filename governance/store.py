@@ -1,7 +1,8 @@
 """The one place that writes files of the workspace.
 
-Every document is written whole: temporary file in the same folder, flush, fsync, rename, fsync of
-the folder.  Without any one of these a power loss was seen to leave an empty or a mixed state.
+A document is written whole: temporary file in the same folder, flush, fsync, rename, fsync of the
+folder.  A folder of documents is the same, in one: files and folder fsynced, then its rename.
+Without any one of these a power loss was seen to leave an empty or a mixed state.
 Nothing here follows a link into a write or a delete.
 """
 
@@ -11,7 +12,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,34 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     refuse_link(path.parent)
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.urandom(4).hex()}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        _create(temporary, data, mode)
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
     finally:
         _drop(temporary)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder of files, which are durable in it; it is so itself once it got its name by
+    `move`, and before that nobody may look into it."""
+    refuse_link(folder.parent)
+    try:
+        folder.mkdir(mode=0o755)
+        for name, data in files.items():
+            _create(folder / name, data, 0o644)
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    sync_folder(folder)
+
+
+def _create(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -247,15 +247,15 @@ def test_11_a_failed_snapshot_stops_the_promote(governed, monkeypatch):
     house = governed
     txid = house.ran("declares-two-packages")
     before = house.truth()
-    real = store.write
+    real = store._create
 
-    def full(path, data, **options):
+    def full(path, data, mode):
         if "snapshots/" in str(path):
-            raise store.disk_error(path, OSError(28, "No space left on device"))
-        real(path, data, **options)
+            raise OSError(28, "No space left on device")
+        real(path, data, mode)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write", full)
+        patch.setattr(store, "_create", full)
         answer = house.gov("tx", "promote", txid)
     assert (answer.code, answer.error["code"]) == (1, "disk")
     assert house.truth() == before

@@ -51,14 +51,14 @@ def test_killed_anywhere_the_index_names_only_whole_snapshots(tmp_path, monkeypa
 
 
 def test_a_snapshot_that_cannot_be_written_is_an_error_and_leaves_nothing(bare, monkeypatch):
-    real = store.write
+    real = store._create
 
-    def fails(path, data, **options):
+    def fails(path, data, mode):
         if path.name == "uv.lock":
-            raise store.disk_error(path, OSError(28, "No space left on device"))
-        real(path, data, **options)
+            raise OSError(28, "No space left on device")
+        real(path, data, mode)
 
-    monkeypatch.setattr(store, "write", fails)
+    monkeypatch.setattr(store, "_create", fails)
     with pytest.raises(GovError, match="No space left") as caught:
         take(bare)
     assert caught.value.code == "disk"

@@ -300,6 +300,7 @@ class Model:
         patch.setattr(store, "move", self._step(store.move))
         patch.setattr(store, "point_link", self._step(store.point_link))
         patch.setattr(store, "write", self._step(store.write))
+        patch.setattr(store, "write_folder", self._step(store.write_folder))
 
     def _step(self, real):
         """One durable act on the workspace, before which it may strike; death is for good."""

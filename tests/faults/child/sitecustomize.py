@@ -41,15 +41,17 @@ def silent_disk():
     """Errors of the disk are swallowed."""
     from governance import store
 
-    write = store.write
+    def quiet(act):
+        def tried(*arguments, **options):
+            try:
+                act(*arguments, **options)
+            except Exception:
+                return
 
-    def quiet(path, data, mode=0o644):
-        try:
-            write(path, data, mode=mode)
-        except Exception:
-            return
+        return tried
 
-    store.write = quiet
+    store.write = quiet(store.write)
+    store.write_folder = quiet(store.write_folder)
 
 
 def old_clock():
