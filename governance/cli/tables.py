@@ -20,7 +20,7 @@ def changes(
     marked = set(core)
     rows = [_row(entry, marked) for entry in found]
     if not rows:
-        return [f"{title}: nothing changes"]
+        return [f"{title}: no package"]
     rows.sort(key=lambda row: (_ORDER.get(row[0], 9), row[1]))
     marks = {
         n: "core" if row[4] else "bad" for n, row in enumerate(rows) if row[4] or row[0] == "down"

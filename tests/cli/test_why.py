@@ -27,6 +27,10 @@ def test_an_override_is_told(settled):
     told = settled.site.gov("why", "humanize").ok().out
     assert "held by an override: humanize==4.9.0" in told
     assert f"this version came with sample-statistics ({settled.conflicting})" in told
+    ended = settled.site.gov("why", "humanize", "--if", "<4")
+    assert ended.out.count("what-if") == ended.out.count("conflict:") == 1, (
+        "what the override settles for the others is not asked about"
+    )
 
 
 @pytest.mark.parametrize("wish", ["<2.4", "2.3.2"])
