@@ -7,6 +7,7 @@ generations share by hardlink.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -58,8 +59,13 @@ def mount_processes() -> None:
 
 
 def mount_layer(lower: str, upper: str, work: str, *, user_namespace: bool) -> None:
-    """Lay `upper` over `lower` at lower's own path; `upper` and `work` are made where missing."""
+    """Lay `upper` over `lower` at lower's own path; `upper` and `work` are made where missing.
+
+    Raises OSError where a link leads to one of them: what ran before could have made it, and what
+    is written in the layer would go where it leads.
+    """
     for folder in (upper, work):
+        _refuse_links(folder)
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - pathlib doubles the start-up time
     # Without userxattr, a user namespace can neither replace nor delete a folder of the lower.
     options = "userxattr" if user_namespace else "index=off,metacopy=off,redirect_dir=off"
@@ -76,6 +82,11 @@ def mount_layer(lower: str, upper: str, work: str, *, user_namespace: bool) -> N
     os.chmod(f"{work}/work", 0o700)  # noqa: PTH101
 
 
+def _refuse_links(path: str) -> None:
+    if os.path.realpath(path) != path:
+        raise OSError(errno.ELOOP, "a link leads elsewhere", path)
+
+
 def fence(writable: Sequence[str] | None, read_only: Sequence[str], kept: Sequence[str]) -> None:
     """Make `read_only` read-only and, where `writable` is given, everything outside it.
 
@@ -84,14 +95,31 @@ def fence(writable: Sequence[str] | None, read_only: Sequence[str], kept: Sequen
     """
     _mask_roads_out()
     sealed = [*read_only, *_machine_switches()]
-    for path in sorted({*(writable or ()), *sealed}, key=len):
+    pinned = _between(writable or (), read_only)
+    for path in sorted({*(writable or ()), *sealed, *pinned}, key=len):
         kernel.mount(path, path, flags=kernel.MS_BIND | kernel.MS_REC)
-    open_places = (*(writable or ()), *kept, "/proc", *DEVICE_FOLDERS)
+    open_places = (*(writable or ()), *pinned, *kept, "/proc", *DEVICE_FOLDERS)
     rules = {"/": writable is None} | dict.fromkeys(open_places, True)
     rules |= dict.fromkeys(sealed, False)
     for number, path, options in list(_mounts()):
         if not rules[_closest(path, rules)]:
             _seal_mount(number, path, options)
+
+
+def _between(writable: Sequence[str], sealed: Sequence[str]) -> set[str]:
+    """The folders that lead from a writable place to a sealed one inside it.
+
+    As mounts of their own they stay where they are: moved away by who may write there, they would
+    take the sealed place along, and another could be put where it was.
+    """
+    found = set()
+    for path in sealed:
+        for place in writable:
+            parent = os.path.dirname(path)  # noqa: PTH120
+            while parent != place and _is_within(parent, place):
+                found.add(parent)
+                parent = os.path.dirname(parent)  # noqa: PTH120
+    return found
 
 
 def _machine_switches() -> list[str]:

@@ -22,7 +22,10 @@ class LayerPlan(TypedDict):
 
 
 class Plan(TypedDict):
-    """All paths are absolute and real.  `seal` is by mounts; `landlock` is an ABI, 0 is none."""
+    """All paths are absolute; a layer's `upper` and `work` as named, all others real.
+
+    `seal` is by mounts; `landlock` is an ABI, 0 is none.
+    """
 
     layers: list[LayerPlan]
     writable: list[str] | None
@@ -85,7 +88,9 @@ def _uses_landlock(view: View, seal: bool) -> bool:
 
 
 def _real_layer(layer: Layer) -> LayerPlan:
-    return LayerPlan(lower=_real(layer.lower), upper=_real(layer.upper), work=_real(layer.work))
+    """Upper and work as they are named: a link that leads to them is refused, never followed."""
+    upper, work = (os.path.abspath(path) for path in (layer.upper, layer.work))  # noqa: PTH100
+    return LayerPlan(lower=_real(layer.lower), upper=upper, work=work)
 
 
 def _real(path: Path) -> str:

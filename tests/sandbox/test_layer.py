@@ -8,7 +8,7 @@ import pytest
 from governance import sandbox
 from governance.errors import GovError
 
-from .conftest import needs
+from .conftest import give, needs
 
 pytestmark = pytest.mark.privileged
 
@@ -87,6 +87,35 @@ def test_the_folders_behind_the_layer_are_closed(person, fenced, name):
     done = person.run(fenced, "touch", str(folder / "evil"))
     assert "Read-only file system" in done.stderr
     assert not (folder / "evil").exists()
+
+
+@pytest.fixture
+def deep(person, layer, world):
+    """The layer's folders lie deeper in the writable place, as those of the data folders do."""
+    needs(person, "layer", "read_only_mounts")
+    base = world / "place/scratch/models"
+    deep = sandbox.Layer(layer.lower, base / "upper", base / "work")
+    return sandbox.View(layer=deep, writable=(world / "place",))
+
+
+@pytest.mark.parametrize("name", ["scratch", "scratch/models"])
+def test_the_folders_that_lead_to_the_layer_stay_where_they_are(person, deep, world, name):
+    """Moved away, another could be put there, and the next entry would lay the layer over it."""
+    person.shell(deep, "true")
+    done = person.shell(deep, f"mv {name} {name}-away; touch scratch/beside", cwd=world / "place")
+    assert "Device or resource busy" in done.stderr
+    assert not list((world / "place").rglob("*-away"))
+    assert (world / "place/scratch/beside").is_file()
+
+
+def test_a_link_that_leads_to_the_layers_folder_is_not_followed(person, deep, world):
+    (world / "state").mkdir()
+    give(person, world)
+    person.shell(sandbox.View(), "ln -s ../state scratch", cwd=world / "place")
+    done = person.shell(deep, "echo evil > evil", cwd=deep.layer.lower)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr == f"gov-sandbox: {deep.layer.upper}: a link leads elsewhere\n"
+    assert list((world / "state").iterdir()) == []
 
 
 def test_the_working_folder_is_seen_through_the_layer(person, view):
