@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from governance.errors import Damaged, GovError
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 TEMPORARY = ".tmp-"
+# Folders are opened within folders when a tree is deleted, down to this level.
+_DEEPEST = 50
 SCHEMA = 1
 
 
@@ -253,27 +255,73 @@ def remove_file(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Delete a folder of ours, its read-only files too; a link is unlinked, never followed."""
-    if path.is_symlink() or path.is_file():
+    try:
+        is_folder = stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_folder:
         path.unlink()
         return
-    if path.is_dir():
-        import shutil
-
-        shutil.rmtree(path, onerror=_make_writable)
-        sync_folder(path.parent)
+    empty_folder(path)
+    path.rmdir()
+    sync_folder(path.parent)
 
 
-def _make_writable(function: Callable[..., Any], name: str, _: Any) -> None:
-    """Folders without write permission keep their entries: give it, then try once more."""
-    for folder in (Path(name).parent, Path(name)):
-        if folder.is_dir() and not folder.is_symlink():
-            folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
-    if function in (os.rmdir, os.unlink):
-        function(name)
-    elif Path(name).is_dir() and not Path(name).is_symlink():
-        import shutil
+def empty_folder(path: Path) -> None:
+    """Delete all that lies in a folder, however deep.
 
-        shutil.rmtree(name)
+    What is deeper than a few levels is moved up first: a program that was observed may have made
+    more levels than a path, the stack or the open files of a process can hold.
+    """
+    top = _opened(str(path), None)
+    try:
+        while _delete_below(top, top, 0):
+            pass
+    except OSError as error:
+        if error.filename is not None and not os.path.isabs(error.filename):  # noqa: PTH117
+            error.filename = str(path)
+        raise
+    finally:
+        os.close(top)
+
+
+def _delete_below(folder: int, top: int, depth: int) -> bool:
+    """Whether anything lay in the folder; what was moved up to `top` is left for the next time."""
+    with os.scandir(folder) as entries:
+        listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in listed:
+        if is_folder:
+            _delete_folder(name, folder, top, depth)
+        else:
+            os.unlink(name, dir_fd=folder)
+    return bool(listed)
+
+
+def _delete_folder(name: str, parent: int, top: int, depth: int) -> None:
+    opened = _opened(name, parent)
+    try:
+        if depth < _DEEPEST:
+            _delete_below(opened, top, depth + 1)
+    finally:
+        os.close(opened)
+    if depth < _DEEPEST:
+        os.rmdir(name, dir_fd=parent)
+    else:
+        os.rename(name, f"{TEMPORARY}{os.urandom(8).hex()}", src_dir_fd=parent, dst_dir_fd=top)
+
+
+def _opened(name: str, parent: int | None) -> int:
+    """A folder whose entries can be deleted: without write permission it would keep them."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, stat.S_IRWXU, dir_fd=parent)
+        descriptor = os.open(name, flags, dir_fd=parent)
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.fchmod(descriptor, mode | stat.S_IRWXU)
+    return descriptor
 
 
 _OF_THE_MACHINE = (

@@ -16,6 +16,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -175,15 +176,27 @@ def check_version() -> None:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below; what vanishes meanwhile counts as nothing."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118
-            except FileNotFoundError:
-                continue
+    """Bytes of all files below; what vanishes meanwhile counts as nothing.
+
+    Without recursion, for which a repository may be too deep.
+    """
+    total, stack = 0, [str(folder)]
+    while stack:
+        for entry in _listed(stack.pop()):
+            with suppress(FileNotFoundError):
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
     return total
+
+
+def _listed(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
 
 
 def printable(text: str) -> str:

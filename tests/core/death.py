@@ -5,9 +5,10 @@ what they try to do to the disk is not done either.
 """
 
 import os
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
+
+from governance import store
 
 ACTS = (
     (os, "open"),
@@ -17,7 +18,7 @@ ACTS = (
     (Path, "symlink_to"),
     (Path, "unlink"),
     (Path, "mkdir"),
-    (shutil, "rmtree"),
+    (store, "empty_folder"),
 )
 
 

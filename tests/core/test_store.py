@@ -91,6 +91,28 @@ def test_deleting_a_link_leaves_what_it_leads_to(tmp_path):
     assert (tmp_path / "kept/file").read_text() == "kept"
 
 
+def test_a_tree_deeper_than_any_path_is_deleted(tmp_path):
+    """As a node may leave one in its candidate; rmtree ended in a RecursionError."""
+    (tmp_path / "tree").mkdir()
+    here = os.open(tmp_path / "tree", os.O_RDONLY)
+    for _ in range(2500):
+        os.mkdir("d", dir_fd=here)
+        os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+        deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
+    store.remove_tree(tmp_path / "tree")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_folder_is_deleted_too(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    store.remove_tree(tmp_path / "pipe")
+    store.remove_tree(tmp_path / "missing")
+    assert not list(tmp_path.iterdir())
+
+
 def test_sealed_files_and_folders_are_deleted_by_their_owner(tmp_path, readable_copy):
     if os.geteuid() != 0:
         store.remove_tree(_sealed(tmp_path / "tree"))
