@@ -205,7 +205,7 @@ def foresee(session: Session, tx: Transaction) -> tuple[tuple[Step, ...], list[C
 def require_package(workspace: Workspace, package: str) -> str:
     """The normalised name; UsageError where the lock does not hold it."""
     wanted = names.normalise(package)
-    versions = lockfile.versions(lockfile.parse(workspace.lock.read_bytes(), workspace.lock))
+    versions = lockfile.versions(lockfile.parse(store.read_bytes(workspace.lock), workspace.lock))
     if wanted not in versions:
         near = get_close_matches(wanted, versions, n=1)
         raise UsageError(

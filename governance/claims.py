@@ -62,10 +62,10 @@ def prod_is_current(workspace: Workspace) -> bool:
 def freeze_is_current(workspace: Workspace) -> bool:
     """state/prod.freeze.txt tells of the environment that prod leads to."""
     try:
-        first = workspace.freeze.read_text().partition("\n")[0]
-    except OSError:
+        text = store.read_bytes(workspace.freeze)
+    except (OSError, GovError):
         return False
-    return first == FREEZE_HEADER.format(workspace.generation)
+    return text.partition(b"\n")[0] == FREEZE_HEADER.format(workspace.generation).encode()
 
 
 def truth_is_snapshotted(workspace: Workspace) -> bool:

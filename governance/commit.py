@@ -76,7 +76,7 @@ def _inverse(workspace: Workspace, intent: dict[str, Any]) -> dict[str, Any] | N
     link, documents = intent["link"], []
     for entry in intent["documents"]:
         try:
-            text = (workspace.root / entry["path"]).read_bytes().decode()
+            text = store.read_bytes(workspace.root / entry["path"]).decode()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
         sides = {"before": entry["after"], "after": entry["before"]}
@@ -175,7 +175,7 @@ def read_document(workspace: Workspace, path: Path) -> bytes:
         for entry in intent["documents"]:
             if entry["path"] == relative:
                 return str(entry["text"]).encode()
-    return path.read_bytes()
+    return store.read_bytes(path)
 
 
 def _intent(workspace: Workspace, change: Change) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from governance.errors import UsageError
+from governance import store
+from governance.errors import Damaged, UsageError
 
 Value = str | int | float | bool | list[str]
 
@@ -173,7 +174,7 @@ def load(path: Path) -> Config:
     """Read config.toml; a missing file means the defaults.  Raises UsageError."""
     values: dict[str, Value] = {setting.key: setting.default for setting in SETTINGS}
     try:
-        document = tomllib.loads(path.read_bytes().decode())
+        document = tomllib.loads(store.read_bytes(path).decode())
     except FileNotFoundError:
         return Config(path, values)
     except (ValueError, RecursionError) as error:
@@ -182,6 +183,10 @@ def load(path: Path) -> Config:
             hint="mend the line; docs/03 lists every setting",
             code="bad_config",
             facts={"path": str(path)},
+        ) from None
+    except Damaged as error:
+        raise UsageError(
+            f"cannot read {path}: {error.facts['why']}", hint="check the file", code="bad_config"
         ) from None
     except OSError as error:
         raise UsageError(

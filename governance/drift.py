@@ -189,7 +189,7 @@ def _frozen_copy(workspace: Workspace, name: str) -> history.Truth | None:
     papers = environment.papers(workspace, name)
     try:
         found = history.Truth(
-            (papers / "pyproject.toml").read_bytes(), (papers / "uv.lock").read_bytes(), b"[]"
+            store.read_bytes(papers / "pyproject.toml"), store.read_bytes(papers / "uv.lock"), b"[]"
         )
     except FileNotFoundError:
         return None
@@ -221,7 +221,7 @@ def _keep_baseline(workspace: Workspace, old: str | None, new: str) -> None:
         return
     path = environment.papers(workspace, old) / trial.BASELINE
     if path.is_file():
-        store.write(environment.papers(workspace, new) / trial.BASELINE, path.read_bytes())
+        store.write(environment.papers(workspace, new) / trial.BASELINE, store.read_bytes(path))
 
 
 def _truth_findings(workspace: Workspace) -> list[Finding]:
@@ -278,7 +278,7 @@ def _against_lock(workspace: Workspace, name: str) -> list[Finding]:
 
 def _is_lock_of(workspace: Workspace, made: Generation) -> bool:
     """By its bytes, or by its content: two locks of one set of requirements may differ in times."""
-    lock = workspace.lock.read_bytes()
+    lock = store.read_bytes(workspace.lock)
     if store.digest(lock) == made.lock_sha256:
         return True
     frozen = _frozen_copy(workspace, made.name)
@@ -292,7 +292,7 @@ def _registry_findings(workspace: Workspace) -> list[Finding]:
     """Every promoted node has its group; every node group has its node."""
     if not workspace.pyproject.is_file() or not workspace.plugins.is_file():
         return []
-    data = workspace.pyproject.read_bytes()
+    data = store.read_bytes(workspace.pyproject)
     groups = resolution.Project.read(data, workspace.pyproject).groups
     plugins = registry.load(workspace)
     promoted = {plugin.group for plugin in plugins if plugin.last_snapshot is not None}
@@ -310,7 +310,7 @@ def _stages_of_prod(workspace: Workspace, name: str) -> Stages:
         raise GovError("there is no prod to test", hint="`gov init` builds it", code="no_prod")
     papers = environment.papers(workspace, generation)
     frozen = history.Truth(
-        (papers / "pyproject.toml").read_bytes(), (papers / "uv.lock").read_bytes(), b"[]"
+        store.read_bytes(papers / "pyproject.toml"), store.read_bytes(papers / "uv.lock"), b"[]"
     )
     stages = _stage(workspace, name, frozen)
     stages.write_build_receipt(generation)

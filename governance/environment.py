@@ -390,7 +390,7 @@ def check_files(workspace: Workspace, name: str) -> list[Finding]:
         return [Finding("missing", str(environment), "the environment is gone")]
     file = papers(workspace, name) / FILES
     try:
-        listed = file.read_bytes()
+        listed = store.read_bytes(file)
     except FileNotFoundError:
         return [Finding("missing", str(file), "the list of its files is gone")]
     now = file_list(environment)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from governance import environment, gates, lockfile, provenance
+from governance import environment, gates, lockfile, provenance, store
 from governance.conflict import message
 from governance.conflict.answer import Fix, Report
 from governance.conflict.causes import ABSENT
@@ -92,7 +92,7 @@ def _earlier(workspace: Workspace, code: Code, owner: str) -> Iterator[Ref]:
 
 def require_known(workspace: Workspace, uv: Uv, pins: Iterable[Line], say: Say) -> None:
     """UsageError for a pin on a version that cannot be had here, whoever asks for it."""
-    project = Project.read(workspace.pyproject.read_bytes(), workspace.pyproject)
+    project = Project.read(store.read_bytes(workspace.pyproject), workspace.pyproject)
     with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
         asking = solver(workspace, uv, project.with_overrides([]), Path(temporary))
         for pin in pins:
@@ -119,7 +119,7 @@ def _unknown(pin: Line, failed: Solved, newest: Solved) -> UsageError:
 
 
 def solver(workspace: Workspace, uv: Uv, project: Project, folder: Path) -> UvSolver:
-    lock = workspace.lock.read_bytes() if workspace.lock.is_file() else None
+    lock = store.read_bytes(workspace.lock) if workspace.lock.is_file() else None
     python = str(uv.find_python(project.python))
     return UvSolver(uv, base=project.text, python=python, folder=folder, lock=lock)
 
@@ -135,4 +135,4 @@ def lock_of_prod(workspace: Workspace) -> dict[str, Any]:
     if name is None:
         return {}
     path = environment.papers(workspace, name) / "uv.lock"
-    return lockfile.parse(path.read_bytes(), path)
+    return lockfile.parse(store.read_bytes(path), path)

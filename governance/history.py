@@ -60,7 +60,7 @@ def truth(workspace: Workspace) -> Truth:
 
 def truth_as_it_is(workspace: Workspace) -> Truth:
     """As truth, with nothing where a file is missing: evidence, before a rollback replaces it."""
-    return Truth(*(path.read_bytes() if path.is_file() else b"" for path in workspace.truth))
+    return Truth(*(store.read_bytes(path) if path.is_file() else b"" for path in workspace.truth))
 
 
 def index(workspace: Workspace) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ def content(workspace: Workspace, snapshot: Snapshot) -> Truth:
     """The three files of a snapshot, checked against the digests in its meta.json."""
     folder = workspace.snapshots / snapshot.id
     try:
-        found = Truth(*((folder / name).read_bytes() for name in FILES))
+        found = Truth(*(store.read_bytes(folder / name) for name in FILES))
     except FileNotFoundError as error:
         raise store.damaged(Path(str(error.filename)), "it is missing") from None
     for name, digest in found.digests().items():

@@ -27,6 +27,7 @@ def mismatches(workspace: Workspace) -> list[str]:
             continue
         head = git.head(folder)
         if plugin.commit and head != plugin.commit:
-            told.append(f"{plugin.id} is at {str(head)[:12]}, the record says {plugin.commit[:12]}")
+            found = f"at {head[:12]}" if head else "no clone that git can read"
+            told.append(f"{plugin.id} is {found}, the record says {plugin.commit[:12]}")
     told += [f"{name} is in custom_nodes, but not registered" for name in ungoverned(workspace)]
     return told

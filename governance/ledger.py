@@ -163,8 +163,8 @@ def _current_index(workspace: Workspace) -> dict[str, Any] | None:
 
 def _read_index(workspace: Workspace) -> dict[str, Any] | None:
     try:
-        index = json.loads(workspace.transactions_index.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        index = json.loads(store.read_bytes(workspace.transactions_index))
+    except (OSError, GovError, ValueError, RecursionError):
         return None
     return index if isinstance(index, dict) and _is_index(index) else None
 
@@ -221,9 +221,11 @@ def _pending_row(workspace: Workspace, txid: str) -> dict[str, Any] | None:
     """The row of a transaction that is not over; the status is looked up without parsing."""
     file = workspace.transactions / f"{txid}.json"
     try:
-        found = _STATUS.search(file.read_bytes())
+        found = _STATUS.search(store.read_bytes(file))
     except OSError:
         return None
+    except GovError:
+        return _row(workspace, txid)
     if found is not None and found[1] in _FINAL:
         return None
     return _row(workspace, txid)

@@ -52,9 +52,9 @@ def lock(session: Session) -> bool:
         return False
     claims.refuse_tampered_lock(workspace)
     stages = Stages(workspace, LOCK_STAGES)
-    pyproject = workspace.pyproject.read_bytes()
+    pyproject = store.read_bytes(workspace.pyproject)
     project = resolution.Project.read(pyproject, workspace.pyproject)
-    before = workspace.lock.read_bytes() if workspace.lock.is_file() else None
+    before = store.read_bytes(workspace.lock) if workspace.lock.is_file() else None
     resolution.stage(stages.folder, project, before)
     stages.lock_receipt.unlink(missing_ok=True)
     locked = stages.lock(session.uv)

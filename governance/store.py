@@ -41,9 +41,38 @@ def digest(data: bytes) -> str:
 def file_digest(path: Path) -> str | None:
     """SHA-256 of the file's bytes, None where there is no file."""
     try:
-        return digest(path.read_bytes())
+        return digest(read_bytes(path))
     except FileNotFoundError:
         return None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a document.  Raises FileNotFoundError, and Damaged for what is no file (nobody
+    waits for a pipe) or larger than any document."""
+    data = plain_bytes(path, MAX_DOCUMENT_BYTES + 1)
+    if data is None:
+        raise damaged(path, "it is a folder" if path.is_dir() else "it is no file")
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise damaged(path, f"larger than {MAX_DOCUMENT_BYTES} bytes")
+    return data
+
+
+def plain_bytes(path: Path, limit: int) -> bytes | None:
+    """At most `limit` bytes of a file; None where a folder, a pipe or a device lies there, which
+    would keep a reader waiting or never end.  Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            return None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(descriptor)
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -93,13 +122,7 @@ def dump_json(value: Any) -> bytes:
 
 def read_json(path: Path) -> Any:
     """The value of a document; Damaged where it is none, FileNotFoundError where it is missing."""
-    if path.stat().st_size > MAX_DOCUMENT_BYTES:
-        raise damaged(path, f"larger than {MAX_DOCUMENT_BYTES} bytes")
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise damaged(path, "it is a folder") from None
-    return parse_json(data, path)
+    return parse_json(read_bytes(path), path)
 
 
 def parse_json(data: bytes, path: Path) -> Any:

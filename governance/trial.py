@@ -158,7 +158,7 @@ def adopt_baseline(workspace: Workspace, stages: Stages, generation: str) -> Non
     staged = stages.folder / BASELINE
     if staged.is_file():
         papers = environment.papers(workspace, generation)
-        store.write(papers / BASELINE, staged.read_bytes())
+        store.write(papers / BASELINE, store.read_bytes(staged))
 
 
 def start_arguments(workspace: Workspace) -> tuple[str, ...]:

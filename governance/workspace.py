@@ -275,6 +275,7 @@ def _acquire(workspace: Workspace, verb: str) -> filelock.BaseFileLock:
         "since": clock.stamp(),
     }
     # Not durable on purpose: after a power loss nobody holds the lock.
+    store.remove_tree(_owner_path(workspace))  # whatever else lies there: a pipe, a link
     _owner_path(workspace).write_bytes(store.dump_json(owner))
     return lock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance import checking, gates, ledger, lockfile, provenance
+from governance import checking, gates, ledger, lockfile, provenance, store
 from governance.cli import inspection, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
@@ -20,8 +20,8 @@ _LONG = 20
 def why(space: Workspace, package: str, wish: str | None, *, voice: Voice) -> Outcome:
     """Exit 4 where the version wished for conflicts."""
     wanted = checking.require_package(space, package)
-    lock = lockfile.parse(space.lock.read_bytes(), space.lock)
-    project = Project.read(space.pyproject.read_bytes(), space.pyproject)
+    lock = lockfile.parse(store.read_bytes(space.lock), space.lock)
+    project = Project.read(store.read_bytes(space.pyproject), space.pyproject)
     places = {(line.group, line.text): line for line in provenance.owned_lines(space, project)}
     found = [_row(chain, places) for chain in chains(lock, wanted)]
     version = lockfile.versions(lock)[wanted]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from governance import store
 from governance.errors import GovError
 from governance.git.call import Output, environment, run
 from governance.git.source import stripped
@@ -35,25 +36,37 @@ def is_repository(path: Path) -> bool:
     return (path / ".git").exists() and _ask(path, "rev-parse", "--git-dir").ok
 
 
+class _Endless(Exception):
+    """Where a file should be lies a pipe or a device, which git would wait for."""
+
+
 def head(checkout: Path) -> str | None:
     """The full id of the commit that is checked out; None where git can find none."""
-    plain = _plain_head(checkout / ".git")
-    if plain is not None:
-        return plain
-    located = _locate(checkout)
-    return located.head if located else None
+    try:
+        plain = _plain_head(checkout / ".git")
+        located = _locate(checkout) if plain is None else None
+    except (_Endless, GovError):
+        return None
+    return located.head if located else plain
 
 
 def _plain_head(folder: Path) -> str | None:
     """HEAD as two small files tell it, which saves a process a node; None where it is not so
     simple (a worktree, packed refs, reftable), and git is asked."""
     try:
-        text = (folder / "HEAD").read_bytes()[:1000].decode("ascii").strip()
+        text = _line(folder / "HEAD")
         if text.startswith("ref: refs/") and ".." not in text:
-            text = (folder / text.removeprefix("ref: ")).read_bytes()[:100].decode("ascii").strip()
+            text = _line(folder / text.removeprefix("ref: "))
     except (OSError, ValueError):
         return None
     return text if _FULL.fullmatch(text) else None
+
+
+def _line(path: Path) -> str:
+    data = store.plain_bytes(path, 1000)
+    if data is None and not path.is_dir():
+        raise _Endless
+    return (data or b"").decode("ascii").strip()
 
 
 def origin(checkout: Path) -> str | None:

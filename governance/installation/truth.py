@@ -89,7 +89,7 @@ def _from_snapshot(space: Workspace, name: str, wanted: str) -> bytes:
     for row in reversed(history.index(space)):
         path = space.snapshots / str(row["id"]) / name
         if store.file_digest(path) == wanted:
-            return path.read_bytes()
+            return store.read_bytes(path)
     raise GovError(
         f"{name} is missing, and no snapshot holds it as it was",
         hint="`gov snapshot list`, then `gov rollback <snapshot_id>` to one that you want",
@@ -107,7 +107,7 @@ def _wanted(
         settings = settings_of(session, options)
         text = resolution.new_project(settings, core)
         return Edit(), Project(text, space.pyproject)
-    project = Project.read(space.pyproject.read_bytes(), space.pyproject)
+    project = Project.read(store.read_bytes(space.pyproject), space.pyproject)
     if any((options.python, options.date, options.torch_backend, options.index)):
         project = project.with_settings(settings_of(session, options, project))
     same = project.groups.get(resolution.CORE_GROUP) == list(core)
@@ -119,16 +119,16 @@ def _is_current(space: Workspace, project: Project, edit: Edit) -> bool:
     if edit.core is not None or not all(path.is_file() for path in space.truth):
         return False
     prod = environment.prod(space)
-    same_text = space.pyproject.read_bytes() == project.encoded
+    same_text = store.read_bytes(space.pyproject) == project.encoded
     if prod is None or prod.lock_sha256 != store.file_digest(space.lock):
         return False
     return same_text and not environment.check_files(space, prod.name)
 
 
 def _stage(space: Workspace, stages: Stages, project: Project, edit: Edit) -> None:
-    lock = space.lock.read_bytes() if space.lock.is_file() else None
+    lock = store.read_bytes(space.lock) if space.lock.is_file() else None
     wanted = edit.apply(project)
-    unchanged = lock is not None and space.pyproject.read_bytes() == wanted.encoded
+    unchanged = lock is not None and store.read_bytes(space.pyproject) == wanted.encoded
     resolution.stage(stages.folder, wanted, lock)
     if unchanged:
         stages.write_lock_receipt()

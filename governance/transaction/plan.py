@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from governance import environment, gates, history, lockfile, registry
+from governance import environment, gates, history, lockfile, registry, store
 from governance.conflict.plan import steps
 from governance.errors import GovError, NeedsResolution, Refused
 from governance.model import FAILED, NEEDS_RESOLUTION, Transaction
@@ -122,7 +122,7 @@ def _prod_lock(workspace: Workspace) -> dict[str, Any]:
 
 def _lock_in(folder: Path) -> dict[str, Any]:
     path = folder / "uv.lock"
-    return lockfile.parse(path.read_bytes(), path)
+    return lockfile.parse(store.read_bytes(path), path)
 
 
 def error_of(tx: Transaction) -> GovError | None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.pipes import talking_pipe
 
 from core.death import dying
 from governance import store
@@ -104,6 +105,13 @@ def test_a_tree_deeper_than_any_path_is_deleted(tmp_path):
     os.close(here)
     store.remove_tree(tmp_path / "tree")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_in_place_of_a_document_is_not_waited_for(tmp_path):
+    talking_pipe(tmp_path / "document.json", "{}")
+    for read in (store.read_object, store.read_bytes, store.file_digest):
+        with pytest.raises(Damaged, match="no file"):
+            read(tmp_path / "document.json")
 
 
 def test_what_is_no_folder_is_deleted_too(tmp_path):

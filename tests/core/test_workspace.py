@@ -21,6 +21,14 @@ def three(tmp_path, monkeypatch):
     return spaces
 
 
+def test_the_note_of_who_writes_is_not_written_through_a_link(three, tmp_path):
+    space = three[0]
+    (tmp_path / "precious").write_text("precious")
+    (space.state / ".lock-owner.json").symlink_to(tmp_path / "precious")
+    with workspace.writing(space, "test"):
+        assert (tmp_path / "precious").read_text() == "precious"
+
+
 def test_the_order_is_named_then_variable_then_current_folder(three, monkeypatch):
     named, environ, here = three
     (here.root / "state/logs/deep").mkdir()

@@ -5,6 +5,7 @@ import subprocess
 from datetime import UTC, datetime
 
 import pytest
+from support.pipes import talking_pipe
 
 from governance import git
 from governance.errors import GovError
@@ -74,6 +75,21 @@ def test_what_is_no_checkout(node, make, tmp_path, kind):
         (place / ".git" / "HEAD").write_text("garbage")
     assert ask_all(place)[1:] == (None, None, None, False, set())
     assert git.is_repository(place) is (kind == "unborn")
+
+
+@pytest.mark.parametrize("name", ["HEAD", "refs/heads/main"])
+def test_a_pipe_is_not_waited_for(node, name):
+    """Node code may write into its own clone; `gov verify` hung."""
+    text = "ref: refs/heads/main\n" if name == "HEAD" else "f" * 40
+    node.git("branch", "-M", "main")
+    talking_pipe(node.path / ".git" / name, text)
+    assert git.head(node.path) is None
+
+
+def test_a_head_without_end_is_not_read(node):
+    (node.path / ".git/HEAD").unlink()
+    (node.path / ".git/HEAD").symlink_to("/dev/zero")
+    assert git.head(node.path) is None
 
 
 def test_names_that_mislead(node):

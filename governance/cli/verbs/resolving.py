@@ -14,6 +14,8 @@ from governance.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, UsageError
 from governance.model import RESOLVED, Transaction
 from governance.workspace import Workspace
 
+_MAX_PINS_BYTES = 1 << 20
+
 
 def resolve(arguments: Namespace) -> Outcome:
     from governance.transaction import plan
@@ -94,7 +96,8 @@ def _add(chosen: dict[str, Any], more: dict[str, Any]) -> None:
 
 def _from_file(path: Any) -> list[str]:
     try:
-        lines = path.read_text().splitlines()
+        with path.open("rb") as stream:  # maybe a pipe, as `<(...)` makes one
+            lines = stream.read(_MAX_PINS_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", hint="name a text file") from None
     stripped = (line.partition("#")[0].strip() for line in lines)
