@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -195,9 +196,10 @@ def _observed(seen: Mapping[str, Any]) -> list[Part]:
 
 def _node(name: str, node: Mapping[str, Any]) -> list[Part]:
     if node.get("loaded"):
-        return [f"  loaded {name}: {len(node.get('classes', []))} classes"]
-    tail = str(node.get("error") or "").strip()
-    return [f"  NOT LOADED {name}: {tail}"]
+        count = len(node.get("classes", []))
+        return [f"  loaded {name}: {count} {'class' if count == 1 else 'classes'}"]
+    error = str(node.get("error") or "").strip()
+    return [f"  NOT LOADED {name}" + (f": {error}" if error else "")]
 
 
 def _actions(seen: Mapping[str, Any]) -> list[Part]:
@@ -205,16 +207,33 @@ def _actions(seen: Mapping[str, Any]) -> list[Part]:
     told: list[Part] = []
     for install in seen.get("installs", [])[:10]:
         result = " (failed)" if install.get("outcome") == "failed" else ""
-        asked = " ".join(install.get("requested", [])) or " ".join(install.get("files", []))
+        files = [f"-r {name}" for name in install.get("files", [])]
+        asked = " ".join((*install.get("requested", []), *files))
         tool = f"{install.get('tool', '')} {install.get('action', '')}"
         told.append(f"  by itself: {tool} {asked}{result}{_at(install)}")
     for kind, word in _DEEDS:
-        found = [row for row in seen.get(kind, []) if row.get("node")]
+        found = [row for row in seen.get(kind, []) if row.get("node") and not _is_told(row, seen)]
         told += [f"  {word} {_subject(row)}{_at(row)}" for row in found[:4]]
         if len(found) > 4:
             told.append(f"  {word} {len(found) - 4} more (--json has all)")
     return told
 
+
+def _is_told(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    """By another line: a program that is an install, an address whose name was looked up."""
+    if row.get("argv"):
+        return any(row["argv"] == install.get("command") for install in seen.get("installs", []))
+    if "look up" in row.get("how", ()) or not _ADDRESS.fullmatch(str(row.get("host", ""))):
+        return False
+    place = (row.get("at"), row.get("port"))
+    return any(
+        place == (other.get("at"), other.get("port")) and "look up" in other.get("how", ())
+        for other in seen.get("hosts", [])
+    )
+
+
+_ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F:.%]*:[0-9a-fA-F:.%\w]*")
+_ENVIRONMENT = re.compile(r"/\S*/\.generations/[^/\s]+/")
 
 # The recorder sees attempts; in the fence most of these writes did not succeed.
 _DEEDS = (
@@ -226,7 +245,7 @@ _DEEDS = (
 
 def _subject(row: Mapping[str, Any]) -> str:
     if row.get("argv"):
-        return " ".join(map(str, row["argv"]))[:160]
+        return _ENVIRONMENT.sub(".../", " ".join(map(str, row["argv"])))[:160]
     if row.get("host"):
         port = f":{row['port']}" if row.get("port") else ""
         return f"{row['host']}{port}"

@@ -46,11 +46,11 @@ def judge(
     run: Run, node: str | None, reports: Mapping[str, NodeReport], collateral: Collection[str]
 ) -> tuple[bool, str]:
     """Completed or not, and why in one sentence."""
-    failure = (
-        _failed_start(run, tuple(reports))
-        or _failed_node(run, node, reports)
-        or _failed_others(collateral)
-    )
+    start, own = _failed_start(run, tuple(reports)), _failed_node(run, node, reports)
+    if start and own and node and reports[node].loaded is False:
+        # What is wrong with the node was known before the start failed, too: a slow machine, say.
+        return False, f"{own}; {start}"
+    failure = start or own or _failed_others(collateral)
     return (False, failure) if failure else (True, _success(run, node))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from governance import clock, gates, ledger, trial
 from governance.lockfile import Change, changes, frozen_versions
 from governance.model import Transaction
+from governance.transaction import absence
 from governance.workspace import Workspace
 
 
@@ -18,6 +19,7 @@ def record(
     """Put an observation into the record: freezes, diff, core impact, plan."""
     found = seen.observation
     found.times["environment"] = round(environment_seconds, 3)
+    found.reason = absence.explained(workspace, tx, found)
     tx.observation = found.to_json()
     tx.post_freeze = list(found.post_freeze)
     tx.logs["run_exit_code"] = found.run_exit_code

@@ -76,6 +76,15 @@ def test_the_node_itself_decides():
     )
 
 
+def test_what_is_wrong_with_the_node_comes_before_a_start_that_failed():
+    """ComfyUI said that it cannot import the node, then was too slow."""
+    assert judge(Run(timeout=30), BROKEN) == (
+        False,
+        "n failed to import: boom; ComfyUI did not come up within 30 s",
+    )
+    assert judge(ended(3), UNKNOWN) == (False, "ComfyUI ended with exit code 3")
+
+
 def test_collateral_is_named():
     assert judge(up(), collateral=["b", "a"]) == (False, "a, b used to load and now do not")
 
