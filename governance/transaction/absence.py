@@ -58,7 +58,9 @@ def _of_declared(tx: Transaction, package: str) -> str | None:
             return f"which {place} asks for, a line that was skipped ({entry['reason']})"
     if any(line["name"] == package for line in declared.get("lines", [])):
         return None
-    return f"which {tx.node_id} does not declare"
+    # A module may come from a package of another name, whose line was skipped.
+    name = " under that name" if declared.get("skipped") else ""
+    return f"which {tx.node_id} does not declare{name}"
 
 
 def _lies_in(folder: Path, module: str) -> bool:

@@ -24,7 +24,8 @@ def explain(tmp_path):
     tx = Transaction(txid="20260101T000000Z-00000000", node_id="n", status="running")
     tx.plan = {"declared": {"lines": [{"name": "cowsay"}], "skipped": [SKIPPED]}}
 
-    def explain(error, reason="n failed to import: {}; late"):
+    def explain(error, reason="n failed to import: {}; late", skipped=(SKIPPED,)):
+        tx.plan["declared"]["skipped"] = list(skipped)
         seen = Observation(reason=reason.format(error), post_freeze=["diffusers==0.27.2"])
         seen.nodes["n"] = NodeReport(False, error=error)
         return absence.explained(space, tx, seen)
@@ -35,7 +36,7 @@ def explain(tmp_path):
 @pytest.mark.parametrize(
     ("module", "why"),
     [
-        ("humanize", "which n does not declare"),
+        ("humanize", "which n does not declare under that name"),
         ("image_cut", "which requirements.txt:3 asks for, a line that was skipped (a bare URL)"),
         ("comfy.ldm.new", "which is ComfyUI's own and not in ComfyUI 0.3.64"),
         ("diffusers.models.new", "which diffusers 0.27.2 does not have"),
@@ -45,6 +46,13 @@ def explain(tmp_path):
 def test_a_missing_module_comes_with_whose_it_is(explain, module, why):
     error = f"No module named '{module}'"
     assert explain(error) == f"n failed to import: {error}, {why}; late"
+
+
+def test_what_nobody_asks_for_is_undeclared(explain):
+    error = "No module named 'humanize'"
+    assert explain(error, skipped=()) == (
+        f"n failed to import: {error}, which n does not declare; late"
+    )
 
 
 @pytest.mark.parametrize("module", ["cowsay", "inner", "inner.gone"])
