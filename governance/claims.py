@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance import commit, store
-from governance.errors import GovError
+from governance import commit, names, store
+from governance.errors import GovError, UsageError
 from governance.workspace import Workspace
 
 FREEZE_HEADER = "# generation {}"
@@ -73,13 +73,14 @@ def truth_is_snapshotted(workspace: Workspace) -> bool:
     index = store.parse_json(
         commit.read_document(workspace, workspace.snapshots_index), workspace.snapshots_index
     )
-    entries = index.get("snapshots", [])
-    if not entries:
-        return False
-    meta = store.read_object(workspace.snapshots / entries[-1]["id"] / "meta.json")
-    names = ("pyproject_sha256", "lock_sha256", "plugins_sha256")
+    try:
+        newest = names.snapshot_id(index["snapshots"][-1]["id"])
+    except (LookupError, TypeError, UsageError):
+        return False  # none, or a damaged index, which the action names
+    meta = store.read_object(workspace.snapshots / newest / "meta.json")
+    digests = ("pyproject_sha256", "lock_sha256", "plugins_sha256")
     found = {
-        name: store.file_digest(path) for name, path in zip(names, workspace.truth, strict=True)
+        name: store.file_digest(path) for name, path in zip(digests, workspace.truth, strict=True)
     }
     return bool(meta.get("digests") == found)
 

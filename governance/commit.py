@@ -174,7 +174,7 @@ def read_document(workspace: Workspace, path: Path) -> bytes:
         relative = str(path.relative_to(workspace.root))
         for entry in intent["documents"]:
             if entry["path"] == relative:
-                return str(entry["text"]).encode()
+                return _data(entry)
     return store.read_bytes(path)
 
 
@@ -232,10 +232,15 @@ def _comfyui(workspace: Workspace) -> Path:
     return Path(os.path.normpath(workspace.root / named))
 
 
+def _data(entry: dict[str, Any]) -> bytes:
+    """What a lone surrogate becomes is nothing that we wrote, and no digest of ours fits it."""
+    return str(entry["text"]).encode(errors="surrogatepass")
+
+
 def _check(workspace: Workspace, intent: dict[str, Any]) -> None:
     for entry in intent["documents"]:
         path = workspace.root / entry["path"]
-        if store.digest(str(entry["text"]).encode()) != entry["after"]:
+        if store.digest(_data(entry)) != entry["after"]:
             raise _stop(workspace, f"{workspace.intent} does not hold what it says")
         if store.file_digest(path) not in (entry["before"], entry["after"]):
             raise _stop(workspace, f"{path} was changed since")
@@ -280,7 +285,7 @@ def _drop_intent(workspace: Workspace) -> None:
 def _replace(workspace: Workspace, entry: dict[str, Any]) -> Path:
     path: Path = workspace.root / str(entry["path"])
     if store.file_digest(path) != entry["after"]:
-        store.write(path, str(entry["text"]).encode())
+        store.write(path, _data(entry))
     return path.parent
 
 

@@ -247,7 +247,7 @@ def _node_ids() -> list[str]:
     from governance.errors import GovError
 
     try:
-        return [str(record["id"]) for record in registry.records(here())]
+        return [str(record["id"]) for record in registry.records(here()) if "id" in record]
     except GovError:
         return []  # the action of any other task tells what is wrong
 

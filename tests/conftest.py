@@ -64,7 +64,7 @@ def settled(settled_once) -> Settled:
 
 # Families of like cases (one test, many parameters) in the folders where a case costs seconds:
 # the ordinary run takes so many of each, spread evenly; GOV_TESTS=all takes all of them, and so
-# does the long form of the faults.
+# do the long forms of the faults and the fuzzers.
 _FAMILY = 3
 _COSTLY = ("cli", "sample", "faults", "drift")
 
@@ -83,7 +83,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _wants_all() -> bool:
-    return os.environ.get("GOV_TESTS") == "all" or os.environ.get("GOV_FAULTS") == "long"
+    wishes = {"GOV_TESTS": "all", "GOV_FAULTS": "long", "GOV_FUZZ": "long"}
+    return any(os.environ.get(name) == value for name, value in wishes.items())
 
 
 def _beyond(family: list[pytest.Item]) -> list[pytest.Item]:

@@ -60,6 +60,9 @@ def parse(text: str) -> Requirement:
     from packaging.requirements import InvalidRequirement, Requirement
 
     check_characters(text)
+    if "\\" in text.partition(";")[2]:
+        # packaging reads it as Python does, and what it stood for would be part of the truth.
+        raise Malformed("a backslash has no place in its marker")
     try:
         found = Requirement(text)
     except InvalidRequirement as error:

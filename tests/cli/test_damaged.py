@@ -66,6 +66,19 @@ def test_a_damaged_index_of_snapshots(settled, harm):
         assert_refused(settled.site, *argv, code=1, says="snapshots_index.json", named="damaged")
 
 
+def test_entries_without_an_id_are_named(settled):
+    """The graph asks for ids before any verb acts."""
+    path = settled.site.root / "state/snapshots_index.json"
+    for text in ('{"snapshots": [{}]}', '{"snapshots": [{"id": "../x"}]}', '{"snapshots": {}}'):
+        path.write_text(text)
+        argv = ("node", "remove", "sample-captioner")
+        assert_refused(settled.site, *argv, code=1, says="snapshots_index.json", named="damaged")
+    settled.rewind()
+    plugins = settled.site.root / "state/plugins.json"
+    plugins.write_text('[{"git_url": "x"}]')
+    settled.site.gov("rollback", settled.before).ok()
+
+
 @pytest.mark.parametrize("name", ["meta.json", "pyproject.toml", "uv.lock", "plugins.json"])
 @pytest.mark.parametrize("harm", ["empty", "half"])
 def test_a_damaged_snapshot_is_not_brought_back(settled, name, harm):

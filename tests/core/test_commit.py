@@ -179,7 +179,14 @@ def test_an_intent_that_was_altered_is_not_carried_out(tmp_path, monkeypatch):
     assert tree(space.root) == before
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"verb": "x"}', '{"documents": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "{", '{"verb": "x"}', '{"documents": 3}',
+        '{"verb": "x", "link": null, "moves": [], "documents": [{"path": "uv.lock", "before": null,'
+        r' "after": "aa", "text": "\udc80"}]}',
+    ],
+)  # fmt: skip
 def test_a_damaged_intent_is_an_error_that_names_it(tmp_path, content):
     space = workspace_with_code(tmp_path / "w")
     space.intent.write_text(content)

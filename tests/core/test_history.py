@@ -6,7 +6,7 @@ import pytest
 
 from core.death import dying
 from core.house import make_bare
-from governance import commit, history, ledger, recovery, store
+from governance import claims, commit, history, ledger, recovery, store
 from governance.errors import Damaged, GovError, UsageError
 from governance.model import Transaction
 
@@ -156,6 +156,8 @@ def test_a_damaged_index_is_an_error_and_never_overwritten(bare, text):
         with pytest.raises(Damaged, match="snapshots_index"):
             act()
     assert bare.snapshots_index.read_text() == text
+    if text:  # asked before any action, which then names the file
+        assert not claims.truth_is_snapshotted(bare)
 
 
 @pytest.mark.parametrize("wrong", ["20260101T000000Z-snap-00000a", "../../etc", "", "x/y", ".."])

@@ -102,6 +102,8 @@ def test_a_requirement_is_taken_as_its_author_wrote_it(tmp_path, raw, text, name
         ("foo==99999999999999999999", "malformed", "too large"),
         ("foo; sys_platform === 'linux'", "malformed", "==="),
         ("foo; 'x' in extras", "malformed", "extras"),
+        (r"foo; sys_platform == 'a\x22 or \x22'", "malformed", "backslash"),
+        (r"foo; python_version >= '\x03.10'", "malformed", "backslash"),
         ("größe", "malformed", "ASCII"),
         ("foo\x1b[31m", "malformed", "control"),
         ("foo\x0c", "malformed", "control"),
