@@ -24,6 +24,9 @@ from governance.errors import GovError
 
 GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+# No answer that we ask for is longer; a line of many megabytes is passed on in parts.
+_MAX_OUTPUT_BYTES = 64 << 20
+_LONGEST_LINE = 1 << 20
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 OnLine = Callable[[str], None]
@@ -190,10 +193,15 @@ def _started(
 
 
 class _Reader:
-    """Collects one stream in a thread, so that two full pipes cannot block each other."""
+    """Collects one stream in a thread, so that two full pipes cannot block each other.
+
+    What is beyond the limit is read and forgotten: a program in a candidate may be the node's own,
+    and print without end.
+    """
 
     def __init__(self, stream: IO[bytes] | None, on_line: OnLine | None) -> None:
         self._lines: list[str] = []
+        self._room = _MAX_OUTPUT_BYTES
         self._on_line = on_line
         self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
         self._thread.start()
@@ -203,9 +211,11 @@ class _Reader:
             return
         leave_signals_to_main()
         with stream:
-            for raw in stream:
+            for raw in iter(partial(stream.readline, _LONGEST_LINE), b""):
                 line = raw.decode(errors="replace")
-                self._lines.append(line)
+                self._room -= len(raw)
+                if self._room >= 0:
+                    self._lines.append(line)
                 if self._on_line is not None:
                     self._on_line(line.rstrip("\n"))
 

@@ -67,11 +67,19 @@ def _recorded(workspace: Workspace, plugin: Plugin) -> Places:
 
 def read_declared(workspace: Workspace, folder: Any) -> Declared:
     """What a node's folder declares, under the workspace's policy."""
-    policy = requirements.Policy(
+    return requirements.read_node(folder, policy=_policy(workspace))
+
+
+def judged(workspace: Workspace, asked: Iterable[tuple[str, str]]) -> Declared:
+    """Requirements that no file declares, each with the file and line that asked for it."""
+    return requirements.judge_all(asked, policy=_policy(workspace))
+
+
+def _policy(workspace: Workspace) -> requirements.Policy:
+    return requirements.Policy(
         allow_git=workspace.config.flag("policy.allow_git_requirements"),
         allow_urls=workspace.config.flag("policy.allow_url_requirements"),
     )
-    return requirements.read_node(folder, policy=policy)
 
 
 def earlier_lines(

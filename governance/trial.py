@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from governance import (
     candidate,
@@ -45,15 +46,23 @@ for name in sys.argv[1:]:
 """
 
 
+class Asked(NamedTuple):
+    """What was installed without being declared, as it was asked for (`lark`,
+    `diffusers==0.27.2`); `at` is the node's file and line, "" where nobody knows."""
+
+    text: str
+    at: str = ""
+
+
 @dataclass(frozen=True)
 class Watched:
     """`undeclared` are the packages that the program itself changed; `additions` what it asked
-    for, as it asked (`lark`, `diffusers==0.27.2`)."""
+    for."""
 
     observation: observation.Observation
     candidate: Candidate
     undeclared: list[Change]
-    additions: list[str]
+    additions: list[Asked]
 
 
 def watch(
@@ -274,25 +283,32 @@ def _own_smoke(workspace: Workspace, made: Candidate, command: str) -> Verdict:
     return Verdict(done.ok, f"tx.smoke_test_cmd ended with exit code {done.returncode}")
 
 
-def _additions(seen: observation.Observation, undeclared: Sequence[Change]) -> list[str]:
-    """The undeclared packages as the node asked for them; by name alone where it is not known.
+def _additions(seen: observation.Observation, undeclared: Sequence[Change]) -> list[Asked]:
+    """The undeclared packages as the node asked for them; by name, or by the URL that they came
+    from, where it is not known.
 
     A dependency that came with a request is left to the resolver.
     """
-    changed = {change.name for change in undeclared if change.after is not None}
-    asked = [
-        request
-        for install in seen.installs
-        if install.get("action") == "install" and install.get("outcome") != "failed"
-        for request in install.get("requested", [])
-    ]
-    taken = [request for request in asked if _name(request) in changed]
-    explained = {_name(request) for request in taken}
-    if not taken:
-        taken = sorted(changed)
-    elif not explained & changed:
-        taken += sorted(changed - explained)
-    return list(dict.fromkeys(taken))
+    changed = {change.name: _placed(change) for change in undeclared if change.after is not None}
+    taken = [asked for asked in _requests(seen) if _name(asked.text) in changed]
+    explained = {_name(asked.text) for asked in taken}
+    left = [name for name in sorted(changed) if name not in explained]
+    by_url = [name for name in left if changed[name] != name]
+    taken += [Asked(changed[name]) for name in (by_url if taken else left)]
+    return list({asked.text: asked for asked in reversed(taken)}.values())[::-1]
+
+
+def _placed(change: Change) -> str:
+    """By its name alone, another package might come from the index."""
+    came_by_url = change.after is not None and change.after.startswith("@")
+    return f"{change.name} {change.after}" if came_by_url else change.name
+
+
+def _requests(seen: observation.Observation) -> Iterator[Asked]:
+    for install in seen.installs:
+        if install.get("action") == "install" and install.get("outcome") != "failed":
+            for text in install.get("requested", []):
+                yield Asked(text, install.get("at") or "")
 
 
 def _name(request: str) -> str:

@@ -304,10 +304,13 @@ def _flags(name: str, undeclared: set[str], core: set[str]) -> str:
 
 def _skipped(data: Mapping[str, Any]) -> list[Part]:
     return [
-        f"  skipped {row['origin']['file']}:{row['origin']['line']} {row['raw'].strip()} "
-        f"({row['reason']})"
+        f"  skipped {_place(row['origin'])} {row['raw'].strip()} ({row['reason']})"
         for row in data["skipped_requirements"]
     ]
+
+
+def _place(origin: Mapping[str, Any]) -> str:
+    return f"{origin['file']}:{origin['line']}" if origin["file"] else "(installed at start)"
 
 
 def _places(data: Mapping[str, Any]) -> list[Part]:

@@ -9,18 +9,24 @@ METADATA is told by its own name.
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
 
 _MAX_BYTES = 1 << 20
+_MAX_PACKAGES = 20_000
+_LONGEST = 200
 
 
 def look(site_packages: Path) -> list[list[Any]]:
     folders = (
         path for path in site_packages.iterdir() if path.suffix in (".dist-info", ".egg-info")
     )
-    return [_entry(path) for path in sorted(folders) if not path.name.startswith("~")]
+    return [
+        _entry(path) for path in sorted(folders)[:_MAX_PACKAGES] if not path.name.startswith("~")
+    ]
 
 
 def _entry(path: Path) -> list[Any]:
@@ -31,7 +37,7 @@ def _entry(path: Path) -> list[Any]:
             name = value.strip()
         elif key.lower() == "version":
             version = value.strip()
-    return [name, version, _direct_url(path / "direct_url.json")]
+    return [name[:_LONGEST], version[:_LONGEST], _direct_url(path / "direct_url.json")]
 
 
 def _head(path: Path) -> list[str]:
@@ -47,11 +53,18 @@ def _direct_url(path: Path) -> Any:
 
 
 def _text(path: Path) -> str:
+    """Of a plain file; a node may have put a pipe there, which nobody would ever write to."""
     try:
-        with path.open("rb") as stream:
-            return stream.read(_MAX_BYTES).decode(errors="replace")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, _MAX_BYTES).decode(errors="replace") if is_file else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from governance import names, process
 from governance.errors import GovError
-from governance.observation import looker, recorder
+from governance.observation import looker, recorder, requests
 
 Enter = Callable[[Sequence[str]], list[str]]
 
@@ -66,9 +66,20 @@ def _look_inside(
     text = _run(environment, [script, str(site_packages)], enter, environ)
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _failed(environment, "its answer is not JSON") from None
-    return list(found)
+    # The Python that answered lies in the layer, where a node may have put another program.
+    if not isinstance(found, list) or not all(map(_is_entry, found)):
+        raise _failed(environment, "its answer lists no packages")
+    return found
+
+
+def _is_entry(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and [type(item) for item in value[:2]] == [str, str]
+        and (len(value) == 3)
+    )
 
 
 def _run(
@@ -101,6 +112,7 @@ def _url(direct: dict[str, Any]) -> str | None:
     url = direct.get("url")
     if not isinstance(url, str):
         return None
+    url = requests.without_credentials(url)
     vcs, archive = direct.get("vcs_info"), direct.get("archive_info")
     if isinstance(vcs, dict):
         url = f"{vcs.get('vcs', 'git')}+{url}@{vcs.get('commit_id', '')}"

@@ -14,6 +14,7 @@ from governance.requirements.declaration import (
     Skipped,
     merge_duplicates,
 )
+from governance.requirements.entry import judge_all
 from governance.requirements.grammar import leading_name
 from governance.requirements.node import PYPROJECT, REQUIREMENTS, read_file, read_node
 from governance.requirements.pin import group_name, override_text, parse_pin
@@ -34,6 +35,7 @@ __all__ = [
     "Policy",
     "Skipped",
     "group_name",
+    "judge_all",
     "merge_duplicates",
     "override_text",
     "parse_pin",

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from governance.requirements import grammar, location
-from governance.requirements.declaration import Declared, Line, Origin, Policy, Skipped
+from governance.requirements.declaration import (
+    Declared,
+    Line,
+    Origin,
+    Policy,
+    Skipped,
+    joined,
+)
 from governance.requirements.grammar import Malformed
 
 _RAW_LIMIT = 1000
@@ -58,6 +65,16 @@ def judge(entry: Entry, policy: Policy) -> Declared:
         return _requirement(entry, policy)
     except Malformed as error:
         return skip(entry, "malformed", f"it is not a requirement: {error}")
+
+
+def judge_all(asked: Iterable[tuple[str, str]], *, policy: Policy) -> Declared:
+    """Lines from no file, each with the place (`file:line`, or "") that asked for it."""
+    parts = []
+    for text, place in asked:
+        file, _, line = place.rpartition(":")
+        origin = Origin(file, int(line) if line.isascii() and line.isdecimal() else 0)
+        parts.append(judge(Entry(text, text.strip(), origin), policy))
+    return joined(parts, "")
 
 
 def _without_hashes(entry: Entry) -> Entry:

@@ -154,11 +154,12 @@ def skipped_policy(workspace: Workspace) -> str:
 def skipped_refusal(tx: Transaction, why: str) -> Refused:
     first = tx.skipped_requirements[0]
     origin = first["origin"]
+    place = f"{origin['file']}:{origin['line']}" if origin["file"] else "installed at start,"
     more = len(tx.skipped_requirements) - 1
     tail = f" and {more} more" if more else ""
     return Refused(
         f"{tx.node_id}: requirement lines were skipped, {why}: "
-        f"{origin['file']}:{origin['line']} {first['raw']!r} ({first['reason']}){tail}",
+        f"{place} {first['raw']!r} ({first['reason']}){tail}",
         hint="--accept-skipped goes on without them; config.toml's [policy] can take more kinds",
         code="skipped_requirements",
         facts={"skipped": tx.skipped_requirements},

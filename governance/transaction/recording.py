@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from governance import clock, gates, ledger, trial
+from governance import clock, gates, ledger, provenance, trial
 from governance.lockfile import Change, changes, frozen_versions
 from governance.model import Transaction
 from governance.transaction import absence
@@ -28,8 +28,17 @@ def record(
     found_changes = changes(frozen_versions(tx.pre_freeze), frozen_versions(tx.post_freeze))
     tx.diff = _diff(found_changes, undeclared)
     tx.core_impact = [c.to_json() for c in gates.core_changes(workspace, found_changes)]
-    additions = [*tx.promotion_plan["override_additions"], *seen.additions]
-    tx.promotion_plan["override_additions"] = list(dict.fromkeys(additions))
+    _take_additions(workspace, tx, seen.additions)
+
+
+def _take_additions(workspace: Workspace, tx: Transaction, asked: Sequence[trial.Asked]) -> None:
+    """What was installed without a declaration is judged as a declared line would be."""
+    judged = provenance.judged(workspace, asked)
+    before = tx.promotion_plan["override_additions"]
+    additions = dict.fromkeys([*before, *(line.text for line in judged.lines)])
+    tx.promotion_plan["override_additions"] = list(additions)
+    skipped = [entry.to_json() for entry in judged.skipped]
+    tx.skipped_requirements += [entry for entry in skipped if entry not in tx.skipped_requirements]
 
 
 def _diff(found: Sequence[Change], undeclared: set[str]) -> dict[str, Any]:

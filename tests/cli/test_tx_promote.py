@@ -119,3 +119,31 @@ def test_the_candidate_is_not_what_is_promoted(settled):
         (pth / "evil.pth").write_text("import os\n")
     site.gov("tx", "promote", settled.completed).ok()
     assert not list((site.root / ".venv-prod").resolve().rglob("evil.pth"))
+
+
+def test_what_was_installed_by_url_is_asked_for_as_a_declared_url_is(workspace, world):
+    """Undeclared, it came into the node's group as it was typed, past `[policy]`."""
+    wheel = next(world.wheels.glob("lark-1.2*.whl"))
+    files = {"install.py": _INSTALL_BY_URL.format(wheel=wheel.as_uri())}
+    world.add("installs-by-url", files)
+    txid = workspace.run("installs-by-url")
+    data = workspace.gov.json("tx", "inspect", txid).data
+    assert data["diff"]["undeclared"] == ["lark"]
+    assert data["promotion_plan"]["override_additions"] == []
+    [skipped] = data["skipped_requirements"]
+    assert skipped["kind"] == "local-path"
+    assert skipped["origin"] == {"file": "installs-by-url/install.py", "line": 4}
+    said = f"skipped installs-by-url/install.py:4 lark @ {wheel.as_uri()}"
+    assert said in workspace.gov("tx", "inspect", txid).out
+    ended = assert_refused(workspace, "tx", "promote", txid, code=3, says="lark @ file://")
+    assert ended.error["code"] == "skipped_requirements"
+    workspace.gov("tx", "promote", txid, "--accept-skipped").ok()
+    assert "lark" not in (workspace.root / "pyproject.toml").read_text()
+
+
+_INSTALL_BY_URL = """\
+import subprocess
+import sys
+
+subprocess.run([sys.executable, "-m", "pip", "install", "lark @ {wheel}"], check=True)
+"""
