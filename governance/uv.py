@@ -21,6 +21,10 @@ _KEPT = re.compile(
     r"|SYSTEM_CERTS|OFFLINE|INSECURE_HOST|KEYRING_PROVIDER|PYTHON_INSTALL_DIR|PYTHON_DOWNLOADS"
     r"|PYTHON_PREFERENCE|PYTHON_INSTALL_MIRROR)$"
 )
+# uv joins the user's and the machine's uv.toml to a project's own settings: an index, constraints
+# or a date there would decide what is locked.  `--no-config` leaves out the project's own too, and
+# /etc/uv/uv.toml is read where no other is found, so an empty one is put before both.
+_NO_CONFIG = str(Path(__file__).with_name("uv_config"))
 _FOREIGN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "PYTHONSTARTUP")
 
 _UNREACHABLE = re.compile(
@@ -129,7 +133,14 @@ class Uv:
             for name, value in self.environ.items()
             if name not in _FOREIGN and (not name.startswith("UV_") or _KEPT.match(name))
         }
-        return {**kept, "UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1", **more}
+        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1"}
+        return {
+            **kept,
+            **fixed,
+            "XDG_CONFIG_HOME": _NO_CONFIG,
+            "XDG_CONFIG_DIRS": _NO_CONFIG,
+            **more,
+        }
 
     def _run(
         self,

@@ -24,6 +24,17 @@ def test_a_node_that_fits(settled, node):
     assert told.out == "asked fits: nothing that prod has would change\n"
 
 
+def test_what_fits_is_not_decided_by_the_users_own_uv_toml(settled, node, tmp_path, monkeypatch):
+    """An index, a date or a constraint there changed what was locked, and the truth did not say."""
+    (tmp_path / "home/.config/uv").mkdir(parents=True)
+    (tmp_path / "home/.config/uv/uv.toml").write_text(
+        'constraint-dependencies = ["colorama<0.4.6"]'
+    )
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    data = settled.site.gov.json("node", "check", node("colorama\n")).ok().data
+    assert [row["after"] for row in data["changes"]] == ["0.4.6"]
+
+
 def test_a_node_that_moves_a_core_package_down(settled, node):
     data = settled.site.gov.json("node", "check", node("numpy<2.4\ncolorama\n")).ok().data
     assert data["verdict"] == "changes"
