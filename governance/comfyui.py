@@ -181,6 +181,8 @@ _STARTUP_SCRIPT = re.compile(r"Failed to execute startup-script: (.+?) / (.*)$")
 _UNREADABLE_CLASS = re.compile(
     r"An error occurred while retrieving information for the '(.+)' node"
 )
+_NODE_FILE = re.compile(r'\s+File ".*/custom_nodes/([^"]+)", line (\d+)')
+_CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
 _CORE_IMPORT_FAILED = re.compile(r"^(?:\[[A-Z]+\] )?\W*IMPORT FAILED: (\S+)")
 _GUI = re.compile(r"To see the GUI go to: (https?)://(\[[^\]]+\]|[^:/\s]+):(\d+)")
 _PORT_TAKEN = re.compile(r"address already in use|Errno 98\b", re.IGNORECASE)
@@ -199,28 +201,39 @@ _LOADED_IN_PART = re.compile(
 class Log:
     """What ComfyUI's own lines say, read one by one as they come, from both streams.
 
-    Names are names of entries of custom_nodes.
+    Names are names of entries of custom_nodes.  `said` are lines in which something goes on with
+    less, and the ends of tracebacks through a node's file that no other line explains.
+    `unreadable_classes` come with their error.  Once it is `stopping`, what it complains of is our
+    own doing.
     """
 
     imports: dict[str, NodeImport] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     tracebacks: dict[str, list[str]] = field(default_factory=dict)
     startup_script_errors: dict[str, str] = field(default_factory=dict)
-    unreadable_classes: list[str] = field(default_factory=list)
+    unreadable_classes: dict[str, str] = field(default_factory=dict)
     core_failures: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     last_traceback: list[str] = field(default_factory=list)
     gui_port: int | None = None
     port_taken: bool = False
     listed: bool = False
+    stopping: bool = False
     _open: dict[str, deque[str]] = field(default_factory=dict)
+    _quoted: dict[str, list[str]] = field(default_factory=dict)
+    _chained: set[str] = field(default_factory=set)
+    _unreadable: dict[str, str] = field(default_factory=dict)
 
     def feed(self, stream: str, line: str) -> None:
         """Take one line without its end."""
         if self._in_list(line) or self._in_traceback(stream, line):
             return
         if not self._about_node(stream, line):
-            self._about_start(line)
+            self._about_start(stream, line)
+        if line.startswith(_CHAINED):
+            self._chained.add(stream)
+        elif line.strip():
+            self._quoted.pop(stream, None)
 
     def _in_list(self, line: str) -> bool:
         if line.rstrip().endswith(_IMPORT_LIST):
@@ -236,6 +249,9 @@ class Log:
         """Collect the lines of a traceback: its head, what is indented, and its last line."""
         _, head, rest = line.partition(_TRACEBACK)
         if head:  # what stands before it is a logger's own, such as the level
+            if stream not in self._chained:
+                self._quoted.pop(stream, None)
+            self._chained.discard(stream)
             self._open[stream] = deque([head + rest], maxlen=_TRACEBACK_LINES)
             return True
         lines = self._open.get(stream)
@@ -243,7 +259,28 @@ class Log:
             return False
         lines.append(line[:_LINE_CHARACTERS])
         self.last_traceback = list(lines)
+        if line and not line.startswith((" ", "Traceback")):
+            self._end_traceback(stream, self.last_traceback)
         return True
+
+    def _end_traceback(self, stream: str, lines: list[str]) -> None:
+        error = lines[-1].strip()
+        name = self._unreadable.pop(stream, None)
+        places = [found for text in lines if (found := _NODE_FILE.match(text))]
+        if name is not None:
+            self.unreadable_classes[name] = error
+        elif places:
+            quote = f"{places[-1][1]}:{places[-1][2]}: {error}"
+            if self._say(quote):
+                self._quoted.setdefault(stream, []).append(quote)
+
+    def _explained(self, stream: str) -> None:
+        """The line after a traceback tells whose it is."""
+        for quote in self._quoted.pop(stream, ()):
+            self.said.remove(quote)
+
+    def _say(self, text: str) -> bool:
+        return not self.stopping and _add(self.said, text[:_LINE_CHARACTERS])
 
     def _about_node(self, stream: str, line: str) -> bool:
         if found := _CANNOT_IMPORT.search(line):
@@ -259,11 +296,14 @@ class Log:
             self.startup_script_errors[script.parent.name] = found[2] or "no message"
         else:
             return False
+        self._explained(stream)
         return True
 
-    def _about_start(self, line: str) -> None:
+    def _about_start(self, stream: str, line: str) -> None:
         if found := _UNREADABLE_CLASS.search(line):
-            _add(self.unreadable_classes, found[1])
+            if len(self.unreadable_classes) < _QUOTED_LINES:
+                self.unreadable_classes.setdefault(found[1], "")
+                self._unreadable[stream] = found[1]
         elif found := _CORE_IMPORT_FAILED.search(line):
             _add(self.core_failures, found[1])
         elif found := _GUI.search(line):
@@ -271,12 +311,14 @@ class Log:
         elif _PORT_TAKEN.search(line):
             self.port_taken = True
         elif _LOADED_IN_PART.search(line):
-            _add(self.said, line.strip()[:_LINE_CHARACTERS])
+            self._say(line.strip())
 
 
-def _add(lines: list[str], text: str) -> None:
-    if text not in lines and len(lines) < _QUOTED_LINES:
-        lines.append(text)
+def _add(lines: list[str], text: str) -> bool:
+    if text in lines or len(lines) >= _QUOTED_LINES:
+        return False
+    lines.append(text)
+    return True
 
 
 def _name(path: str) -> str:

@@ -99,13 +99,19 @@ def warnings(
     found += [f"ComfyUI's own {name} did not import" for name in run.log.core_failures]
     found += [f"the log says: {line}" for line in run.log.said if line not in known]
     if run.log.unreadable_classes:
-        found.append(f"ComfyUI cannot describe {_list(run.log.unreadable_classes)}")
+        found.append(f"ComfyUI cannot describe {_list(_unreadable(run.log))}")
     if lost:
         found.append(f"gone against prod: {_list(lost)}")
     own = reports.get(node) if node else None
     if own is not None and own.loaded and run.classes is not None and not own.classes:
         found.append(f"{node} loaded, but registered no node class")
     return found
+
+
+def _unreadable(log: comfyui.Log) -> list[str]:
+    return [
+        f"{name} ({error})" if error else name for name, error in log.unreadable_classes.items()
+    ]
 
 
 def exit_words(code: int | None) -> str:
@@ -123,14 +129,20 @@ def _failed_start(run: Run, expected: tuple[str, ...]) -> str | None:
             f"ComfyUI came up, then {exit_words(run.exit_code)} by itself" if run.own_end else None
         )
     if run.timed_out:
-        still = f"; it was still loading {run.loading}" if run.loading else ""
-        return f"ComfyUI did not come up within {run.timeout:g} s{still}"
+        return f"ComfyUI did not {_missed_step(run)}"
     if run.exit_code != 0:
         return _crash(run)
     if not run.is_server or (run.quick and (run.log.listed or not expected)):
         return None
     where = f", while it was loading {run.loading}" if run.loading else ""
     return f"ComfyUI ended by itself with exit code 0 before it came up{where}"
+
+
+def _missed_step(run: Run) -> str:
+    limit = f"within {run.timeout:g} s"
+    if run.log.gui_port is not None or (run.log.listed and run.is_server):
+        return f"answer {limit}, although its nodes were loaded"
+    return f"come up {limit}" + (f"; it was still loading {run.loading}" if run.loading else "")
 
 
 def _crash(run: Run) -> str:

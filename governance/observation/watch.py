@@ -205,6 +205,7 @@ def _follow(run: Run, program: Program, port: int, request: Request) -> None:
         run.is_server = True
         program.wait(request.settle)
     run.own_end = program.exit_code() is not None
+    run.log.stopping = not run.own_end
 
 
 def _conclude(session: Session, run: Run) -> None:

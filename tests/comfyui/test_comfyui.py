@@ -222,12 +222,48 @@ def test_the_rest_of_what_it_says():
         "Cannot import name 'guidedFilter' from 'cv2.ximgproc'",
         "xformers is not available, go on without",
     )
-    assert (log.gui_port, log.unreadable_classes) == (8190, ["Some Node"])
+    assert (log.gui_port, log.unreadable_classes) == (8190, {"Some Node": ""})
     assert (log.core_failures, log.port_taken) == (["nodes_audio.py"], True)
     assert log.said == [
         "Cannot import name 'guidedFilter' from 'cv2.ximgproc'",
         "xformers is not available, go on without",
     ]
+
+
+LATE = """[ERROR] Task exception was never retrieved
+Traceback (most recent call last):
+  File "/c/custom_nodes/late/__init__.py", line 7, in later
+    raise RuntimeError("late failure")
+RuntimeError: late failure"""
+
+
+def test_a_traceback_of_a_node_that_nothing_explains_is_quoted():
+    """One that it caught and printed, or one from a task of its own."""
+    assert fed(LATE, "[INFO] goes on").said == ["late/__init__.py:7: RuntimeError: late failure"]
+    others = LATE.replace("/custom_nodes/", "/site-packages/")
+    assert fed(others).said == []
+
+
+def test_a_quoted_traceback_is_not_taken_back_by_another_s_explanation():
+    assert fed(LATE, TRACEBACK).said == ["late/__init__.py:7: RuntimeError: late failure"]
+
+
+def test_what_it_complains_of_while_it_is_stopped_is_our_doing():
+    log = comfyui.Log(stopping=True)
+    for line in (*LATE.split("\n"), "ffmpeg is not available"):
+        log.feed("stderr", line)
+    assert log.said == []
+
+
+def test_a_class_that_cannot_be_described_comes_with_its_error():
+    log = fed(
+        "[ERROR] An error occurred while retrieving information for the 'Some Node' node.",
+        "[ERROR] Traceback (most recent call last):",
+        '  File "/c/custom_nodes/n/__init__.py", line 2, in INPUT_TYPES',
+        "    raise ValueError(1)",
+        "ValueError: 1",
+    )
+    assert (log.unreadable_classes, log.said) == ({"Some Node": "ValueError: 1"}, [])
 
 
 def test_lines_may_begin_with_their_level():

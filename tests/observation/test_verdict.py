@@ -40,6 +40,10 @@ def test_a_server_that_came_up_is_completed_however_we_ended_it(code):
             Run(timeout=30, last_loaded="n"),
             "ComfyUI did not come up within 30 s; it was still loading n",
         ),
+        (
+            with_log(Run(timeout=30, last_loaded="n"), listed=True),
+            "ComfyUI did not answer within 30 s, although its nodes were loaded",
+        ),
         (ended(3, last_loaded="n"), "ComfyUI ended with exit code 3 while it was loading n"),
         (ended(-99), "ComfyUI was ended by signal 99"),
         (ended(0), "ComfyUI ended by itself with exit code 0 before it came up"),
@@ -109,6 +113,6 @@ def test_classes_are_compared():
 
 def test_many_names_are_cut():
     run = up()
-    run.log.unreadable_classes += [f"class {number:02}" for number in range(30)]
+    run.log.unreadable_classes |= {f"class {number:02}": "" for number in range(30)}
     (text,) = verdict.warnings(run, "n", {"n": LOADED}, [], None)
     assert text.endswith("class 19 and 10 more")
