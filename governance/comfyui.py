@@ -177,6 +177,7 @@ _TIMED = re.compile(r"(\d+\.\d+) seconds( \(IMPORT FAILED\))?: (.*/.+)$")
 _CANNOT_IMPORT = re.compile(r"Cannot import (.+?) module for custom nodes: ?(.*)$")
 _SKIPPED = re.compile(r"Skip (.+?) module for custom nodes due to (.+)$")
 _ENTRYPOINT = re.compile(r"comfy_entrypoint in (.+?)(?:: | is not callable| did not return)")
+_LEVEL = re.compile(r"^\[[A-Z]+\] ")
 _STARTUP_SCRIPT = re.compile(r"Failed to execute startup-script: (.+?) / (.*)$")
 _UNREADABLE_CLASS = re.compile(
     r"An error occurred while retrieving information for the '(.+)' node"
@@ -290,7 +291,8 @@ class Log:
         elif found := _SKIPPED.search(line):
             self.errors[_name(found[1])] = f"skipped by ComfyUI due to {found[2]}"
         elif found := _ENTRYPOINT.search(line):
-            self.errors[_name(found[1])] = line.strip()[:_LINE_CHARACTERS]
+            text = _LEVEL.sub("", line.strip())
+            self.errors[_name(found[1])] = text[:_LINE_CHARACTERS]
         elif found := _STARTUP_SCRIPT.search(line):
             script = PurePosixPath(found[1])
             self.startup_script_errors[script.parent.name] = found[2] or "no message"

@@ -197,7 +197,8 @@ def _observed(seen: Mapping[str, Any]) -> list[Part]:
 def _node(name: str, node: Mapping[str, Any]) -> list[Part]:
     if node.get("loaded"):
         count = len(node.get("classes", []))
-        return [f"  loaded {name}: {count} {'class' if count == 1 else 'classes'}"]
+        told = f": {count} {'class' if count == 1 else 'classes'}" if count else ""
+        return [f"  loaded {name}{told}"]
     error = str(node.get("error") or "").strip()
     return [f"  NOT LOADED {name}" + (f": {error}" if error else "")]
 
@@ -210,7 +211,8 @@ def _actions(seen: Mapping[str, Any]) -> list[Part]:
         files = [f"-r {name}" for name in install.get("files", [])]
         asked = " ".join((*install.get("requested", []), *files))
         tool = f"{install.get('tool', '')} {install.get('action', '')}"
-        told.append(f"  by itself: {tool} {asked}{result}{_at(install)}")
+        line = f"  by itself: {tool} {asked}{result}{_at(install)}"
+        told += [line] if line not in told else []  # at the second start it may ask again
     for kind, word in _DEEDS:
         found = [row for row in seen.get(kind, []) if row.get("node") and not _is_told(row, seen)]
         told += [f"  {word} {_subject(row)}{_at(row)}" for row in found[:4]]

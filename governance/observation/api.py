@@ -13,6 +13,9 @@ _ANSWER_SECONDS = 5.0
 _CLASSES_SECONDS = 60.0
 _MAX_ANSWER_BYTES = 1 << 20
 _MAX_CLASSES_BYTES = 128 << 20
+_SERVER_ERROR = 500
+_LIST = comfyui.CLASSES_PATH
+BROKEN = f"{_LIST} answered {_SERVER_ERROR}"
 
 
 def free_port() -> int:
@@ -33,16 +36,16 @@ def answers(port: int) -> bool:
 def fetch_classes(port: int) -> tuple[dict[str, str], str | None]:
     """Class -> python_module, and what went wrong where it could not be had."""
     try:
-        status, body = _get(port, comfyui.CLASSES_PATH, _CLASSES_SECONDS, _MAX_CLASSES_BYTES)
+        status, body = _get(port, _LIST, _CLASSES_SECONDS, _MAX_CLASSES_BYTES)
         if status != 200:
-            return {}, f"{comfyui.CLASSES_PATH} answered {status}"
+            return {}, BROKEN if status == _SERVER_ERROR else f"{_LIST} answered {status}"
         if len(body) > _MAX_CLASSES_BYTES:
-            return {}, f"{comfyui.CLASSES_PATH} answered more than {_MAX_CLASSES_BYTES >> 20} MB"
+            return {}, f"{_LIST} answered more than {_MAX_CLASSES_BYTES >> 20} MB"
         return comfyui.read_classes(body), None
     except GovError as error:
         return {}, error.message
     except (OSError, http.client.HTTPException) as error:
-        return {}, f"{comfyui.CLASSES_PATH} gave no answer: {error or type(error).__name__}"
+        return {}, f"{_LIST} gave no answer: {error or type(error).__name__}"
 
 
 def _get(port: int, path: str, seconds: float, limit: int) -> tuple[int, bytes]:

@@ -8,10 +8,12 @@ METADATA is told by its own name.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,10 @@ def _entry(path: Path) -> list[Any]:
     return [name[:_LONGEST], version[:_LONGEST], _direct_url(path / "direct_url.json")]
 
 
-def _head(path: Path) -> list[str]:
+def _head(path: Path) -> Iterator[str]:
     about = path if path.is_file() else path / ("PKG-INFO", "METADATA")[path.suffix == ".dist-info"]
-    return _text(about).partition("\n\n")[0].splitlines()
+    # Line ends are the author's: a blank line ends the headers, however it is written.
+    return itertools.takewhile(str.strip, _text(about).splitlines())
 
 
 def _direct_url(path: Path) -> Any:

@@ -366,7 +366,8 @@ def is_pip(argv: list[str]) -> bool:
 
 
 def is_pip_name(name: str) -> bool:
-    return name in ("pip", "pip3") or name.startswith("pip3.")
+    """The runner is how pip starts itself, to install what a build asks for."""
+    return name in ("pip", "pip3", "__pip-runner__.py") or name.startswith("pip3.")
 
 
 def _pip_works() -> bool:

@@ -16,7 +16,8 @@ _NAMED = 20
 class Run:
     """One start of ComfyUI, as it was watched.
 
-    `own_end`: it ended before it was told to.  `classes` is None where the API did not tell.
+    `own_end`: it ended before it was told to.  `classes` is None where the API did not tell;
+    `unlisted` where it failed at telling.
     """
 
     log: comfyui.Log = field(default_factory=comfyui.Log)
@@ -28,6 +29,7 @@ class Run:
     own_end: bool = False
     timeout: float = 0.0
     classes: dict[str, str] | None = None
+    unlisted: bool = False
     last_loaded: str | None = None
     limits: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -50,7 +52,7 @@ def judge(
     if start and own and node and reports[node].loaded is False:
         # What is wrong with the node was known before the start failed, too: a slow machine, say.
         return False, f"{own}; {start}"
-    failure = start or own or _failed_others(collateral)
+    failure = start or own or _failed_others(collateral) or _failed_list(run)
     return (False, failure) if failure else (True, _success(run, node))
 
 
@@ -97,15 +99,26 @@ def warnings(
         if name != node and report.loaded is False
     ]
     found += [f"ComfyUI's own {name} did not import" for name in run.log.core_failures]
-    found += [f"the log says: {line}" for line in run.log.said if line not in known]
+    found += [
+        f"the log says: {line}"
+        for line in run.log.said
+        if line not in known and not _is_in_reason(run, line)
+    ]
     if run.log.unreadable_classes:
         found.append(f"ComfyUI cannot describe {_list(_unreadable(run.log))}")
     if lost:
         found.append(f"gone against prod: {_list(lost)}")
     own = reports.get(node) if node else None
-    if own is not None and own.loaded and run.classes is not None and not own.classes:
+    has_classes = run.classes is None or run.log.unreadable_classes or (own and own.classes)
+    if own is not None and own.loaded and not has_classes:
         found.append(f"{node} loaded, but registered no node class")
     return found
+
+
+def _is_in_reason(run: Run, line: str) -> bool:
+    """What it died of is quoted by the reason."""
+    last = run.log.last_traceback
+    return run.own_end and not run.ready and bool(last) and line.endswith(last[-1].strip())
 
 
 def _unreadable(log: comfyui.Log) -> list[str]:
@@ -169,6 +182,15 @@ def _failed_others(names: Collection[str]) -> str | None:
     if not names:
         return None
     return f"{_list(names)} used to load and now {'does' if len(names) == 1 else 'do'} not"
+
+
+def _failed_list(run: Run) -> str | None:
+    """One class whose description is no JSON takes the list of all classes away."""
+    if not run.unlisted:
+        return None
+    last = run.log.last_traceback
+    why = f": {last[-1].strip()}" if last else ""
+    return f"ComfyUI came up, but the list of all node classes fails with it{why}"
 
 
 def _success(run: Run, node: str | None) -> str:

@@ -201,6 +201,9 @@ def _follow(run: Run, program: Program, port: int, request: Request) -> None:
         run.ready_seconds = program.seconds()
         classes, problem = api.fetch_classes(where() or port)
         run.classes = None if problem else classes
+        # Where prod did not tell its classes either, it is no fault of this node's.
+        is_known = request.baseline is not None and not request.baseline.classes
+        run.unlisted = problem == api.BROKEN and not is_known
         run.problems += [problem] if problem else []
         run.is_server = True
         program.wait(request.settle)

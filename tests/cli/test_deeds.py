@@ -30,7 +30,8 @@ def test_an_install_is_told_once(tell):
     told = tell(
         installs=[
             by(tool="pip", action="install", requested=["lark"], files=[], command=PIP),
-            by(tool="pip", action="install", requested=[], files=["r.txt"], outcome="failed"),
+            *[by(tool="pip", action="install", requested=[], files=["r.txt"], outcome="failed")]
+            * 2,
         ],
         programs=[by(argv=PIP), by(argv=[f"{ENVIRONMENT}/lib/ffmpeg", "-version"])],
     )
@@ -60,3 +61,4 @@ def test_an_address_is_told_where_no_name_was_looked_up(tell):
 def test_a_node_that_nothing_is_known_of(tell):
     told = tell(nodes={"n": {"loaded": None}, "m": {"loaded": True, "classes": ["A"]}})
     assert told == ["NOT LOADED n", "loaded m: 1 class"]
+    assert tell(nodes={"n": {"loaded": True, "classes": []}}) == ["loaded n"]

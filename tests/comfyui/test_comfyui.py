@@ -204,7 +204,7 @@ def test_an_endless_traceback_is_bounded():
             "comfy_entrypoint in /c/custom_nodes/n is not callable, skipping.",
         ),
         (
-            "Error while calling comfy_entrypoint in /c/c n/n: boom",
+            "[WARNING] Error while calling comfy_entrypoint in /c/c n/n: boom",
             "Error while calling comfy_entrypoint in /c/c n/n: boom",
         ),
     ],

@@ -226,6 +226,7 @@ def test_json_is_right():
         ([sys.executable, "-m", "pip", "install"], True),
         ([sys.executable, "-Im", "pip", "install"], True),
         ([sys.executable, "/env/bin/pip3.11", "list"], True),
+        ([sys.executable, "/env/site-packages/pip/__pip-runner__.py", "install"], True),
         ([sys.executable, "pipeline.py"], False),
         ([sys.executable, "-c", "pip"], False),
         ([sys.executable, "main.py", "-m", "pip"], False),

@@ -89,6 +89,34 @@ def test_what_is_wrong_with_the_node_comes_before_a_start_that_failed():
     assert judge(ended(3), UNKNOWN) == (False, "ComfyUI ended with exit code 3")
 
 
+def test_a_list_of_classes_that_fails_is_a_failure():
+    """The editor can then offer no class of anybody."""
+    run = up(unlisted=True)
+    assert judge(run) == (False, "ComfyUI came up, but the list of all node classes fails with it")
+    run.log.last_traceback = ["Traceback", "TypeError: no JSON"]
+    assert judge(run)[1].endswith("fails with it: TypeError: no JSON")
+
+
+def test_what_it_died_of_is_told_once():
+    run = ended(1)
+    run.log.last_traceback = ["Traceback", "x.Boom: base"]
+    run.log.said += ["n/__init__.py:2: x.Boom: base", "ffmpeg is not available"]
+    assert verdict.warnings(run, "n", {"n": UNKNOWN}, [], None) == [
+        "the log says: ffmpeg is not available"
+    ]
+
+
+def test_a_class_that_cannot_be_described_is_registered():
+    run = up(classes={})
+    assert verdict.warnings(run, "n", {"n": LOADED}, [], None) == [
+        "n loaded, but registered no node class"
+    ]
+    run.log.unreadable_classes["A"] = "ValueError: 1"
+    assert verdict.warnings(run, "n", {"n": LOADED}, [], None) == [
+        "ComfyUI cannot describe A (ValueError: 1)"
+    ]
+
+
 def test_collateral_is_named():
     assert judge(up(), collateral=["b", "a"]) == (False, "a, b used to load and now do not")
 

@@ -96,6 +96,23 @@ NODE_CLASS_MAPPINGS = {}
     assert "came up, then ended with exit code 0 by itself" in seen.reason
 
 
+def test_a_class_that_takes_the_list_of_all_away_has_failed(comfyui_dir, observe):
+    text = """
+class Odd:
+    RETURN_TYPES, FUNCTION = (), "run"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"text": ("STRING", {"default": object()})}}
+
+NODE_CLASS_MAPPINGS = {"Odd": Odd}
+"""
+    write_node(comfyui_dir, "no-json", {"__init__.py": text})
+    seen = observe(comfyui_dir, "no-json")
+    assert (seen.verdict, seen.ready) == ("failed", True)
+    assert seen.reason.startswith("ComfyUI came up, but the list of all node classes fails")
+
+
 def test_whose_exit_it_was_is_said(comfyui_dir, observe):
     put(comfyui_dir, "import-exits-zero")
     seen = observe(comfyui_dir, "import-exits-zero")

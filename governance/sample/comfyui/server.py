@@ -153,14 +153,15 @@ class Answer(BaseHTTPRequestHandler):
             result = function(self)
             if inspect.iscoroutine(result):
                 result = asyncio.run(result)
+            text = result if isinstance(result, str) else json.dumps(result)
         except Exception:
             logging.error(traceback.format_exc())
             self.send(500, "500 Internal Server Error", "text/plain")
             return
         if isinstance(result, str):
-            self.send(200, result, "text/html")
+            self.send(200, text, "text/html")
         else:
-            self.send(200, json.dumps(result), "application/json")
+            self.send(200, text, "application/json")
 
     def send(self, status, text, kind):
         body = text.encode()
