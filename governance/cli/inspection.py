@@ -205,20 +205,27 @@ def _node(name: str, node: Mapping[str, Any]) -> list[Part]:
 
 def _actions(seen: Mapping[str, Any]) -> list[Part]:
     """What the node did, one line an action, the first few of each kind."""
-    told: list[Part] = []
-    for install in seen.get("installs", [])[:10]:
-        result = " (failed)" if install.get("outcome") == "failed" else ""
-        files = [f"-r {name}" for name in install.get("files", [])]
-        asked = " ".join((*install.get("requested", []), *files))
-        tool = f"{install.get('tool', '')} {install.get('action', '')}"
-        line = f"  by itself: {tool} {asked}{result}{_at(install)}"
-        told += [line] if line not in told else []  # at the second start it may ask again
+    told = _installs(seen)
     for kind, word in _DEEDS:
         found = [row for row in seen.get(kind, []) if row.get("node") and not _is_told(row, seen)]
         told += [f"  {word} {_subject(row)}{_at(row)}" for row in found[:4]]
         if len(found) > 4:
             told.append(f"  {word} {len(found) - 4} more (--json has all)")
     return told
+
+
+def _installs(seen: Mapping[str, Any]) -> list[Part]:
+    """Each request once, though it may be made again at the second start; failed ones first."""
+    lines: dict[str, bool] = {}
+    for install in seen.get("installs", []):
+        result = " (failed)" if install.get("outcome") == "failed" else ""
+        files = [f"-r {name}" for name in install.get("files", [])]
+        asked = " ".join((*install.get("requested", []), *files))
+        tool = f"{install.get('tool', '')} {install.get('action', '')}"
+        lines[f"  by itself: {tool} {asked}{result}{_at(install)}"] = bool(result)
+    told = sorted(lines, key=lambda line: not lines[line])
+    more = [f"  by itself: {len(told) - 10} more (--json has all)"] if len(told) > 10 else []
+    return [*told[:10], *more]
 
 
 def _is_told(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:

@@ -36,10 +36,16 @@ def test_an_install_is_told_once(tell):
         programs=[by(argv=PIP), by(argv=[f"{ENVIRONMENT}/lib/ffmpeg", "-version"])],
     )
     assert told == [
-        "by itself: pip install lark  [n/__init__.py:3]",
         "by itself: pip install -r r.txt (failed)  [n/__init__.py:3]",
+        "by itself: pip install lark  [n/__init__.py:3]",
         "started .../lib/ffmpeg -version  [n/__init__.py:3]",
     ]
+
+
+def test_what_is_left_out_is_counted(tell):
+    many = [by(tool="pip", action="install", requested=[f"p{n}"]) for n in range(12)]
+    told = tell(installs=many)
+    assert (len(told), told[-1]) == (11, "by itself: 2 more (--json has all)")
 
 
 def test_an_address_is_told_where_no_name_was_looked_up(tell):
