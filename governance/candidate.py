@@ -56,18 +56,38 @@ class Candidate:
         layer = None
         if self.is_layered:
             layer = sandbox.Layer(self.environment, self.folder / "upper", self.folder / "work")
+        whole = self._scratch_all()
+        nodes = self.workspace.custom_nodes
         return sandbox.View(
-            layer=layer, scratch=self._scratch(), writable=(self.folder, *self.writable)
+            layer=layer,
+            scratch=(*whole, *self._scratch_data(within=not whole)),
+            writable=(self.folder, *self.writable),
+            read_only=(nodes,) if whole and nodes.is_dir() else (),
         )
 
-    def _scratch(self) -> tuple[sandbox.Layer, ...]:
-        """ComfyUI's own data folders: nodes make folders there at import, and would fail under
-        the fence though they load in prod.  What they write is seen by nobody else."""
-        base = self.folder / "scratch"
+    def _scratch_all(self) -> tuple[sandbox.Layer, ...]:
+        """ComfyUI's folder but for its nodes: they make folders and settings there at import, and
+        would fail under the fence though they load in prod.  Nobody else sees what they write.
+
+        What lies in it and is not of one piece with it stays as it is: the workspace, a disk.
+        """
+        comfyui, nodes = self.workspace.comfyui_dir.resolve(), self.workspace.custom_nodes
+        can_seal = self.support.read_only_mounts and self.support.layer
+        inside = (self.workspace.root.resolve(), self.folder.resolve(), *sandbox.mount_points())
+        if not can_seal or any(path.is_relative_to(comfyui) for path in inside):
+            return ()
+        keep = (nodes,) if nodes.is_dir() and nodes.resolve().is_relative_to(comfyui) else ()
+        base = self.folder / "scratch/ComfyUI"
+        return (sandbox.Layer(comfyui, base / "upper", base / "work", keep),)
+
+    def _scratch_data(self, *, within: bool) -> tuple[sandbox.Layer, ...]:
+        """ComfyUI's data folders, those that lie elsewhere, too."""
+        base, comfyui = self.folder / "scratch", self.workspace.comfyui_dir.resolve()
         return tuple(
             sandbox.Layer(folder, base / name / "upper", base / name / "work")
             for name in _DATA_FOLDERS
-            if (folder := self.workspace.comfyui_dir / name).is_dir()
+            if (folder := comfyui / name).is_dir()
+            and (within or not folder.resolve().is_relative_to(comfyui))
         )
 
     def enter(self, argv: Sequence[str]) -> list[str]:

@@ -69,7 +69,9 @@ def own_environ(folder: Path) -> dict[str, str]:
 
 
 def make_folders(folder: Path) -> None:
-    for name in ("home", "tmp", "cache", "pycache", "events"):
+    # A home as people have one: some packages write elsewhere where ~/.config is missing.
+    home = ("home/.config", "home/.local/share", "home/.local/state")
+    for name in (*home, "tmp", "cache", "pycache", "events"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name in ("user", "input", "output"):
         (folder / "base" / name).mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,17 @@ from __future__ import annotations
 
 from governance.sandbox.canary import Canary, self_test
 from governance.sandbox.plan import isolation, wrap
-from governance.sandbox.support import probe
+from governance.sandbox.support import mount_points, probe
 from governance.sandbox.view import Layer, Support, View
 
-__all__ = ["Canary", "Layer", "Support", "View", "isolation", "probe", "self_test", "wrap"]
+__all__ = [
+    "Canary",
+    "Layer",
+    "Support",
+    "View",
+    "isolation",
+    "mount_points",
+    "probe",
+    "self_test",
+    "wrap",
+]

@@ -58,23 +58,28 @@ def mount_processes() -> None:
     kernel.mount("proc", "/proc", "proc", flags)
 
 
-def mount_layer(lower: str, upper: str, work: str, *, user_namespace: bool) -> None:
+def mount_layer(
+    lower: str, upper: str, work: str, keep: Sequence[str] = (), *, user_namespace: bool
+) -> None:
     """Lay `upper` over `lower` at lower's own path; `upper` and `work` are made where missing.
 
-    Raises OSError where a link leads to one of them: what ran before could have made it, and what
-    is written in the layer would go where it leads.
+    `keep` stays in sight as it is: it is taken hold of before, and bound to its path afterwards.
+    Raises OSError where a link leads to `upper` or `work`: what ran before could have made it, and
+    what is written in the layer would go where it leads.
     """
     for folder in (upper, work):
         _refuse_links(folder)
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - pathlib doubles the start-up time
     # Without userxattr, a user namespace can neither replace nor delete a folder of the lower.
     options = "userxattr" if user_namespace else "index=off,metacopy=off,redirect_dir=off"
-    places = [os.open(folder, os.O_PATH | os.O_CLOEXEC) for folder in (lower, upper, work)]
+    places = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (lower, upper, work, *keep)]
     # Named by descriptor, a path may hold any character, commas and colons included.
     names = ("lowerdir", "upperdir", "workdir")
-    parts = [f"{name}=/proc/self/fd/{place}" for name, place in zip(names, places, strict=True)]
+    parts = [f"{name}=/proc/self/fd/{place}" for name, place in zip(names, places, strict=False)]
     try:
         kernel.mount("overlay", lower, "overlay", 0, ",".join([*parts, options]))
+        for path, place in zip(keep, places[3:], strict=True):
+            kernel.mount(f"/proc/self/fd/{place}", path, flags=kernel.MS_BIND | kernel.MS_REC)
     finally:
         for place in places:
             os.close(place)
@@ -101,7 +106,7 @@ def fence(writable: Sequence[str] | None, read_only: Sequence[str], kept: Sequen
     open_places = (*(writable or ()), *pinned, *kept, "/proc", *DEVICE_FOLDERS)
     rules = {"/": writable is None} | dict.fromkeys(open_places, True)
     rules |= dict.fromkeys(sealed, False)
-    for number, path, options in list(_mounts()):
+    for number, path, options in list(table()):
         if not rules[_closest(path, rules)]:
             _seal_mount(number, path, options)
 
@@ -168,7 +173,7 @@ def _is_socket(path: str) -> bool:
         return False  # absent, or out of this user's reach
 
 
-def _mounts() -> Iterator[tuple[int, str, str]]:
+def table() -> Iterator[tuple[int, str, str]]:
     """Number, mount point and options of every mount, in the order they were made."""
     with open("/proc/self/mountinfo", "rb") as table:
         for line in table:

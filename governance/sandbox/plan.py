@@ -19,6 +19,7 @@ class LayerPlan(TypedDict):
     lower: str
     upper: str
     work: str
+    keep: list[str]
 
 
 class Plan(TypedDict):
@@ -90,7 +91,8 @@ def _uses_landlock(view: View, seal: bool) -> bool:
 def _real_layer(layer: Layer) -> LayerPlan:
     """Upper and work as they are named: a link that leads to them is refused, never followed."""
     upper, work = (os.path.abspath(path) for path in (layer.upper, layer.work))  # noqa: PTH100
-    return LayerPlan(lower=_real(layer.lower), upper=upper, work=work)
+    keep = [_real(path) for path in layer.keep]
+    return LayerPlan(lower=_real(layer.lower), upper=upper, work=work, keep=keep)
 
 
 def _real(path: Path) -> str:

@@ -10,11 +10,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Layer:
-    """An overlay mounted over `lower`'s own path; `upper` and `work` lie on one filesystem."""
+    """An overlay mounted over `lower`'s own path; `upper` and `work` lie on one filesystem.
+
+    `keep` are folders within `lower` that stay what they are, beside the overlay.
+    """
 
     lower: Path
     upper: Path
     work: Path
+    keep: tuple[Path, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Layer:
+        lower, upper, work = (Path(document[name]) for name in ("lower", "upper", "work"))
+        return cls(lower, upper, work, tuple(map(Path, document.get("keep", ()))))
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,8 @@ class View:
     def from_json(cls, document: dict[str, Any]) -> View:
         layer, writable = document["layer"], document["writable"]
         return cls(
-            layer=Layer(**{key: Path(path) for key, path in layer.items()}) if layer else None,
-            scratch=tuple(
-                Layer(**{key: Path(path) for key, path in row.items()})
-                for row in document["scratch"]
-            ),
+            layer=Layer.from_json(layer) if layer else None,
+            scratch=tuple(map(Layer.from_json, document["scratch"])),
             writable=None if writable is None else tuple(map(Path, writable)),
             read_only=tuple(map(Path, document["read_only"])),
             own_processes=document["own_processes"],

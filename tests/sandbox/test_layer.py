@@ -1,5 +1,6 @@
 """What is written in a layer stays in its upper folder; what lies beneath is never changed."""
 
+import dataclasses
 import os
 import stat
 
@@ -55,6 +56,25 @@ def test_the_lower_is_untouched(person, view, world, change):
     assert (files(lower), os.stat(world / "cache.py").st_mtime_ns) == before
     assert (world / "cache.py").read_text() == "old"
     assert any(view.layer.upper.iterdir())
+
+
+def test_what_is_kept_is_no_part_of_the_layer(person, layer, world):
+    """A node writes its own folder, not its neighbours, and all the rest into the layer."""
+    needs(person, "layer", "read_only_mounts")
+    own, other = layer.lower / "nodes/own", layer.lower / "nodes/other"
+    for folder in (own, other):
+        folder.mkdir(parents=True)
+    give(person, layer.lower / "nodes")
+    kept = dataclasses.replace(layer, keep=(own.parent,))
+    view = sandbox.View(
+        scratch=(kept,), writable=(layer.upper.parent, own), read_only=(own.parent,)
+    )
+    script = "touch fresh nodes/own/new; touch nodes/other/new || touch nodes/new || cat shared.py"
+    done = person.shell(view, script, cwd=layer.lower)
+    assert (done.returncode, done.stdout) == (0, "old")
+    assert sorted(path.name for path in layer.lower.rglob("*new")) == ["new"]
+    assert (own / "new").exists() and (layer.upper / "fresh").exists()
+    assert not (layer.lower / "fresh").exists()
 
 
 def test_the_second_entry_sees_what_the_first_wrote(person, view):
