@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from governance.names import normalise
 
 LINE_GROUP = "line-"
 
-_NAME = r"[A-Za-z0-9](?:[\w.-]*\w)?"
+# Atomic and from a word's start only: uv's words come to megabytes, with ranges of a thousand
+# characters, and a pattern that goes back over each of them took ten seconds a message.
+_NAME = r"(?>[A-Za-z0-9](?:[\w.-]*\w)?)"
+_WORD = rf"(?<![^\s`(])({_NAME})"
 _EXTRAS = r"(?:\[[^\]]*\])?"
 _RANGE = r"[<>=!~][^\s,]*"
 _DEPENDS = re.compile(
     rf"(?:all of: (?P<others>(?:{_NAME}{_EXTRAS}[<>=!~]\S* )*))?"
-    rf"(?P<who>\S+) depends? on (?P<many>one of: )?(?P<on>{_NAME}){_EXTRAS}(?P<spec>[<>=!~]\S*)?"
+    rf"(?<!\S)(?P<who>\S++) depends? on (?P<many>one of: )?(?P<on>{_NAME}){_EXTRAS}(?P<spec>[<>=!~]\S*)?"
     rf"(?: and (?P<also>{_NAME}){_EXTRAS}(?P<also_spec>{_RANGE}(?:,{_RANGE})*)?(?=, ))?"
 )
 # What uv concludes holds for the lines at hand only; what it starts from comes from the index.
@@ -38,16 +41,16 @@ _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?'
 # What uv says of a package that cannot be had; the first group is the package.  Order matters:
 # a date and a withdrawal hide versions, so they come before "only these are available".
 _ABSENCES = (
-    ("not-on-index", re.compile(rf"({_NAME})(?:\[\S*\])? was not found in the package registry")),
+    ("not-on-index", re.compile(rf"{_WORD}(?:\[\S*\])? was not found in the package registry")),
     ("newer-than-date", _FILTERED),
-    ("python", re.compile(rf"({_NAME})\S* depends on Python[<>=]")),
+    ("python", re.compile(rf"{_WORD}\S*+ depends on Python[<>=]")),
     (
         "no-wheel",
         re.compile(
-            rf"({_NAME})\S* (?:has|have) no (?:wheels|usable wheels|`[^`]*`-compatible wheels)"
+            rf"{_WORD}\S*+ (?:has|have) no (?:wheels|usable wheels|`[^`]*`-compatible wheels)"
         ),
     ),
-    ("yanked", re.compile(rf"({_NAME})\S* was yanked")),
+    ("yanked", re.compile(rf"{_WORD}\S*+ was yanked")),
     ("no-version", re.compile(rf"\bno versions? of ({_NAME})")),
     ("no-version", re.compile(rf"\bonly ({_NAME})[<>=!~]\S* is available")),
     ("no-version", re.compile(rf"following versions of ({_NAME}) are available")),
@@ -100,6 +103,7 @@ class Message:
         return {name: len(asked) for name, asked in asking.items()}
 
 
+@lru_cache(maxsize=64)
 def read(log: str) -> Message:
     text = " ".join(log.split())
     statements = tuple(dict.fromkeys(_statements(text)))
