@@ -19,7 +19,8 @@ _EXTRAS = r"(?:\[[^\]]*\])?"
 _RANGE = r"[<>=!~][^\s,]*"
 _DEPENDS = re.compile(
     rf"(?:all of: (?P<others>(?:{_NAME}{_EXTRAS}[<>=!~]\S* )*))?"
-    rf"(?<!\S)(?P<who>\S++) depends? on (?P<many>one of: )?(?P<on>{_NAME}){_EXTRAS}(?P<spec>[<>=!~]\S*)?"
+    rf"(?<!\S)(?P<who>\S++) depends? on (?P<many>one of: )?"
+    rf"(?P<on>{_NAME}){_EXTRAS}(?P<spec>[<>=!~]\S*)?"
     rf"(?: and (?P<also>{_NAME}){_EXTRAS}(?P<also_spec>{_RANGE}(?:,{_RANGE})*)?(?=, ))?"
 )
 # What uv concludes holds for the lines at hand only; what it starts from comes from the index.

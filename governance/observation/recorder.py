@@ -362,12 +362,13 @@ def is_pip(argv: list[str]) -> bool:
             return following == "pip"
         if not word.startswith("-"):
             break
-    return len(argv) > 1 and is_pip_name(basename(argv[1]))
+    name = basename(argv[1]) if len(argv) > 1 else ""
+    # The runner is how pip starts itself, to install what a build asks for.
+    return is_pip_name(name) or name == "__pip-runner__.py"
 
 
 def is_pip_name(name: str) -> bool:
-    """The runner is how pip starts itself, to install what a build asks for."""
-    return name in ("pip", "pip3", "__pip-runner__.py") or name.startswith("pip3.")
+    return name in ("pip", "pip3") or name.startswith("pip3.")
 
 
 def _pip_works() -> bool:
