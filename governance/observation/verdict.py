@@ -10,6 +10,7 @@ from governance import comfyui
 from governance.observation.record import Baseline, NodeReport
 
 _NAMED = 20
+_QUOTED = 6
 
 
 @dataclass
@@ -99,11 +100,9 @@ def warnings(
         if name != node and report.loaded is False
     ]
     found += [f"ComfyUI's own {name} did not import" for name in run.log.core_failures]
-    found += [
-        f"the log says: {line}"
-        for line in run.log.said
-        if line not in known and not _is_in_reason(run, line)
-    ]
+    found += _quotes(
+        [line for line in run.log.said if line not in known and not _is_in_reason(run, line)]
+    )
     if run.log.unreadable_classes:
         found.append(f"ComfyUI cannot describe {_list(_unreadable(run.log))}")
     if lost:
@@ -113,6 +112,14 @@ def warnings(
     if own is not None and own.loaded and not has_classes:
         found.append(f"{node} loaded, but registered no node class")
     return found
+
+
+def _quotes(lines: list[str]) -> list[str]:
+    """The first few; one package that is missing may be complained of by every file."""
+    more = len(lines) - _QUOTED
+    rest = [f"the log says {more} more such lines"] if more > 1 else []
+    shown = lines[: _QUOTED if rest else None]
+    return [*(f"the log says: {line}" for line in shown), *rest]
 
 
 def _is_in_reason(run: Run, line: str) -> bool:

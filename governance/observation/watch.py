@@ -122,15 +122,17 @@ def _run_install_script(session: Session) -> None:
         "COMFYUI_FOLDERS_BASE_PATH": str(request.comfyui_dir),
     }
     argv = request.enter([str(request.python), comfyui.INSTALL_SCRIPT])
+    log = comfyui.Log()
     with running(
-        argv, cwd=folder, environ=environ, streams=session.streams, feed=_nothing
+        argv, cwd=folder, environ=environ, streams=session.streams, feed=log.feed
     ) as program:
         code = program.wait(request.timeout)
     session.seen.times["install_script"] = round(program.seconds(), 3)
     if code is None:
         session.warn(f"{comfyui.INSTALL_SCRIPT} was stopped after {request.timeout:g} s")
     elif code != 0:
-        session.warn(f"{comfyui.INSTALL_SCRIPT} {verdict.exit_words(code)}")
+        why = f": {log.last_traceback[-1].strip()}" if log.last_traceback else ""
+        session.warn(f"{comfyui.INSTALL_SCRIPT} {verdict.exit_words(code)}{why}")
     session.read_events(phase)
 
 
@@ -257,7 +259,3 @@ def _record_deeds(session: Session) -> None:
 def _both(folder: Path) -> str:
     """As it is named and as it is: programs may see either."""
     return os.pathsep.join(dict.fromkeys((str(folder), str(folder.resolve()))))
-
-
-def _nothing(stream: str, line: str) -> None:
-    """The install script's output is shown and kept, not read."""

@@ -106,6 +106,14 @@ def test_what_it_died_of_is_told_once():
     ]
 
 
+def test_many_quotes_are_cut():
+    run = up(classes={"A": "custom_nodes.n"})
+    run.log.said += [f"part {number} is not available" for number in range(9)]
+    own = {"n": NodeReport(True, classes=["A"])}
+    told = verdict.warnings(run, "n", own, [], None)
+    assert told[5:] == ["the log says: part 5 is not available", "the log says 3 more such lines"]
+
+
 def test_a_class_that_cannot_be_described_is_registered():
     run = up(classes={})
     assert verdict.warnings(run, "n", {"n": LOADED}, [], None) == [
