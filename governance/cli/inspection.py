@@ -187,20 +187,26 @@ def _observed(seen: Mapping[str, Any]) -> list[Part]:
         told.append("  NOT ISOLATED: this kernel offers no fence; the node could write anywhere")
     told += [f"  collateral: {text}" for text in map(str, seen.get("collateral", []))]
     for name, node in seen.get("nodes", {}).items():
-        told += _node(name, node)
+        told += _node(name, node, str(seen.get("reason", "")))
     told += [f"  warning: {text}" for text in seen.get("warnings", [])]
     told += [f"  note: {text}" for text in seen.get("limits", [])]
     told += _actions(seen)
     return told
 
 
-def _node(name: str, node: Mapping[str, Any]) -> list[Part]:
+def _node(name: str, node: Mapping[str, Any], reason: str) -> list[Part]:
     if node.get("loaded"):
-        count = len(node.get("classes", []))
-        told = f": {count} {'class' if count == 1 else 'classes'}" if count else ""
-        return [f"  loaded {name}{told}"]
+        return [f"  loaded {name}{_classes(node.get('classes', []))}"]
     error = str(node.get("error") or "").strip()
-    return [f"  NOT LOADED {name}" + (f": {error}" if error else "")]
+    return [f"  NOT LOADED {name}" + (f": {error}" if error and error not in reason else "")]
+
+
+def _classes(names: Sequence[str]) -> str:
+    """How many, and the first few by name."""
+    if not names:
+        return ""
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f": {len(names)} {'class' if len(names) == 1 else 'classes'} ({shown})"
 
 
 def _actions(seen: Mapping[str, Any]) -> list[Part]:

@@ -66,5 +66,8 @@ def test_an_address_is_told_where_no_name_was_looked_up(tell):
 
 def test_a_node_that_nothing_is_known_of(tell):
     told = tell(nodes={"n": {"loaded": None}, "m": {"loaded": True, "classes": ["A"]}})
-    assert told == ["NOT LOADED n", "loaded m: 1 class"]
+    assert told == ["NOT LOADED n", "loaded m: 1 class (A)"]
+    broken = {"n": {"loaded": False, "error": "boom"}}
+    assert tell(nodes=broken, reason="n: boom", verdict="failed")[1] == "NOT LOADED n"
+    assert tell(nodes=broken) == ["NOT LOADED n: boom"]
     assert tell(nodes={"n": {"loaded": True, "classes": []}}) == ["loaded n"]
