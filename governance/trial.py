@@ -196,6 +196,8 @@ def _prepare(
 
     folder = workspace.custom_nodes / node if node is not None else None
     own = workspace.config.flag("tx.node_folder_writable") and name is None
+    if folder is not None:
+        store.refuse_link(folder)  # where it leads, the node could write
     writable = (folder,) if folder is not None and own else ()
     return candidate.prepare(
         workspace,

@@ -7,7 +7,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from governance import clock, commit, environment, gates, history, ledger, registry, staging, trial
+from governance import (
+    clock,
+    commit,
+    environment,
+    gates,
+    git,
+    history,
+    ledger,
+    registry,
+    staging,
+    trial,
+)
 from governance.errors import GovError, NeedsResolution, Refused, UsageError
 from governance.gates import Approval
 from governance.lockfile import Change, changes, frozen_versions
@@ -57,7 +68,22 @@ def promotable(workspace: Workspace, txid: str, approval: Approval) -> Transacti
     asks = plan.skipped_policy(workspace) == "ask"
     if tx.skipped_requirements and asks and not approval.accept_skipped:
         raise plan.skipped_refusal(tx, "they would not be installed")
+    _refuse_moved_node(workspace, tx)
     return tx
+
+
+def _refuse_moved_node(workspace: Workspace, tx: Transaction) -> None:
+    """The code that ComfyUI would load is the one whose requirements are promoted."""
+    head = git.head(workspace.custom_nodes / tx.node_id)
+    if tx.commit is None or head == tx.commit:
+        return
+    found = f"at {head[:12]}" if head else "no clone that git can read"
+    raise Refused(
+        f"{tx.node_id} is {found}, and {tx.commit[:12]} is what was observed",
+        hint=f"`gov tx run {tx.node_id}` observes it as it is now; or check out what was observed",
+        code="moved_node",
+        facts={"txid": tx.txid, "observed": tx.commit, "found": head},
+    )
 
 
 def stage_plan(session: Session, txid: str, _: Approval | None = None) -> None:

@@ -16,6 +16,7 @@ from governance import (
     provenance,
     registry,
     requirements,
+    store,
     trial,
 )
 from governance.errors import GovError, UsageError
@@ -101,6 +102,7 @@ def _declared(workspace: Workspace, plugin: Plugin) -> requirements.Declared:
             hint=f"`gov node remove {plugin.id}` forgets it, then add it again",
             code="node_code_missing",
         )
+    store.refuse_link(folder)  # where it leads, the node could write
     return provenance.read_declared(workspace, folder)
 
 

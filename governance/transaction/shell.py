@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from governance import candidate, ledger, process
+from governance import candidate, ledger, process, store
 from governance.candidate import Candidate
 from governance.errors import GovError
 from governance.model import Transaction
@@ -49,6 +49,7 @@ def _opened(workspace: Workspace, tx: Transaction) -> Candidate:
     if not (workspace.candidates / tx.txid).is_dir() or not stages.folder.is_dir():
         raise _no_candidate(tx, f"the candidate of {tx.txid} ({tx.status}) was cleaned")
     folder = workspace.custom_nodes / tx.node_id
+    store.refuse_link(folder)  # where it leads, the node could write
     own = workspace.config.flag("tx.node_folder_writable") and folder.is_dir()
     writable = (folder,) if own else ()
     return candidate.reopen(

@@ -87,6 +87,19 @@ def test_skipped_lines_need_to_be_accepted(site):
     assert imports(site, "cowsay", "lark")
 
 
+def test_a_clone_at_another_commit_than_was_observed_is_refused(settled):
+    """The requirements of one commit came into prod, and ComfyUI loaded the code of another."""
+    site, clone = settled.site, settled.site.nodes / "shares-cowsay"
+    author = ("-c", "user.name=x", "-c", "user.email=x@example.invalid")
+    commit = ["git", *author, "commit", "-q", "--allow-empty", "-m", "moved"]
+    subprocess.run(commit, cwd=clone, check=True)
+    argv = ("tx", "promote", settled.completed)
+    ended = assert_refused(site, *argv, code=3, says="is what was observed", named="moved_node")
+    assert "gov tx run shares-cowsay" in ended.error["hint"]
+    subprocess.run(["git", "reset", "-q", "--hard", "HEAD~1"], cwd=clone, check=True)
+    site.gov(*argv).ok()
+
+
 def test_a_moved_base_with_other_versions_is_refused(settled):
     """sample-upscaler moves numpy, with which shares-cowsay was not observed."""
     site = settled.site

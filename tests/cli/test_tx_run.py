@@ -2,7 +2,7 @@
 
 import pytest
 from support.fingerprint import differences, fingerprint, truth_and_prod
-from support.refusal import assert_told
+from support.refusal import assert_refused, assert_told
 
 
 @pytest.fixture
@@ -115,3 +115,14 @@ def test_a_node_whose_code_is_gone(site):
 
     store.remove_tree(site.nodes / "import-fails")
     assert_told(site.gov("tx", "run", "import-fails"), 2, "import-fails")
+
+
+def test_a_link_in_place_of_the_clone_is_not_followed(settled):
+    """Where it leads, the node could write: a link to `/` took the fence away."""
+    clone = settled.site.nodes / "shares-cowsay"
+    clone.rename(clone.with_name("elsewhere"))
+    clone.symlink_to(settled.site.root / "state")
+    argv = ("tx", "run", "shares-cowsay")
+    assert_refused(settled.site, *argv, code=1, says=str(clone), named="unexpected_link")
+    shell = ("tx", "shell", settled.completed, "--", "true")
+    assert settled.site.gov.json(*shell).error["code"] == "unexpected_link"
