@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from governance.sandbox import kernel
 
@@ -36,9 +37,12 @@ _DAEMON_SOCKETS = (
     "/run/user/{uid}/podman/podman.sock",
 )
 
-# Character devices that reach a disk or the memory behind the kernel's back.
+# Character devices that reach a disk, the memory or the person at the machine behind the kernel's
+# back.
 _RAW_DEVICE = re.compile(
-    r"(k?mem|port|sg\d+|nvme\d+|ng\d+n\d+|mtd\d+|raw\d*|loop-control|control)$"
+    r"(k?mem|port|sg\d+|nvme\d+|ng\d+n\d+|mtd\d+|raw\d*|loop-control|control"
+    # Terminals of others, their keyboards, and what restarts the machine when it is opened.
+    r"|console|hvc\d+|tty(S|AMA)?\d+|vcs[au]?\d*|uinput|uhid|kmsg|watchdog\d*)$"
 )
 
 _LASTING_FLAGS = {
@@ -132,11 +136,30 @@ def _machine_switches() -> list[str]:
 
 
 def _mask_roads_out() -> None:
-    """Put /dev/null in the place of raw disks and of sockets of daemons that act for others."""
+    """Put /dev/null in the place of raw disks, of other people's terminals, and of sockets of
+    daemons that act for others."""
     sockets = [path.format(uid=os.getuid()) for path in _DAEMON_SOCKETS]
     raw = [entry.path for entry in _devices("/dev") if _is_raw(entry)]
     for path in (*raw, *filter(_is_socket, sockets)):
         kernel.mount("/dev/null", path, flags=kernel.MS_BIND)
+    if not _has_terminal():
+        _mount_terminals()
+
+
+def _has_terminal() -> bool:
+    """Whether the program is to have the caller's own, as in `gov tx shell`."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _mount_terminals() -> None:
+    """A /dev/pts of its own; in the machine's, the operator's terminal takes what is written."""
+    flags = kernel.MS_NOSUID | kernel.MS_NOEXEC
+    with suppress(OSError):  # a container that forbids it: all else is fenced all the same
+        kernel.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620")
 
 
 def plain_devices() -> list[str]:

@@ -229,6 +229,22 @@ def test_without_a_writable_set_only_the_named_place_is_closed(person, world, va
     assert sorted(path.name for path in world.rglob("?")) == ["c"]
 
 
+def test_the_operators_terminal_cannot_be_written_to(person):
+    """Past the pipes: escape sequences of a node would be obeyed there."""
+    needs(person, "read_only_mounts")
+    ours, theirs = os.openpty()
+    if person.uid is not None:
+        os.fchown(theirs, person.uid, person.uid)
+    how = {"start_new_session": True, "stdin": subprocess.DEVNULL}
+    script = f"echo evil > {os.ttyname(theirs)}"
+    person.shell(sandbox.View(writable=()), script, **how)
+    os.set_blocking(ours, False)
+    with pytest.raises(BlockingIOError):
+        os.read(ours, 100)
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_what_every_program_writes_still_works(person, world):
     needs(person, "read_only_mounts")
     (world / "place").mkdir()
