@@ -35,6 +35,8 @@ LONG = figures.LONG or os.environ.get("GOV_FUZZ") == "long"
 SCALE = 20 if LONG else 1
 SEED = int(os.environ.get("GOV_FUZZ_SEED", "20260131"))
 
+pytestmark = pytest.mark.timeout(3600 if LONG else 300)
+
 ODD = [
     *"\0\n\r\t\x1b\x7f\x85\u2028\u202e\ufeff\udc80é中🙂 '\"`$;&|<>(){}[]\\/:@#?*~^!=,.-_%+",
     "..", "../", "/..", "//", "://", "::", "--", "-", "@{", "${HOME}", "%2e%2e%2f", "%00",
