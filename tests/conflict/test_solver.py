@@ -9,11 +9,11 @@ from governance.conflict.solver import Question, UvSolver
 from governance.uv import Uv
 from tests.conflict.conftest import owned
 
-BASE = """\
+BASE = f"""\
 [project]
 name = "comfy-env"
 version = "0"
-requires-python = "==3.11.*"
+requires-python = "=={sys.version_info[0]}.{sys.version_info[1]}.*"
 dependencies = []
 [tool.uv]
 package = false
