@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from governance.errors import Damaged, GovError
+from governance.errors import Damaged, GovError, UsageError
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 TEMPORARY = ".tmp-"
@@ -365,6 +365,11 @@ _OF_THE_MACHINE = (
 def machine_error(error: OSError) -> GovError | None:
     """A full, failing or read-only disk is the machine's trouble wherever it strikes; None for
     what is a bug of ours."""
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return UsageError(
+            f"{str(error.filename)[:100]!r}... cannot be a path: {error.strerror}",
+            hint="name a shorter one, whose links do not lead in a circle",
+        )
     if error.errno not in _OF_THE_MACHINE:
         return None
     return disk_error(Path(str(error.filename or "a file of the workspace")), error)

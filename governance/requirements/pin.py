@@ -9,6 +9,8 @@ from governance.requirements import grammar
 from governance.requirements.declaration import Line, Origin
 from governance.requirements.grammar import Malformed
 
+_LONGEST_SHOWN = 200
+
 
 def group_name(node_id: str) -> str:
     """`node-<normalised id>`.  Raises UsageError for an id that uv takes for no group's name."""
@@ -89,9 +91,10 @@ def _bad_replaced(text: str, why: str) -> UsageError:
 
 
 def _bad_pin(text: str, why: str) -> UsageError:
+    shown = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
     return UsageError(
-        f"{text!r} is no pin: {why}",
+        f"{shown!r} is no pin: {why}",
         hint="write pkg==version, for example numpy==1.26.4",
         code="bad_pin",
-        facts={"text": text},
+        facts={"text": shown},
     )

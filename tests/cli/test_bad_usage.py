@@ -8,6 +8,18 @@ TXID = "20260131T120000Z-0a1b2c3d"
 SNAPSHOT = "20260131T120000Z-snap-0a1b2c"
 
 
+def test_a_path_that_is_too_long_is_no_bug(settled):
+    assert_told(Gov(None)("--root", "a" * 5000, "status"), 2, "File name too long")
+    argv = ("node", "check", "/" + "a" * 300)
+    assert_refused(settled.site, *argv, code=2, says="File name too long")
+
+
+def test_a_file_of_pins_without_end(settled):
+    argv = ("resolve", settled.conflicting, "--pins-file", "/dev/zero")
+    ended = assert_refused(settled.site, *argv, code=2, says="is no pin")
+    assert len(ended.out) < 5000
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
