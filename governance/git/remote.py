@@ -71,6 +71,8 @@ _HINTS = (
 )
 
 
+# A token that stands in the place of the user is longer.
+_LONGEST_PLAIN_NAME = 8
 _NO_ROOM = re.compile(r"No space left on device|Out of diskspace|Read-only file system")
 
 
@@ -136,9 +138,12 @@ class _Remote:
         )
 
     def _scrubbed(self, text: str) -> str:
-        """A server may repeat what it was sent."""
-        for secret in filter(None, (self.source.password, self.source.username)):
-            text = text.replace(secret, "***")
+        """A server may repeat what it was sent.  A user's name of a few letters is no secret, and
+        stands in every other word: each `u` of the sentence became `***`, which tells it."""
+        secrets = (self.source.password, self.source.username)
+        for secret in filter(None, secrets):
+            if secret == self.source.password or len(secret) > _LONGEST_PLAIN_NAME:
+                text = text.replace(secret, "***")
         return text
 
 

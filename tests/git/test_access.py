@@ -51,6 +51,13 @@ def test_a_token_as_user_name(node, clone, host):
     assert clone(server.url("node", "t0ken@"), protocols=HTTP).commit
 
 
+def test_a_users_name_of_a_letter_stays_in_the_words_of_git(clone):
+    """Each of its letters became `***`, which told the name and spoilt the sentence."""
+    with pytest.raises(GovError, match="unable to access") as caught:
+        clone("https://u:hunter2@127.0.0.1:9/a/b")
+    assert "hunter2" not in caught.value.message
+
+
 def test_wrong_credentials_are_an_error_that_does_not_show_them(node, clone, host, tmp_path):
     server = host(login="me:other")
     with pytest.raises(GovError) as caught:
