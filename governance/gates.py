@@ -3,8 +3,9 @@ to it (`gov`, `doit`, `doit -s`, `doit ignore`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from governance.errors import Refused, UsageError
 from governance.lockfile import Change
@@ -39,6 +40,20 @@ def core_changes(workspace: Workspace, changes: Iterable[Change]) -> list[Change
     """Changes of core packages, whatever road they came by, by normalised name."""
     names = core_names(workspace)
     return [change for change in changes if normalise(change.name) in names]
+
+
+def core_overwritten(workspace: Workspace, shared: Iterable[Mapping[str, Any]]) -> list[Change]:
+    """Core packages whose version stays while the files on the disk are another package's.
+
+    `shared` are rows of a manifest's shared_files.
+    """
+    core = core_names(workspace)
+    return [
+        Change(name, "its own files", f"files of {row.get('owner') or 'several packages'}")
+        for row in shared
+        for name in row["packages"]
+        if normalise(name) in core and name != row.get("owner")
+    ]
 
 
 def require_core(changes: Sequence[Change], approval: Approval) -> None:

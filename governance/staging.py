@@ -182,6 +182,13 @@ class Stages:
         prod = environment.prod(self.workspace)
         return lockfile.changes(prod.locked if prod else {}, self.lock_versions())
 
+    def new_quarrels(self) -> list[dict[str, Any]]:
+        """Packages of the built generation that install the same files, where in prod they do not
+        or others lie there."""
+        prod = environment.prod(self.workspace)
+        known = prod.shared_files if prod else []
+        return [row for row in self.generation().shared_files if row not in known]
+
     def documents(self) -> dict[str, bytes]:
         """The staged bytes, for the commit."""
         return {

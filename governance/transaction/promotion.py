@@ -137,6 +137,7 @@ def promote(session: Session, txid: str, approval: Approval) -> Promotion:
     _require_current(workspace, tx, stages)
     found = stages.changes()
     core = gates.core_changes(workspace, found)
+    core += gates.core_overwritten(workspace, stages.new_quarrels())
     gates.require_core(core, approval)
     _require_verdict(tx, stages, approval)
     with _promoting(workspace, tx):

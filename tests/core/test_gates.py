@@ -1,0 +1,24 @@
+"""What counts as a change of a core package."""
+
+from core.house import make_bare
+from governance import gates
+
+
+def overwritten(tmp_path, owner, packages=("evil", "numpy")):
+    row = {"packages": list(packages), "files": 1, "owner": owner}
+    return [gates.describe(c) for c in gates.core_overwritten(make_bare(tmp_path / "w"), [row])]
+
+
+def test_a_core_package_with_the_files_of_another_has_changed(tmp_path):
+    """Its version in the lock stays, so that no other gate would ask."""
+    told = "numpy its own files -> files of evil"
+    assert overwritten(tmp_path, "evil") == [told]
+
+
+def test_files_of_several_are_not_its_own(tmp_path):
+    assert overwritten(tmp_path, "") == ["numpy its own files -> files of several packages"]
+
+
+def test_its_own_files_and_quarrels_of_others_are_no_change(tmp_path):
+    assert overwritten(tmp_path, "numpy") == []
+    assert overwritten(tmp_path / "other", "evil", ("evil", "harmless")) == []
