@@ -35,6 +35,8 @@ _DAEMON_SOCKETS = (
     "/run/user/{uid}/systemd/private",
     "/run/user/{uid}/docker.sock",
     "/run/user/{uid}/podman/podman.sock",
+    # Whoever reaches it types into the operator's shell.
+    "/tmp/tmux-{uid}/default",
 )
 
 # Character devices that reach a disk, the memory or the person at the machine behind the kernel's

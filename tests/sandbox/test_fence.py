@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -243,6 +244,30 @@ def test_the_operators_terminal_cannot_be_written_to(person):
         os.read(ours, 100)
     os.close(ours)
     os.close(theirs)
+
+
+def test_the_operators_tmux_cannot_be_reached(person):
+    """Many run ComfyUI under one, and its socket types into their shells."""
+    needs(person, "read_only_mounts")
+    folder = Path(f"/tmp/tmux-{os.geteuid() if person.uid is None else person.uid}")
+    if folder.exists():
+        pytest.skip("there is a tmux of this user's")
+    folder.mkdir()
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        server.bind(str(folder / "default"))
+        server.listen()
+        give(person, folder)
+        where = str(folder / "default")
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect({where!r})"
+        argv = (person.python, "-c", code)
+        assert person.run(sandbox.View(writable=()), *argv).returncode != 0
+        # Without a fence it works.
+        bare = person.only(read_only_mounts=False, landlock=0, pid_namespace=False)
+        assert bare.run(sandbox.View(own_processes=False), *argv).returncode == 0
+    finally:
+        server.close()
+        shutil.rmtree(folder)
 
 
 def test_what_every_program_writes_still_works(person, world):
