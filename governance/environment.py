@@ -405,9 +405,11 @@ def require_sound(workspace: Workspace, name: str) -> float:
     started = time.monotonic()
     findings = check_files(workspace, name)
     if findings:
+        is_prod = name == current(workspace)
+        again = "run the command again: the environment is then built anew"
         raise GovError(
             f"{findings[0].path} was changed after the environment was built",
-            hint="run the command again: the environment is then built anew",
+            hint="`gov repair` builds prod anew" if is_prod else again,
             code="generation_damaged",
             facts={"findings": [finding.to_json() for finding in findings[:20]]},
         )

@@ -247,7 +247,10 @@ def test_any_change_after_the_build_is_found(own_cache, change):
     assert environment.check_files(own_cache.space, name)
     with pytest.raises(GovError) as caught:
         environment.require_sound(own_cache.space, name)
-    assert caught.value.code == "generation_damaged"
+    assert (caught.value.code, caught.value.hint) == (
+        "generation_damaged",
+        "`gov repair` builds prod anew",
+    )
     assert caught.value.facts["findings"]
 
 
