@@ -188,6 +188,7 @@ _CORE_IMPORT_FAILED = re.compile(r"^(?:\[[A-Z]+\] )?\W*IMPORT FAILED: (\S+)")
 _GUI = re.compile(r"To see the GUI go to: (https?)://(\[[^\]]+\]|[^:/\s]+):(\d+)")
 _PORT_TAKEN = re.compile(r"address already in use|Errno 98\b", re.IGNORECASE)
 # Words in which nodes and ComfyUI itself say that they go on with less.
+_PIP_SKIPS = re.compile(r"WARNING: Skipping \S+ as it is not installed")
 _LOADED_IN_PART = re.compile(
     r"no module named|cannot import name"
     r"|(?:failed|unable|could ?n[o']t|can ?not) (?:to )?(?:import|load)\b"
@@ -312,7 +313,7 @@ class Log:
             self.gui_port = int(found[3])
         elif _PORT_TAKEN.search(line):
             self.port_taken = True
-        elif _LOADED_IN_PART.search(line):
+        elif _LOADED_IN_PART.search(line) and not _PIP_SKIPS.match(line):
             self._say(line.strip())
 
 

@@ -53,7 +53,7 @@ def judge(
     if start and own and node and reports[node].loaded is False:
         # What is wrong with the node was known before the start failed, too: a slow machine, say.
         return False, f"{own}; {start}"
-    failure = start or own or _failed_others(collateral) or _failed_list(run)
+    failure = start or own or _failed_others(collateral, reports) or _failed_list(run)
     return (False, failure) if failure else (True, _success(run, node))
 
 
@@ -90,6 +90,7 @@ def warnings(
     baseline: Baseline | None,
 ) -> list[str]:
     known = baseline.said if baseline else ()
+    loaded_before = baseline.loaded if baseline else ()
     found = [
         f"the start-up script of {name} failed: {error}"
         for name, error in run.log.startup_script_errors.items()
@@ -97,7 +98,7 @@ def warnings(
     found += [
         f"{name} did not load either: {report.error}"
         for name, report in reports.items()
-        if name != node and report.loaded is False
+        if name != node and report.loaded is False and name not in loaded_before
     ]
     found += [f"ComfyUI's own {name} did not import" for name in run.log.core_failures]
     found += _quotes(
@@ -185,10 +186,14 @@ def _failed_node(run: Run, node: str | None, reports: Mapping[str, NodeReport]) 
     return None
 
 
-def _failed_others(names: Collection[str]) -> str | None:
+def _failed_others(names: Collection[str], reports: Mapping[str, NodeReport]) -> str | None:
     if not names:
         return None
-    return f"{_list(names)} used to load and now {'does' if len(names) == 1 else 'do'} not"
+    if len(names) > 1:
+        return f"{_list(names)} used to load and now do not"
+    (name,) = names
+    error = reports[name].error if name in reports else None
+    return f"{name} used to load and now does not" + (f": {error}" if error else "")
 
 
 def _failed_list(run: Run) -> str | None:

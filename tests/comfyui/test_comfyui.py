@@ -221,6 +221,7 @@ def test_the_rest_of_what_it_says():
         "OSError: [Errno 98] error while attempting to bind on address: address already in use",
         "Cannot import name 'guidedFilter' from 'cv2.ximgproc'",
         "xformers is not available, go on without",
+        "WARNING: Skipping cowsay as it is not installed.",
     )
     assert (log.gui_port, log.unreadable_classes) == (8190, {"Some Node": ""})
     assert (log.core_failures, log.port_taken) == (["nodes_audio.py"], True)

@@ -127,6 +127,8 @@ def test_a_class_that_cannot_be_described_is_registered():
 
 def test_collateral_is_named():
     assert judge(up(), collateral=["b", "a"]) == (False, "a, b used to load and now do not")
+    told = verdict.judge(up(), "n", {"n": LOADED, "old": BROKEN}, ["old"])
+    assert told == (False, "old used to load and now does not: boom")
 
 
 def test_who_is_collateral():
