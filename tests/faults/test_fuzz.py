@@ -6,6 +6,7 @@ workspace may change.  GOV_FUZZ=long feeds a million inputs, else 50,000 are.
 """
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -418,7 +419,7 @@ def change(dice, value):
             del value[key]
             return
         else:
-            value[key] = dice.choice(VALUES)
+            value[key] = copy.deepcopy(dice.choice(VALUES))  # shared, it could end up in itself
             return
 
 
