@@ -139,15 +139,30 @@ def without(overrides: Sequence[str], package: str) -> tuple[str, ...]:
 def _at_stake(
     search: Search, ids: Ids, said: Message, lines: Sequence[Owned]
 ) -> tuple[str, Solved | None]:
-    """The package that, set free, lets the lines lock; else uv's first guess and None."""
+    """The package that, set free, lets the lines lock, and that every line brings; else the one
+    that most of them bring (freeing another often helps by a detour through an old version that
+    asks for less); else uv's first guess and None."""
     guesses = said.at_stake() or [lines[0].name]
+    found: list[tuple[int, str, Solved]] = []
     for package in guesses[:MOST_STAKES]:
         if said.absent.get(package) == "not-on-index":
             return package, None
         relaxed = release(search, ids, package)
         if relaxed.ok:
-            return package, relaxed
-    return guesses[0], None
+            found.append((_bringing(search, ids, package, relaxed), package, relaxed))
+            if found[-1][0] == len(ids):
+                break
+    if not found:
+        return guesses[0], None
+    _, package, relaxed = max(found, key=lambda one: one[0])
+    return package, relaxed
+
+
+def _bringing(search: Search, ids: Ids, package: str, relaxed: Solved) -> int:
+    """How many of the lines are about `package` or bring it."""
+    return sum(
+        search.problem.lines[i].name == package or bool(_way(relaxed, i, package)) for i in ids
+    )
 
 
 def release(search: Search, ids: Ids, package: str) -> Solved:
@@ -178,12 +193,26 @@ def _chain(search: Search, relaxed: Solved | None, index: int, package: str) -> 
     line = search.problem.lines[index]
     if line.name == package or relaxed is None:
         return (line.text,)
-    mine = [c for c in chains(relaxed.lock, package) if c.group == f"{message.LINE_GROUP}{index}"]
-    if not mine:
+    way = _telling_way(search, relaxed, index, package)
+    if not way:
         return (line.text,)
-    way = mine[0].packages
     steps = [f"{name} {relaxed.versions.get(name, '')}".strip() for name in way[:-1]]
     return (line.text, *steps, package + _wanted(search, way[-2], package, relaxed))
+
+
+def _telling_way(search: Search, relaxed: Solved, index: int, package: str) -> tuple[str, ...]:
+    """The shortest way whose last parent uv quoted with what it wants; else the shortest."""
+    parents = {said.who for said in search.statements if said.name == package and said.who}
+    quoted = [name for name in sorted(parents) if _wanted(search, name, package, relaxed)]
+    ways = [(*_way(relaxed, index, name), package) for name in quoted]
+    told = [way for way in ways if len(way) > 1]
+    return min(told, key=len) if told else _way(relaxed, index, package)
+
+
+def _way(relaxed: Solved, index: int, package: str) -> tuple[str, ...]:
+    """The packages from the line's own to `package`; () where it does not bring it."""
+    group = f"{message.LINE_GROUP}{index}"
+    return next((c.packages for c in chains(relaxed.lock, package) if c.group == group), ())
 
 
 def _wanted(search: Search, parent: str, package: str, relaxed: Solved) -> str:
