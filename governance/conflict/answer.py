@@ -37,7 +37,8 @@ class Fix:
 
     `kind`: override, overrides, drop-line, ref, exempt-date.  `pins` are complete entries for
     override-dependencies, `typed` the same as a person types them.  `overrides` is the whole list
-    to put into the truth (earlier overrides included).  `changes` are against prod, downgrades
+    to put into the truth (earlier overrides included).  `lost` are packages of `dropped` lines
+    that nothing else brings.  `changes` are against prod, downgrades
     first; `core` the core packages among them.  `command` holds {txid}.
     """
 
@@ -47,6 +48,7 @@ class Fix:
     overrides: tuple[str, ...] = ()
     dropped: tuple[Owned, ...] = ()
     exempt: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     ref: str = ""
     locked: bool = True
     violates: tuple[str, ...] = ()
@@ -59,11 +61,13 @@ class Fix:
         """Best first: requirements broken, core packages changed, ComfyUI's own lines broken,
         versions changed in prod.
 
-        Of two that cost the same, the one that leaves the node all its packages comes first.
+        A line left out together with the only way to its package counts twice.  Of two that cost
+        the same, the one that leaves the node all its packages comes first.
         """
         changed = [change for change in self.changes if change.before is not None]
         own = sum(text.startswith(f"breaks {owner_words(CORE)}'s ") for text in self.violates)
-        return len(self.violates), len(self.core), own, len(changed), len(self.dropped)
+        broken = len(self.violates) + len(self.lost)
+        return broken, len(self.core), own, len(changed), len(self.dropped)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 
 from governance.conflict import message
 from governance.conflict.answer import Cause
@@ -16,8 +17,9 @@ from governance.conflict.solver import CANNOT_LOOK, CONFLICT, Solved
 from governance.requirements import override_text, parse_pin
 from governance.requirements.grammar import leading_name
 
-# Beyond so many sets nobody reads on, and the fixes are the same.
+# Beyond so many sets nobody reads on, and the fixes are the same: independent ones, and all.
 MOST_SETS = 12
+MOST_CAUSES = 24
 # Packages that uv names in one message and that are tried as the one at stake.
 MOST_STAKES = 3
 
@@ -39,14 +41,22 @@ class Finding:
 
 
 def find(search: Search, log: str) -> Iterator[Finding]:
-    """Independent causes first, then the further opponents of each newcomer's lines."""
-    independent: list[Ids] = []
+    """Independent causes first, then the further opponents of each newcomer's lines.
+
+    The opponents are left alone when half of the time is gone: the rest belongs to the fixes.
+    """
+    return islice(_all(search, log), MOST_CAUSES)
+
+
+def _all(search: Search, log: str) -> Iterator[Finding]:
+    independent: list[Finding] = []
     for finding in _independent(search, log):
-        independent.append(finding.ids)
+        independent.append(finding)
         yield finding
-    for ids in independent:
-        if search.new(ids) != ids:
-            yield from (describe(search, more) for more in _opponents(search, ids, independent))
+    known = [finding.ids for finding in independent]
+    for finding in independent:
+        if search.new(finding.ids) != finding.ids and not search.is_late:
+            yield from _opponents(search, finding, known)
 
 
 def _independent(search: Search, log: str) -> Iterator[Finding]:
@@ -78,31 +88,54 @@ def _rivals(search: Search, ids: Ids, left_out: Ids) -> Ids:
     return ((search.standing - left_out) | new) if search.standing else frozenset()
 
 
-def _opponents(search: Search, ids: Ids, known: Sequence[Ids]) -> Iterator[Ids]:
+def _opponents(search: Search, first: Finding, known: Sequence[Ids]) -> Iterator[Finding]:
     """Further sets of the same new lines with other standing lines."""
-    left_out = ids
+    left_out = first.ids
+    for ids in _direct(search, first):
+        left_out |= ids
+        if ids not in known:
+            # Two lines about the package that shut each other out need no run to say so.
+            yield describe(search, ids, stake=(first.cause.package, first.relaxed))
     for _ in range(MOST_SETS):
-        rest = _rivals(search, ids, left_out)
-        if search.known(rest):
+        rest = _rivals(search, first.ids, left_out)
+        if search.known(rest) or search.is_late:
             return
         failed = search.probe_whole(rest)
         if failed.ok:
             return
         more = search.minimal(rest, failed.log)
         if more not in known:
-            yield more
+            yield describe(search, more)
         if not more & search.standing:
             return
         left_out |= more
 
 
-def describe(search: Search, ids: Ids) -> Finding:
-    """Name the package at stake, the kind and the chains.  The set fails, which was seen."""
+def _direct(search: Search, first: Finding) -> Iterator[Ids]:
+    """The one new line with each standing line about the same package that rules out the version
+    which the new one gets alone, where both together were seen to fail."""
+    lines, new = search.problem.lines, search.new(first.ids)
+    alone = search.known_answer(new)
+    if len(new) != 1 or alone is None or lines[min(new)].name != first.cause.package:
+        return
+    version = alone.versions.get(first.cause.package, "")
+    rivals = [
+        new | {i}
+        for i in sorted(search.standing - first.ids)
+        if lines[i].name == first.cause.package and rules_out(lines[i], version)
+    ]
+    search.probe_all(rivals)
+    yield from (ids for ids in rivals if search.known(ids) is False)
+
+
+def describe(search: Search, ids: Ids, stake: tuple[str, Solved | None] | None = None) -> Finding:
+    """Name the package at `stake` (found by runs where it is not known), the kind and the chains.
+    The set fails, which was seen."""
     failed = search.ask(search.question(ids, by_line=True), "reading the message")
     said = message.read(failed.log)
     order = sorted(search.new(ids)) + sorted(ids & search.standing)
     lines = tuple(search.problem.lines[i] for i in order)
-    package, relaxed = _at_stake(search, ids, said, lines)
+    package, relaxed = stake or _at_stake(search, ids, said, lines)
     ways = tuple(_chain(search, relaxed, i, package) for i in order)
     pins = _pins(search, package, relaxed)
     kind = _kind(failed, said, lines, package)
@@ -233,6 +266,15 @@ def holds(specifier: str, version: str) -> bool:
         return SpecifierSet(specifier).contains(version, prereleases=True)
     except (InvalidSpecifier, InvalidVersion):
         return False
+
+
+def rules_out(line: Owned, version: str) -> bool:
+    """Whether the line, where it applies here, does not take `version` of its package."""
+    from packaging.requirements import Requirement
+
+    found = Requirement(line.text)
+    applies = found.marker is None or found.marker.evaluate()
+    return applies and not holds(str(found.specifier), version)
 
 
 def _what(search: Search, kind: str, lines: Sequence[Owned], package: str) -> str:

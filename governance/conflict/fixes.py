@@ -58,6 +58,16 @@ class Remedy:
         return "override" if len(self.pins) == 1 else "overrides"
 
 
+@dataclass(frozen=True)
+class Menu:
+    """What may be done about one package at stake, the likeliest first; a remedy of one of
+    `cured_by` may do instead."""
+
+    package: str
+    remedies: tuple[Remedy, ...]
+    cured_by: frozenset[str]
+
+
 def offer(
     search: Search,
     findings: Sequence[Finding],
@@ -104,7 +114,25 @@ class _Attempt:
                     found = True
                     yield self._slimmed(remedy, solved)
         if tries and not found:
-            yield from self._widened(tries[0])
+            widened = list(self._widened(tries[0]))
+            as_in_prod = self._as_in_prod()
+            yield from widened if widened or not as_in_prod.pins else self._widened(as_in_prod)
+
+    def _otherwise(self) -> frozenset[int]:
+        """The newcomers' lines that do not take what prod has."""
+        now, lines = self._prod.versions, self._search.problem.lines
+        return frozenset(
+            i
+            for i in self._search.giveable
+            if lines[i].name in now and causes.rules_out(lines[i], now[lines[i].name])
+        )
+
+    def _as_in_prod(self) -> Remedy:
+        """Every package that the newcomers ask for otherwise than prod has it, as prod has it."""
+        now = self._prod.versions
+        asked = {self._search.problem.lines[i].name for i in self._otherwise()}
+        at_stake = {finding.cause.package for finding in self._findings}
+        return Remedy(tuple((name, now[name]) for name in sorted(asked | (at_stake & now.keys()))))
 
     def _slimmed(self, remedy: Remedy, solved: Solved) -> Fix:
         """Without the pins that break nothing, where it locks without them, too."""
@@ -119,7 +147,8 @@ class _Attempt:
     def without_lines(self) -> Iterator[Fix]:
         """Leave out the fewest newcomers' lines that touch every cause, if that is enough."""
         safe = frozenset[int]().union(*(finding.given_up for finding in self._findings))
-        for dropped in (_fewest(self._search, self._findings), safe):
+        fewest = _fewest(self._search, self._findings)
+        for dropped in dict.fromkeys((fewest, safe, safe | self._otherwise())):
             if not dropped <= self._search.giveable:
                 continue
             remedy, solved = self._tried([Remedy(dropped=dropped)])[0]
@@ -142,16 +171,20 @@ class _Attempt:
             if tries == MOST_REFS:
                 return
 
-    def _menus(self) -> list[list[Remedy]]:
+    def _menus(self) -> list[Menu]:
         """The remedies for each package at stake."""
         by_package: dict[str, list[Finding]] = {}
         for finding in self._findings:
             by_package.setdefault(finding.cause.package, []).append(finding)
-        menus = [self._remedies(package, found) for package, found in by_package.items()]
-        return [menu for menu in menus if menu]
+        menus = [
+            Menu(package, tuple(self._remedies(package, found)), _cured_by(package, found))
+            for package, found in by_package.items()
+        ]
+        return [menu for menu in menus if menu.remedies]
 
     def _remedies(self, package: str, findings: Sequence[Finding]) -> list[Remedy]:
         remedies = [Remedy(((package, v),)) for v in self._versions(package, findings)]
+        remedies[1:1] = self._newer_parents(package, findings)
         dated = dict.fromkeys(name for finding in findings for name in finding.dated)
         if dated:
             remedies.insert(0, Remedy(exempt=tuple(dated)))
@@ -159,6 +192,20 @@ class _Attempt:
         if not remedies and dropped <= self._search.giveable:
             remedies = [Remedy(dropped=dropped)]
         return remedies
+
+    def _newer_parents(self, package: str, findings: Sequence[Finding]) -> Iterator[Remedy]:
+        """The one new line brings `package` through its own: a newer version of that may not."""
+        lines, relaxed = self._search.problem.lines, findings[0].relaxed
+        new = {i for finding in findings for i in self._search.new(finding.ids)}
+        parents = {lines[i].name for i in new} - {package}
+        if len(new) != 1 or not parents or relaxed is None:
+            return
+        parent = parents.pop()
+        newest = causes.release(self._search, findings[0].ids, parent)
+        now = relaxed.versions.get(parent)
+        version = newest.versions.get(parent) if newest.ok else None
+        if version and now and causes.holds(f">{now}", version):
+            yield Remedy(((parent, version),))
 
     def _versions(self, package: str, findings: Sequence[Finding]) -> list[str]:
         """What prod has, what each line of a set gets alone (newcomers first), the newest."""
@@ -217,7 +264,7 @@ class _Attempt:
         for _ in range(MOST_MORE):
             solved = self._tried([remedy])[0][1]
             if solved.ok:
-                yield self._fix(remedy, solved)
+                yield self._slimmed(remedy, solved)
                 return
             further = self._further(remedy, solved)
             if further is None:
@@ -251,6 +298,7 @@ class _Attempt:
             overrides=self._overrides(remedy),
             dropped=tuple(lines[i] for i in sorted(remedy.dropped)),
             exempt=remedy.exempt,
+            lost=self._lost(remedy, solved),
             violates=tuple(self._violated(remedy, solved)),
         )
         return self._described(fix, solved)
@@ -259,10 +307,19 @@ class _Attempt:
         changed = changes(self._prod.versions, solved.versions)
         return replace(fix, changes=changed, core=in_core(changed, self._prod.core_packages))
 
+    def _lost(self, remedy: Remedy, solved: Solved) -> tuple[str, ...]:
+        """Packages that can be had, but that nothing brings any more."""
+        lines = self._search.problem.lines
+        gone = {lines[i].name for i in remedy.dropped} - solved.versions.keys()
+        had = {name for f in self._findings if f.relaxed for name in f.relaxed.versions}
+        return tuple(sorted(gone & had))
+
     def _violated(self, remedy: Remedy, solved: Solved) -> Iterator[str]:
+        lost = self._lost(remedy, solved)
         for index in sorted(remedy.dropped):
             line = self._search.problem.lines[index]
-            yield f"leaves out {line.who}'s {line.text}"
+            and_all = f" (nothing else brings {line.name})" if line.name in lost else ""
+            yield f"leaves out {line.who}'s {line.text}{and_all}"
         for package, version in remedy.pins:
             yield from self._broken(package, version, remedy, solved)
 
@@ -271,14 +328,9 @@ class _Attempt:
         yield from self._broken_packages(package, version, solved)
 
     def _broken_lines(self, package: str, version: str, dropped: frozenset[int]) -> Iterator[str]:
-        from packaging.requirements import Requirement
-
         for index, line in enumerate(self._search.problem.lines):
-            if line.name != package or index in dropped:
-                continue
-            found = Requirement(line.text)
-            applies = found.marker is None or found.marker.evaluate()
-            if applies and not causes.holds(str(found.specifier), version):
+            is_about = line.name == package and index not in dropped
+            if is_about and causes.rules_out(line, version):
                 yield f"breaks {line.who}'s {line.text}"
 
     def _broken_packages(self, package: str, version: str, solved: Solved) -> Iterator[str]:
@@ -322,9 +374,27 @@ def _fewest(search: Search, findings: Sequence[Finding]) -> frozenset[int]:
     return chosen
 
 
-def _varied(menus: Sequence[Sequence[Remedy]]) -> list[Remedy]:
-    """The first choice of every menu, then each menu's other choices one at a time."""
-    picks = [tuple(menu[0] for menu in menus)]
-    for place, menu in enumerate(menus):
-        picks += [(*picks[0][:place], other, *picks[0][place + 1 :]) for other in menu[1:]]
-    return [sum(pick, Remedy()) for pick in picks]
+def _cured_by(package: str, findings: Sequence[Finding]) -> frozenset[str]:
+    """Packages through which every finding about `package` runs: at another version of one of
+    them there may be nothing to mend."""
+    named = [
+        {line.name for line in finding.cause.lines}
+        | {step.partition(" ")[0] for way in finding.cause.chains for step in way[1:-1]}
+        for finding in findings
+    ]
+    return frozenset.intersection(*map(frozenset, named)) - {package}
+
+
+def _varied(menus: Sequence[Menu]) -> list[Remedy]:
+    """The first choice of every menu, then each menu's other choices one at a time; those first
+    with which other menus may not be needed."""
+    first = {menu.package: menu.remedies[0] for menu in menus}
+    picks = [first]
+    for menu in menus:
+        needed = {other.package for other in menus if menu.package not in other.cured_by}
+        if len(needed) < len(menus):
+            kept = {package: first[package] for package in first if package in needed}
+            picks += [{**kept, menu.package: other} for other in menu.remedies]
+    for menu in menus:
+        picks += [{**first, menu.package: other} for other in menu.remedies[1:]]
+    return [sum(pick.values(), Remedy()) for pick in picks]

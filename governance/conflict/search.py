@@ -58,6 +58,11 @@ class Search:
         return time.monotonic() - self._started
 
     @property
+    def is_late(self) -> bool:
+        """Half of the time is gone."""
+        return self.seconds * 2 > self._limit
+
+    @property
     def everything(self) -> Ids:
         return frozenset(range(len(self.problem.lines)))
 
@@ -148,6 +153,10 @@ class Search:
         unknown = [ids for ids in dict.fromkeys(sets) if self.known(ids) is None]
         self._at_once(self.probe_whole, unknown)
 
+    def probe_all(self, sets: Sequence[Ids]) -> None:
+        """Probe those of the sets of which nothing is known yet, some at the same time."""
+        self._at_once(self.probe, [ids for ids in sets if self.known(ids) is None])
+
     def known_answer(self, ids: Ids) -> Solved | None:
         """The lock of exactly these lines, if it was made already."""
         solved = self._answers.get(self.question(ids, by_line=True))
@@ -211,8 +220,7 @@ class Search:
         """Leave out every line that is not needed."""
         while True:
             smaller = [ids - {line} for line in sorted(ids) if len(ids) > 1]
-            unknown = [part for part in smaller if self.known(part) is None]
-            self._at_once(self.probe, unknown)
+            self.probe_all(smaller)
             failing = next((part for part in smaller if self.known(part) is False), None)
             if failing is None:
                 return ids

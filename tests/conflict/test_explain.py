@@ -2,6 +2,7 @@
 
 import pytest
 
+from governance.conflict import causes
 from governance.conflict.problem import NODE, Problem
 from tests.conflict.conftest import owned
 
@@ -234,6 +235,61 @@ def test_several_overrides_when_one_is_not_enough(world):
     world.nodes = {"one": ["acc<0.4"], "two": ["grad", "peft"]}
     report = world.explain("two")
     assert set(fix(report, "overrides").typed) == {"acc==0.3", "num==2.2"}
+
+
+def test_one_override_that_cures_two_conflicts_comes_first(world):
+    """The second conflict runs through the version at which the first one holds a package."""
+    world.core = ["av"]
+    world.nodes = {"one": ["lib==1"], "two": ["lib>=2", "num>=2"]}
+    report = world.explain("two")
+    assert {cause.package for cause in report.causes} == {"lib", "num"}
+    assert report.fixes[0].typed == ("lib==2.0",)
+    assert report.fixes[0].violates == ("breaks one's lib==1",)
+    assert world.again(report.fixes[0]).ok
+
+
+def test_a_newer_version_of_what_the_node_asks_for(world):
+    """It keeps the package, where leaving out the line loses it."""
+    world.core = ["av"]
+    world.nodes = {"one": ["num>=2"], "two": ["lib<2"]}
+    report = world.explain("two")
+    newer = next(fix for fix in report.fixes if fix.typed == ("lib==2.0",))
+    assert newer.violates == ("breaks two's lib<2",)
+    assert world.again(newer).ok
+    dropped = fix(report, "drop-line")
+    assert dropped.lost == ("lib",)
+    assert dropped.violates == ("leaves out two's lib<2 (nothing else brings lib)",)
+    assert report.fixes.index(newer) < report.fixes.index(dropped)
+
+
+def test_more_conflicts_than_are_looked_for_have_a_fix(world, monkeypatch):
+    """A node of forty old pins had sixty causes, and no fix was offered."""
+    monkeypatch.setattr(causes, "MOST_SETS", 1)
+    names = {"num": 2, "acc": 0.4, "av": 14, "trans": 5, "left": 2, "right": 2}
+    world.core = [f"{name}>={version}" for name, version in names.items()]
+    world.nodes = {"two": [f"{name}<{version}" for name, version in names.items()]}
+    report = world.explain("two")
+    assert {offered.kind for offered in report.fixes} == {"overrides", "drop-line"}
+    assert all(world.again(offered).ok for offered in report.fixes)
+
+
+def test_the_package_at_stake_is_one_that_every_line_brings(world):
+    """Setting `tele` free helps, too: by a detour to an old sender that asks for no num."""
+    world.core = ["av"]
+    world.nodes = {"one": ["grip"], "two": ["clip"]}
+    report = world.explain("two")
+    assert [cause.package for cause in report.causes] == ["num"]
+    assert report.causes[0].chains == (
+        ("clip", "clip 1.0", "num<2"),
+        ("grip", "grip 1.0", "sender 2.0", "num>=2"),
+    )
+
+
+def test_a_chain_runs_through_the_parent_that_makes_the_demand(world):
+    world.core = ["av"]
+    world.nodes = {"one": ["num>=2"], "two": ["hub"]}
+    report = world.explain("two")
+    assert report.causes[0].chains[0] == ("hub", "hub 1.0", "grad 1.0", "num<2")
 
 
 def test_a_pin_of_today_is_a_party_and_can_be_replaced(world):
