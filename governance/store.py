@@ -370,6 +370,12 @@ def machine_error(error: OSError) -> GovError | None:
             f"{str(error.filename)[:100]!r}... cannot be a path: {error.strerror}",
             hint="name a shorter one, whose links do not lead in a circle",
         )
+    if str(error.strerror).startswith("No usable temporary directory"):  # tempfile's own words
+        return GovError(
+            f"cannot write temporary files: {error.strerror}",
+            hint="free some space or mend the permissions there, or set TMPDIR to a folder",
+            code="disk",
+        )
     if error.errno not in _OF_THE_MACHINE:
         return None
     return disk_error(Path(str(error.filename or "a file of the workspace")), error)

@@ -243,3 +243,18 @@ def test_a_document_of_absurd_size_is_not_read(tmp_path):
         stream.truncate(store.MAX_DOCUMENT_BYTES + 1)
     with pytest.raises(Damaged, match="larger than"):
         store.read_json(path)
+
+
+def test_no_place_for_temporary_files_is_the_machines_trouble(monkeypatch):
+    def fails(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(os, "open", fails)
+    with pytest.raises(FileNotFoundError) as caught:
+        tempfile.mkdtemp()
+    told = store.machine_error(caught.value)
+    assert told is not None
+    assert told.code == "disk"
+    assert "temporary" in told.message
+    assert "TMPDIR" in told.hint
