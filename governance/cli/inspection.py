@@ -85,7 +85,10 @@ def conflict(report: Mapping[str, Any], txid: str | None) -> list[Part]:
     if txid and not report.get("suggestions"):
         told.append(f"no tried fix is known; try: gov resolve {txid} --pin package==version")
     if not report.get("complete", True):
-        told.append("(the time limit cut the search: resolution.explain_seconds)")
+        told.append(
+            "(there may be more causes and fixes: the search ended after many of them,"
+            " or at resolution.explain_seconds)"
+        )
     return list(told)
 
 

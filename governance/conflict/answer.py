@@ -79,7 +79,7 @@ class Fix:
 
 @dataclass(frozen=True)
 class Report:
-    """`complete` is False where the time limit cut the search.
+    """`complete` is False where the time limit or the number of causes cut the search.
 
     `cause_seconds`, `all_causes_seconds` and `fix_seconds` tell when the first cause, all causes
     and the first fix were known (None: never).

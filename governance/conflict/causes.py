@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import islice
 
 from governance.conflict import message
 from governance.conflict.answer import Cause
@@ -44,8 +43,13 @@ def find(search: Search, log: str) -> Iterator[Finding]:
     """Independent causes first, then the further opponents of each newcomer's lines.
 
     The opponents are left alone when half of the time is gone: the rest belongs to the fixes.
+    Where that or the number of causes ends the search, `search.is_cut` says so.
     """
-    return islice(_all(search, log), MOST_CAUSES)
+    for count, finding in enumerate(_all(search, log), 1):
+        yield finding
+        if count == MOST_CAUSES:
+            search.is_cut = True
+            return
 
 
 def _all(search: Search, log: str) -> Iterator[Finding]:
@@ -55,8 +59,12 @@ def _all(search: Search, log: str) -> Iterator[Finding]:
         yield finding
     known = [finding.ids for finding in independent]
     for finding in independent:
-        if search.new(finding.ids) != finding.ids and not search.is_late:
-            yield from _opponents(search, finding, known)
+        if search.new(finding.ids) == finding.ids:
+            continue
+        if search.is_late:
+            search.is_cut = True
+            return
+        yield from _opponents(search, finding, known)
 
 
 def _independent(search: Search, log: str) -> Iterator[Finding]:
@@ -74,6 +82,7 @@ def _independent(search: Search, log: str) -> Iterator[Finding]:
         if search.known(rest):
             return
         log = search.probe_whole(rest).log
+    search.is_cut = True
 
 
 def _given_up(search: Search, ids: Ids, package: str) -> Ids:
@@ -98,8 +107,10 @@ def _opponents(search: Search, first: Finding, known: Sequence[Ids]) -> Iterator
             yield describe(search, ids, stake=(first.cause.package, first.relaxed))
     for _ in range(MOST_SETS):
         rest = _rivals(search, first.ids, left_out)
-        if search.known(rest) or search.is_late:
+        if search.known(rest):
             return
+        if search.is_late:
+            break
         failed = search.probe_whole(rest)
         if failed.ok:
             return
@@ -109,6 +120,7 @@ def _opponents(search: Search, first: Finding, known: Sequence[Ids]) -> Iterator
         if not more & search.standing:
             return
         left_out |= more
+    search.is_cut = True
 
 
 def _direct(search: Search, first: Finding) -> Iterator[Ids]:

@@ -73,7 +73,7 @@ class _Found:
             fixes=fixes.ordered(self._fixes),
             runs=self._search.runs,
             seconds=self._search.seconds,
-            complete=self.complete,
+            complete=self.complete and not self._search.is_cut,
             **self._known_at,
         )
 

@@ -33,13 +33,17 @@ class TimeUp(Exception):
 
 
 class Search:
-    """Everything asked of the solver in one explanation, and what follows from the answers."""
+    """Everything asked of the solver in one explanation, and what follows from the answers.
+
+    `is_cut`: not every cause was looked for.
+    """
 
     def __init__(
         self, problem: Problem, solver: Solver, seconds: float, progress: Callable[[str], None]
     ) -> None:
         self.problem = problem
         self.runs = 0
+        self.is_cut = False
         self.statements: dict[message.Statement, None] = {}
         self._solver = solver
         self._started = time.monotonic()

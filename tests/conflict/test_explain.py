@@ -4,6 +4,7 @@ import pytest
 
 from governance.conflict import causes
 from governance.conflict.problem import NODE, Problem
+from governance.conflict.search import Search
 from tests.conflict.conftest import owned
 
 
@@ -271,6 +272,27 @@ def test_more_conflicts_than_are_looked_for_have_a_fix(world, monkeypatch):
     report = world.explain("two")
     assert {offered.kind for offered in report.fixes} == {"overrides", "drop-line"}
     assert all(world.again(offered).ok for offered in report.fixes)
+    assert not report.complete
+
+
+@pytest.mark.parametrize(("most", "complete"), [(3, True), (2, False)])
+def test_causes_that_were_not_looked_for_are_no_secret(world, monkeypatch, most, complete):
+    monkeypatch.setattr(causes, "MOST_CAUSES", most)
+    world.core = ["av"]
+    world.nodes = {"one": ["num>=2", "left>=2"], "two": ["num<2", "left<2"]}
+    report = world.explain("two")
+    assert (len(report.causes), report.complete) == (2, complete)
+
+
+def test_opponents_that_were_not_looked_for_for_want_of_time_are_no_secret(world, monkeypatch):
+    world.core = ["num>=2"]
+    world.nodes = {"one": ["grip"], "two": ["num<2"]}
+    assert [len(cause.lines) for cause in world.explain("two").causes] == [2, 2]
+    monkeypatch.setattr(Search, "is_late", True)
+    report = world.explain("two")
+    assert len(report.causes) == 1
+    assert report.fixes
+    assert not report.complete
 
 
 def test_the_package_at_stake_is_one_that_every_line_brings(world):
