@@ -128,7 +128,15 @@ def test_a_pins_file_that_cannot_be_read(settled, tmp_path):
     (tmp_path / "none").write_text("# nothing but this\n")
     for name in ("nowhere", ".", "latin", "none"):
         given = ("--pins-file", tmp_path / name)
-        assert_refused(settled.site, "resolve", settled.conflicting, *given, code=2)
+        ended = assert_refused(settled.site, "resolve", settled.conflicting, *given, code=2)
+        assert str(tmp_path / name) in ended.error["message"]
+
+
+def test_a_line_of_a_pins_file_that_is_no_pin(settled, tmp_path):
+    (tmp_path / "pins").write_text("# mine\nhumanize==4.9.0\n\nhumanize=4\n")
+    given = ("--pins-file", tmp_path / "pins")
+    ended = assert_refused(settled.site, "resolve", settled.conflicting, *given, code=2)
+    assert f"{tmp_path / 'pins'}:4: 'humanize=4'" in ended.error["message"]
 
 
 @pytest.mark.parametrize("verb", ["status", "node", "tx", "resolve", "rollback", "run", "verify"])

@@ -38,7 +38,9 @@ def test_suggestions_change_nothing(settled):
 
 
 def test_pins_from_a_file(settled, tmp_path):
-    (tmp_path / "pins").write_text("# why\n\nhumanize==4.9.0  # this one\n")
+    (tmp_path / "pins").write_bytes(
+        b"\xef\xbb\xbf# why, as Windows writes it\r\n\r\nhumanize==4.9.0  # this one\r\n"
+    )
     given = ("--pins-file", tmp_path / "pins")
     data = settled.site.gov.json("resolve", settled.conflicting, *given).ok().data
     assert data["resolution_pins"] == ["humanize==4.9.0"]

@@ -97,11 +97,27 @@ def _add(chosen: dict[str, Any], more: dict[str, Any]) -> None:
 def _from_file(path: Any) -> list[str]:
     try:
         with path.open("rb") as stream:  # maybe a pipe, as `<(...)` makes one
-            lines = stream.read(_MAX_PINS_BYTES).decode().splitlines()
+            lines = stream.read(_MAX_PINS_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}", hint="name a text file") from None
-    stripped = (line.partition("#")[0].strip() for line in lines)
-    return [line for line in stripped if line]
+        raise UsageError(f"cannot read {path}: {error}", hint="name a text file in UTF-8") from None
+    pins = [line.partition("#")[0].strip() for line in lines]
+    for number, pin in enumerate(pins, 1):
+        _require_pin(pin, f"{path}:{number}")
+    if not any(pins):
+        raise UsageError(
+            f"{path} holds no pin", hint="one pin a line: package==version", code="no_pins"
+        )
+    return [pin for pin in pins if pin]
+
+
+def _require_pin(text: str, place: str) -> None:
+    from governance.requirements import parse_pin
+
+    try:
+        if text:
+            parse_pin(text)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error.message}", hint=error.hint, code=error.code) from None
 
 
 def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, Any]:
