@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from support.worlds import Settled, Site, World, make_site
 _REAL_HOME = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _CACHES = (".cache", ".config", ".local", ".gitconfig", ".netrc", ".ssh", ".pip")
+
+# A shell without job control starts what runs behind its back with SIGINT ignored, and the children
+# that the tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -117,7 +117,7 @@ def _require_pin(text: str, place: str) -> None:
         if text:
             parse_pin(text)
     except UsageError as error:
-        raise UsageError(f"{place}: {error.message}", hint=error.hint, code=error.code) from None
+        raise UsageError(f"{place}: {error.message}", hint=error.hint, code="bad_pin") from None
 
 
 def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, Any]:
