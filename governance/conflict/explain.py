@@ -32,12 +32,13 @@ def explain(
     yields other refs of the newcomer with its lines there, the likeliest first.  A problem that
     locks after all gives a report without causes.
     """
-    found = _Found(Search(problem, solver, deadline, progress))
+    search = Search(problem, solver, deadline, progress)
+    found = _Found(search)
     try:
         if found.look() and not causes_only:
             found.mend(Prod(versions_now, core_packages, lock_now or {}), refs)
     except TimeUp:
-        found.complete = False
+        search.is_cut = True
     return found.report()
 
 
@@ -45,7 +46,6 @@ class _Found:
     """What is known so far; it stands when the time is up."""
 
     def __init__(self, search: Search) -> None:
-        self.complete = True
         self._search = search
         self._findings: list[Finding] = []
         self._fixes: list[Fix] = []
@@ -73,7 +73,7 @@ class _Found:
             fixes=fixes.ordered(self._fixes),
             runs=self._search.runs,
             seconds=self._search.seconds,
-            complete=self.complete and not self._search.is_cut,
+            complete=not self._search.is_cut,
             **self._known_at,
         )
 

@@ -35,7 +35,7 @@ class TimeUp(Exception):
 class Search:
     """Everything asked of the solver in one explanation, and what follows from the answers.
 
-    `is_cut`: not every cause was looked for.
+    `is_cut`: not everything was looked for, since time was up or the causes were many.
     """
 
     def __init__(

@@ -137,6 +137,7 @@ def test_a_line_of_a_pins_file_that_is_no_pin(settled, tmp_path):
     given = ("--pins-file", tmp_path / "pins")
     ended = assert_refused(settled.site, "resolve", settled.conflicting, *given, code=2)
     assert f"{tmp_path / 'pins'}:4: 'humanize=4'" in ended.error["message"]
+    assert ended.error["facts"] == {"text": "humanize=4"}
 
 
 @pytest.mark.parametrize("verb", ["status", "node", "tx", "resolve", "rollback", "run", "verify"])

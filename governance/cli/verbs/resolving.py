@@ -100,24 +100,25 @@ def _from_file(path: Any) -> list[str]:
             lines = stream.read(_MAX_PINS_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", hint="name a text file in UTF-8") from None
-    pins = [line.partition("#")[0].strip() for line in lines]
-    for number, pin in enumerate(pins, 1):
-        _require_pin(pin, f"{path}:{number}")
-    if not any(pins):
+    stripped = (line.partition("#")[0].strip() for line in lines)
+    pins = [_checked(pin, f"{path}:{number}") for number, pin in enumerate(stripped, 1) if pin]
+    if not pins:
         raise UsageError(
             f"{path} holds no pin", hint="one pin a line: package==version", code="no_pins"
         )
-    return [pin for pin in pins if pin]
+    return pins
 
 
-def _require_pin(text: str, place: str) -> None:
+def _checked(pin: str, place: str) -> str:
     from governance.requirements import parse_pin
 
     try:
-        if text:
-            parse_pin(text)
+        parse_pin(pin)
     except UsageError as error:
-        raise UsageError(f"{place}: {error.message}", hint=error.hint, code="bad_pin") from None
+        raise UsageError(
+            f"{place}: {error.message}", hint=error.hint, code="bad_pin", facts=error.facts
+        ) from None
+    return pin
 
 
 def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, Any]:
