@@ -26,15 +26,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from governance import config, resolution
+from governance.boundaries import config
+from governance.boundaries.uv import Uv
 from governance.conflict.answer import Fix, Report
 from governance.conflict.explain import explain
 from governance.conflict.notes import noted
-from governance.conflict.plan import changes, direction
+from governance.conflict.package_changes import changes, direction
 from governance.conflict.problem import CORE, NODE, Owned, Problem
 from governance.conflict.solver import Question, Solved, UvSolver
 from governance.requirements import Declared, Policy, read_node
-from governance.uv import Uv
+from governance.truth import resolution
 
 CORE_PACKAGES = frozenset(config.CORE_PACKAGES)
 # Causes that lie in the line itself: without the line, the node may well fit.

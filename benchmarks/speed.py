@@ -22,10 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from governance import config, environment, ledger, uv  # noqa: E402
-from governance.model import Transaction  # noqa: E402
+from governance.boundaries import config, uv  # noqa: E402
+from governance.environments import generations  # noqa: E402
 from governance.sample import packages, wheels, world  # noqa: E402
-from governance.workspace import Workspace  # noqa: E402
+from governance.truth import ledger  # noqa: E402
+from governance.truth.documents import Transaction  # noqa: E402
+from governance.truth.workspace import Workspace  # noqa: E402
 
 PYTHON = sys.executable
 GOV = [PYTHON, str(ROOT / "governance/__main__.py")]
@@ -210,7 +212,7 @@ class Bench:
         text = text.replace("[dependency-groups]", f"[dependency-groups]\nnode-x = [{lines}]")
         environ = {**self.environ, "UV_CACHE_DIR": str(self.space.uv_cache)}
         environ["UV_PROJECT_ENVIRONMENT"] = str(folder / "venv")
-        mode = environment.link_mode(self.space)
+        mode = generations.link_mode(self.space)
         best = (1e9, 1e9)
         for _ in range(3):
             (folder / "pyproject.toml").write_text(text)

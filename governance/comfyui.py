@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from governance.errors import GovError
+from governance.base.errors import GovError
 
 OWN_HOST = "127.0.0.1"
 READY_PATH = "/system_stats"

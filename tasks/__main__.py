@@ -12,7 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from doit.doit_cmd import DoitMain  # noqa: E402
 
-from governance.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GovError, UsageError  # noqa: E402
+from governance.base.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GovError, UsageError  # noqa: E402
 from tasks.context import current  # noqa: E402
 
 
@@ -73,7 +73,7 @@ def _ended_badly() -> GovError | None:
     """A run that came to no good is a finished task, and still no success."""
     for name, result in current().results.items():
         if name.startswith(("tx_run:", "resolve:")):
-            from governance.transaction import plan
+            from governance.changes import plan
 
             return plan.error_of(result)
     return None

@@ -37,15 +37,15 @@ def task_smoke() -> Task:
 
 
 def _verify(full: bool = False) -> Any:
-    from governance import drift
+    from governance.operations import verify
 
     def checked(session: Any, full: bool = full) -> Any:
-        return drift.attest(session.workspace, full=full)
+        return verify.attest(session.workspace, full=full)
 
     return act("verify", checked, full=full)
 
 
 def _smoke(session: Any) -> Any:
-    from governance import drift
+    from governance.operations import verify
 
-    return drift.attest_smoke(session)
+    return verify.attest_smoke(session)

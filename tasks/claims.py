@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from governance.errors import GovError
+from governance.base.errors import GovError
 
 
 class Claim:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile, TaskFailed
 
-from governance import store, workspace
-from governance.errors import GovError
-from governance.voice import silent
-from governance.workspace import Workspace
+from governance.base.errors import GovError
+from governance.base.progress import silent
+from governance.boundaries import store
+from governance.truth import workspace
+from governance.truth.workspace import Workspace
 
 if TYPE_CHECKING:
-    from governance.gates import Approval
+    from governance.changes.gates import Approval
 
 Action = Callable[..., Any]
 
@@ -41,7 +42,7 @@ class Context:
 
     @cached_property
     def session(self) -> Any:
-        from governance.transaction.session import open_session
+        from governance.changes.session import open_session
 
         return open_session(self.workspace, self.say, self.live or silent)
 
@@ -78,7 +79,7 @@ def act(task: str, function: Action, **options: Any) -> Any:
 
     `options` come from doit's command line; what `gov` was given goes before them.
     """
-    from governance import recovery
+    from governance.operations import recovery
 
     context = current()
     arguments = {**options, **context.given.get(task, {})}
@@ -109,7 +110,7 @@ def approval_of(
     allow_failed_run: bool = False,
     accept_skipped: bool = False,
 ) -> Approval:
-    from governance.gates import Approval
+    from governance.changes.gates import Approval
 
     return Approval(approve_core, reason or None, allow_failed_run, accept_skipped)
 

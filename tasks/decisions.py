@@ -224,7 +224,9 @@ def _stage(
 def _promotable() -> Iterator[tuple[str, Any]]:
     for row in _overview():
         if row["status"] in _PROMOTABLE:
-            from governance.staging import Stages  # only paid for where something is pending
+            from governance.changes.staging import (
+                Stages,  # only paid for where something is pending
+            )
 
             yield row["txid"], Stages(here(), row["txid"])
 
@@ -237,14 +239,14 @@ def _pending() -> list[str]:
 
 
 def _overview() -> list[dict[str, Any]]:
-    from governance import ledger
+    from governance.truth import ledger
 
     return ledger.overview(here()).pending
 
 
 def _node_ids() -> list[str]:
-    from governance import registry
-    from governance.errors import GovError
+    from governance.base.errors import GovError
+    from governance.truth import registry
 
     try:
         return [str(record["id"]) for record in registry.records(here()) if "id" in record]
@@ -253,8 +255,8 @@ def _node_ids() -> list[str]:
 
 
 def _snapshot_ids() -> list[str]:
-    from governance import store
-    from governance.errors import GovError
+    from governance.base.errors import GovError
+    from governance.boundaries import store
 
     try:
         rows = store.read_object(here().snapshots_index)["snapshots"]
@@ -264,9 +266,9 @@ def _snapshot_ids() -> list[str]:
 
 
 def _is_planned(txid: str) -> bool:
-    from governance import ledger
-    from governance.staging import Stages
-    from governance.transaction import plan
+    from governance.changes import plan
+    from governance.changes.staging import Stages
+    from governance.truth import ledger
 
     space = here()
     return Stages(space, txid).is_planned(plan.edit_of(space, ledger.load(space, txid)))
@@ -278,7 +280,7 @@ def _is_planned(txid: str) -> bool:
 def _node_add(url: str = "", ref: str = "", node_id: str = "") -> Any:
     from pathlib import Path
 
-    from governance import nodes
+    from governance.changes import nodes
 
     def added(session: Any, **given: Any) -> Any:
         return nodes.add(session, **given)
@@ -294,7 +296,7 @@ def _node_remove(
     purge_code: bool = False,
     allow_failed_run: bool = False,
 ) -> Any:
-    from governance import nodes
+    from governance.changes import nodes
 
     def removed(session: Any, **given: Any) -> Any:
         return nodes.remove(session, node_id, **given)
@@ -304,7 +306,7 @@ def _node_remove(
 
 
 def _tx_run(node_id: str, timeout: float = 0.0) -> Any:
-    from governance.transaction import run
+    from governance.changes import run
 
     def ran(session: Any, **given: Any) -> Any:
         return run.run(session, node_id, **given)
@@ -313,7 +315,7 @@ def _tx_run(node_id: str, timeout: float = 0.0) -> Any:
 
 
 def _run_stage(basename: str, txid: str) -> Any:
-    from governance.transaction import promotion
+    from governance.changes import promotion
 
     stages = {
         "promote_plan": promotion.stage_plan,
@@ -336,7 +338,7 @@ def _promote(
     allow_failed_run: bool = False,
     accept_skipped: bool = False,
 ) -> Any:
-    from governance.transaction import promotion
+    from governance.changes import promotion
 
     def promoted(session: Any, **given: Any) -> Any:
         return promotion.promote(session, txid, **given)
@@ -346,7 +348,7 @@ def _promote(
 
 
 def _resolve(txid: str, pins: list[str]) -> Any:
-    from governance.transaction import ending
+    from governance.changes import ending
 
     def resolved(session: Any, **given: Any) -> Any:
         return ending.resolve(session, txid, **given)
@@ -355,7 +357,7 @@ def _resolve(txid: str, pins: list[str]) -> Any:
 
 
 def _tx_abort(txid: str) -> Any:
-    from governance.transaction import ending
+    from governance.changes import ending
 
     def aborted(session: Any, **given: Any) -> Any:
         return ending.abort(session, txid, **given)
@@ -364,7 +366,7 @@ def _tx_abort(txid: str) -> Any:
 
 
 def _rollback(snapshot_id: str) -> Any:
-    from governance import rollback
+    from governance.changes import rollback
 
     def rolled_back(session: Any) -> Any:
         return rollback.rollback(session, snapshot_id)
@@ -373,12 +375,12 @@ def _rollback(snapshot_id: str) -> Any:
 
 
 def _repair(session: Any) -> Any:
-    from governance import drift
+    from governance.operations import verify
 
-    return drift.repair(session)
+    return verify.repair(session)
 
 
 def _clean(session: Any, dry_run: bool = False) -> Any:
-    from governance import retention
+    from governance.operations import retention
 
     return retention.clean(session.workspace, dry_run=dry_run)

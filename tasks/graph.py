@@ -11,7 +11,7 @@ from doit.dependency import DatabaseException
 from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 
 import tasks
-from governance.errors import GovError
+from governance.base.errors import GovError
 from tasks.context import Context, use
 from tasks.reporter import Silent
 from tasks.settings import config

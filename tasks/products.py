@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance import claims
+from governance.truth import freshness
 from tasks.claims import Claim
 from tasks.context import APPROVAL_PARAMS, act, approval_of, current, here
 
@@ -32,7 +32,7 @@ def task_lock() -> Task:
         "uptodate": [
             Claim(
                 "uv.lock is what was locked from this pyproject.toml",
-                claims.lock_is_current,
+                freshness.lock_is_current,
                 space,
             )
         ],
@@ -49,7 +49,7 @@ def task_sync() -> Task:
         "file_dep": [space.lock],
         "targets": [space.prod],
         "uptodate": [
-            Claim("prod is the environment of this uv.lock", claims.prod_is_current, space)
+            Claim("prod is the environment of this uv.lock", freshness.prod_is_current, space)
         ],
     }
 
@@ -63,7 +63,9 @@ def task_freeze() -> Task:
         # Not the manifest of prod: which one that is, `sync` may change in this very run.
         "file_dep": [space.lock],
         "targets": [space.freeze],
-        "uptodate": [Claim("the freeze is that of today's prod", claims.freeze_is_current, space)],
+        "uptodate": [
+            Claim("the freeze is that of today's prod", freshness.freeze_is_current, space)
+        ],
     }
 
 
@@ -75,7 +77,7 @@ def task_snapshot() -> Task:
         "file_dep": list(space.truth),
         "targets": [space.snapshots_index],
         "uptodate": [
-            Claim("the newest snapshot holds this truth", claims.truth_is_snapshotted, space)
+            Claim("the newest snapshot holds this truth", freshness.truth_is_snapshotted, space)
         ],
     }
 
@@ -87,36 +89,36 @@ def _init(session: Any, options: Any = None) -> Any:
 
 
 def _lock(session: Any) -> Any:
-    from governance import products
+    from governance.changes import derive
 
-    return products.lock(session)
+    return derive.lock(session)
 
 
 def _sync(approve_core: bool = False, reason: str = "") -> Any:
-    from governance import products
+    from governance.changes import derive
 
     approval = approval_of(approve_core, reason)
-    return act("sync", lambda session, approval=approval: products.sync(session, approval))
+    return act("sync", lambda session, approval=approval: derive.sync(session, approval))
 
 
 def _freeze(session: Any) -> Any:
-    from governance import products
+    from governance.changes import derive
 
-    return products.freeze(session.workspace)
+    return derive.freeze(session.workspace)
 
 
 def _snapshot(session: Any) -> Any:
-    from governance import products
+    from governance.changes import derive
 
-    return products.snapshot(session.workspace)
+    return derive.snapshot(session.workspace)
 
 
 def _is_initialised(space: Any) -> bool:
     """`gov init` always looks for itself, since its options may change what is wanted."""
     return (
         "init" not in current().given
-        and claims.prod_is_current(space)
-        and claims.lock_is_current(space)
+        and freshness.prod_is_current(space)
+        and freshness.lock_is_current(space)
     )
 
 

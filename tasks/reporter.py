@@ -7,7 +7,7 @@ from typing import Any
 
 from doit.exceptions import BaseFail, TaskFailed
 
-from governance.errors import Refused
+from governance.base.errors import Refused
 from tasks.context import current
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from governance.errors import GovError
+from governance.base.errors import GovError
 from tasks.context import current
 from tasks.reporter import Sentences
 

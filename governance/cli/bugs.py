@@ -6,8 +6,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from governance import clock, workspace
-from governance.errors import GovError
+from governance.base import clock
+from governance.base.errors import GovError
+from governance.truth import workspace
 
 
 def write(error: BaseException, root: Path | None) -> Path | None:

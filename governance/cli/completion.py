@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from governance import store, workspace
+from governance.base.errors import GovError
+from governance.boundaries import store
 from governance.cli import parser
-from governance.errors import GovError
-from governance.workspace import Workspace
+from governance.truth import workspace
+from governance.truth.workspace import Workspace
 
 FILES = ":files"
 FOLDERS = ":folders"
@@ -116,7 +117,7 @@ def _values(cursor: Cursor, action: argparse.Action) -> list[str]:
 
 def _txids(space: Workspace, verb: str) -> Iterable[str]:
     """Newest first; of a verb that moves a transaction only those that it can move."""
-    from governance import ledger
+    from governance.truth import ledger
 
     overview = ledger.overview(space)
     rows = {row["txid"]: row for row in (*overview.pending, *overview.recent)}
@@ -127,7 +128,7 @@ def _txids(space: Workspace, verb: str) -> Iterable[str]:
 
 
 def _can_move(status: str, verb: str) -> bool:
-    from governance.model import ABORTED, MOVES, PROMOTED, RESOLVED
+    from governance.truth.documents import ABORTED, MOVES, PROMOTED, RESOLVED
 
     wanted = {"tx promote": PROMOTED, "tx abort": ABORTED, "resolve": RESOLVED}.get(verb)
     needless = {ABORTED} if verb == "tx shell" else set()
@@ -135,23 +136,23 @@ def _can_move(status: str, verb: str) -> bool:
 
 
 def _snapshots(space: Workspace, verb: str) -> Iterable[str]:
-    from governance import history
+    from governance.truth import snapshots
 
-    for row in reversed(history.index(space)):
+    for row in reversed(snapshots.index(space)):
         yield _line(row["id"], f"{row.get('reason', '')} {row.get('ref') or ''}")
 
 
 def _nodes(space: Workspace, verb: str) -> Iterable[str]:
-    from governance import registry
+    from governance.truth import registry
 
     for record in registry.records(space):
         yield _line(str(record.get("id")), str(record.get("git_url") or ""))
 
 
 def _packages(space: Workspace, verb: str) -> Iterable[str]:
-    from governance import environment
+    from governance.environments import generations
 
-    prod = environment.prod(space)
+    prod = generations.prod(space)
     for name, version in sorted(prod.locked.items() if prod else ()):
         yield _line(name, version)
 

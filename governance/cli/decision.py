@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from governance import recovery, workspace
+from governance.changes.gates import Approval
 from governance.cli.report import Voice
-from governance.gates import Approval
-from governance.workspace import Workspace
+from governance.operations import recovery
+from governance.truth import workspace
+from governance.truth.workspace import Workspace
 
 
 class Decision:
@@ -29,7 +30,7 @@ class Decision:
         return graph.run(context, task)
 
     def session(self) -> Any:
-        from governance.transaction.session import open_session
+        from governance.changes.session import open_session
 
         return open_session(self.space, self.voice.say, self.voice.live)
 

@@ -16,15 +16,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TextIO
 
-from governance import config, environment, history, ledger, process, registry, store, workspace
+from governance.base.errors import EXIT_FAILED, EXIT_OK, GovError, UsageError
+from governance.boundaries import config, process, store
 from governance.cli import story
 from governance.cli.outcome import Outcome
 from governance.cli.report import printable
 from governance.cli.story import Step
-from governance.errors import EXIT_FAILED, EXIT_OK, GovError, UsageError
-from governance.lockfile import changes, frozen_versions
+from governance.environments import generations
 from governance.sample import packages, world
-from governance.workspace import Workspace
+from governance.truth import ledger, registry, snapshots, workspace
+from governance.truth.lockfile import changes, frozen_versions
+from governance.truth.workspace import Workspace
 
 _DEFAULT = Path("gov-demo")
 # What a command that is interrupted gets to leave everything as it was.
@@ -115,13 +117,13 @@ class Sight(NamedTuple):
 def look(space: Workspace) -> Sight:
     if not workspace.is_workspace(space.root):
         return Sight({})
-    prod = environment.prod(space)
+    prod = generations.prod(space)
     rows = ledger.overview(space).recent
     return Sight(
         frozen_versions(prod.packages if prod else []),
         tuple(str(record.get("id")) for record in registry.records(space)),
         {row["txid"]: (str(row["node_id"]), str(row["status"])) for row in rows},
-        tuple(str(row["reason"]) for row in history.index(space)),
+        tuple(str(row["reason"]) for row in snapshots.index(space)),
     )
 
 
@@ -232,7 +234,7 @@ def own_name() -> str:
 
 def _next(folder: Path, space: Workspace) -> list[tuple[str, str]]:
     """Commands to go on with, and what each is good for."""
-    newest = history.index(space)[-1]["id"]
+    newest = snapshots.index(space)[-1]["id"]
     own = shlex.quote(own_name())
     return [
         (f"cd {shlex.quote(str(folder))}", "go on in the demo"),

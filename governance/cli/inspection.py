@@ -6,18 +6,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from governance import gates, ledger
+from governance.changes import gates
 from governance.cli import tables
 from governance.cli.outcome import Part, Table
-from governance.lockfile import Change
-from governance.model import (
+from governance.truth import ledger
+from governance.truth.documents import (
     COMPLETED,
     NEEDS_RESOLUTION,
     PROMOTE_FAILED,
     RESOLVED,
     Transaction,
 )
-from governance.workspace import Workspace
+from governance.truth.lockfile import Change
+from governance.truth.workspace import Workspace
 
 
 def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:

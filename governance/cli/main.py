@@ -9,13 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from governance.base.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, GovError
 from governance.cli.outcome import Outcome
-from governance.errors import (
-    EXIT_BUG,
-    EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
-    GovError,
-)
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -78,7 +73,7 @@ def _as_failure(error: Exception, arguments: Namespace | None) -> Outcome:
     if isinstance(error, GovError):
         return Outcome(None, exit_code=error.exit_code, error=error)
     if isinstance(error, OSError):
-        from governance import store
+        from governance.boundaries import store
 
         ours = store.machine_error(error)
         if ours is not None:

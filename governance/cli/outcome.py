@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from governance.errors import EXIT_OK, GovError
+from governance.base.errors import EXIT_OK, GovError
 
 
 class Table(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from governance import __version__
-from governance.errors import UsageError
+from governance.base.errors import UsageError
 
 Add = Callable[[argparse.ArgumentParser], None]
 

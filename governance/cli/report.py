@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from governance.base.errors import GovError
 from governance.cli import parser
 from governance.cli.outcome import Outcome, Table
-from governance.errors import GovError
 
 SCHEMA = "gov/1"
 _STYLES = {"bad": "bold red", "core": "bold yellow", "good": "green", "dim": "dim"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from governance.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, EXIT_REFUSED
+from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, EXIT_REFUSED
 from governance.sample.world import DemoNode
 
 COMFYUI = "ComfyUI"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from governance.cli.outcome import Part, Table
-from governance.conflict import plan
-from governance.lockfile import Change
+from governance.conflict import package_changes
+from governance.truth.lockfile import Change
 
 _ORDER = {"down": 0, "removed": 1, "up": 2, "other": 2, "added": 3}
 _LONG = 40
@@ -46,4 +46,4 @@ def _row(entry: Change | Mapping[str, Any], core: set[str]) -> list[str]:
 
 def direction(before: str | None, after: str | None) -> str:
     """added, removed, up, down, or other where versions cannot be compared."""
-    return plan.direction(Change("", before, after))
+    return package_changes.direction(Change("", before, after))

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance import checking, gates, ledger, lockfile, provenance, store
+from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError, NeedsResolution
+from governance.boundaries import store
+from governance.changes import gates, provenance
+from governance.changes.session import open_session
 from governance.cli import inspection, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
 from governance.conflict.chains import Chain, chains
-from governance.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError, NeedsResolution
-from governance.resolution import Project
-from governance.transaction.session import open_session
-from governance.workspace import Workspace
+from governance.operations import node_check
+from governance.truth import ledger, lockfile
+from governance.truth.resolution import Project
+from governance.truth.workspace import Workspace
 
 _LONG = 20
 
 
 def why(space: Workspace, package: str, wish: str | None, *, voice: Voice) -> Outcome:
     """Exit 4 where the version wished for conflicts."""
-    wanted = checking.require_package(space, package)
+    wanted = node_check.require_package(space, package)
     lock = lockfile.parse(store.read_bytes(space.lock), space.lock)
     project = Project.read(store.read_bytes(space.pyproject), space.pyproject)
     places = {(line.group, line.text): line for line in provenance.owned_lines(space, project)}
@@ -99,7 +102,7 @@ def _what_if(
     parts: list[Part],
     voice: Voice,
 ) -> Outcome:
-    found, report = checking.hold(open_session(space, voice.say), package, wish)
+    found, report = node_check.hold(open_session(space, voice.say), package, wish)
     if report is not None:
         data["if"] = {"wish": wish, "fits": False, "conflict": report.to_json()}
         told = inspection.conflict(report.to_json(), None)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from governance.conflict.problem import CORE, Owned, owner_words
-from governance.lockfile import Change
+from governance.truth.lockfile import Change
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from governance.names import normalise
+from governance.base.names import normalise
 
 Lock = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from governance.conflict import causes, message
 from governance.conflict.answer import Fix
 from governance.conflict.causes import Finding
 from governance.conflict.chains import Lock, demands
-from governance.conflict.plan import changes, in_core
+from governance.conflict.package_changes import changes, in_core
 from governance.conflict.problem import Owned
 from governance.conflict.search import AT_ONCE, Search
 from governance.conflict.solver import Question, Solved

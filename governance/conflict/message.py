@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from governance.names import normalise
+from governance.base.names import normalise
 
 LINE_GROUP = "line-"
 

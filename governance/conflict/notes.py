@@ -59,6 +59,6 @@ def _yanked(log: str, lines: Sequence[Owned]) -> Iterator[Cause]:
 def _extras(line: Owned) -> set[str]:
     from packaging.requirements import Requirement
 
-    from governance.names import normalise
+    from governance.base.names import normalise
 
     return {normalise(extra) for extra in Requirement(line.text).extras}

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.names import normalise
+from governance.base.names import normalise
 
 NEVER = "sys_platform == 'never'"
 

@@ -27,10 +27,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from governance import lockfile, process, uv
+from governance.base.errors import GovError
+from governance.boundaries import process, uv
 from governance.conflict.message import LINE_GROUP
 from governance.conflict.problem import Owned
-from governance.errors import GovError
+from governance.truth import lockfile
 
 _REGISTRY = re.compile(r'source = \{ registry = "(https?://[^"]+)"')
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from governance import process
-from governance.errors import GovError, Refused
+from governance.base.errors import GovError, Refused
+from governance.boundaries import process
 
 LOCAL_SECONDS = 30.0
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024

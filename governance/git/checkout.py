@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from governance import store
-from governance.errors import GovError
+from governance.base.errors import GovError
+from governance.boundaries import store
 from governance.git.call import Output, environment, run
 from governance.git.source import stripped
 

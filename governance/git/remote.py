@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from governance import store
-from governance.errors import GovError, UsageError
+from governance.base.errors import GovError, UsageError
+from governance.boundaries import store
 from governance.git import tree
 from governance.git.call import (
     Limits,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from governance import store
-from governance.errors import GovError, Refused, UsageError
+from governance.base.errors import GovError, Refused, UsageError
+from governance.boundaries import store
 
 # What can be allowed at all; `ext` and other remote helpers run a program of the URL's choice.
 KNOWN_PROTOCOLS = ("https", "ssh", "file", "http", "git")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from governance.errors import Refused
+from governance.base.errors import Refused
 from governance.git.call import Limits, run
 
 MAX_FILES = 100_000

@@ -7,13 +7,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from governance import (
-    config,
-    store,
-    workspace,
-)
-from governance.errors import UsageError
-from governance.workspace import Workspace
+from governance.base.errors import UsageError
+from governance.boundaries import config, store
+from governance.truth import workspace
+from governance.truth.workspace import Workspace
 
 
 def prepare(folder: Path, comfyui_dir: Path | None) -> Workspace:

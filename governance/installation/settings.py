@@ -9,17 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from governance import (
-    clock,
-    git,
-    process,
-    store,
-)
-from governance.errors import UsageError
-from governance.gates import Approval
-from governance.resolution import Index, Project, Settings
-from governance.transaction.session import Session
-from governance.workspace import Workspace
+from governance import git
+from governance.base import clock
+from governance.base.errors import UsageError
+from governance.boundaries import process, store
+from governance.changes.gates import Approval
+from governance.changes.session import Session
+from governance.truth.resolution import Index, Project, Settings
+from governance.truth.workspace import Workspace
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/{}"
 # The folders of that index: PyTorch builds for processors, CUDA, ROCm and Intel's GPUs.

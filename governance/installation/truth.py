@@ -6,27 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from governance import (
-    claims,
-    commit,
-    environment,
-    gates,
-    history,
-    provenance,
-    registry,
-    requirements,
-    resolution,
-    staging,
-    store,
-    trial,
-)
-from governance.errors import GovError
+from governance import requirements
+from governance.base.errors import GovError
+from governance.boundaries import store
+from governance.changes import gates, provenance, staging, trial_run
+from governance.changes.session import Session
+from governance.changes.staging import Edit, Stages
+from governance.environments import generations
 from governance.installation.settings import Options, settings_of
-from governance.lockfile import Change
-from governance.resolution import Project
-from governance.staging import Edit, Stages
-from governance.transaction.session import Session
-from governance.workspace import Workspace
+from governance.truth import freshness, redo, registry, resolution, snapshots
+from governance.truth.lockfile import Change
+from governance.truth.resolution import Project
+from governance.truth.workspace import Workspace
 
 STAGES = "init"
 
@@ -48,7 +39,7 @@ def initialise(session: Session, options: Options) -> Initialised:
     """Bring truth and prod into being, or repair what is missing.  The caller holds the lock."""
     space = session.workspace
     restored = _restore_missing(space)
-    claims.refuse_tampered_lock(space)
+    freshness.refuse_tampered_lock(space)
     declared = provenance.core_requirements(space)
     edit, project = _wanted(session, options, declared)
     made = not space.lock.is_file()
@@ -65,7 +56,7 @@ def initialise(session: Session, options: Options) -> Initialised:
 
 
 def stages_project(space: Workspace) -> Project:
-    return Project.read(history.truth(space).pyproject, space.pyproject)
+    return Project.read(snapshots.truth(space).pyproject, space.pyproject)
 
 
 def _restore_missing(space: Workspace) -> list[str]:
@@ -75,7 +66,7 @@ def _restore_missing(space: Workspace) -> list[str]:
         receipt = store.read_object(space.receipt)
     except FileNotFoundError:
         receipt = {}
-    for path, name in zip(space.truth, history.FILES, strict=True):
+    for path, name in zip(space.truth, snapshots.FILES, strict=True):
         if not path.is_file() and receipt:
             wanted = str(receipt.get(f"{path.stem.replace('uv', 'lock')}_sha256"))
             store.write(path, _from_snapshot(space, name, wanted))
@@ -86,7 +77,7 @@ def _restore_missing(space: Workspace) -> list[str]:
 
 
 def _from_snapshot(space: Workspace, name: str, wanted: str) -> bytes:
-    for row in reversed(history.index(space)):
+    for row in reversed(snapshots.index(space)):
         path = space.snapshots / str(row["id"]) / name
         if store.file_digest(path) == wanted:
             return store.read_bytes(path)
@@ -118,11 +109,11 @@ def _is_current(space: Workspace, project: Project, edit: Edit) -> bool:
     """Claim: truth and prod are there, belong together, and hold what they should, whole."""
     if edit.core is not None or not all(path.is_file() for path in space.truth):
         return False
-    prod = environment.prod(space)
+    prod = generations.prod(space)
     same_text = store.read_bytes(space.pyproject) == project.encoded
     if prod is None or prod.lock_sha256 != store.file_digest(space.lock):
         return False
-    return same_text and not environment.check_files(space, prod.name)
+    return same_text and not generations.check_files(space, prod.name)
 
 
 def _stage(space: Workspace, stages: Stages, project: Project, edit: Edit) -> None:
@@ -149,7 +140,7 @@ def _build(
             facts={"log": locked.log[-8000:]},
         )
     changes = stages.changes()
-    if environment.current(session.workspace) is not None:
+    if generations.current(session.workspace) is not None:
         gates.require_core(gates.core_changes(session.workspace, changes), options.approval)
     session.say("building the environment")
     generation = stages.build(session.uv).name
@@ -161,27 +152,27 @@ def _try(session: Session, stages: Stages, generation: str) -> list[str]:
     ComfyUI cannot start at all, the environment is still what its requirements say."""
     session.say("starting ComfyUI once to see that it comes up")
     try:
-        verdict = trial.smoke(
+        verdict = trial_run.smoke(
             session.workspace, stages, session.uv, node=None, live=session.live, quick=False
         )
     except GovError as error:
         return [f"ComfyUI could not be tried: {error.message}"]
-    trial.adopt_baseline(session.workspace, stages, generation)
+    trial_run.adopt_baseline(session.workspace, stages, generation)
     return [] if verdict.ok else [f"ComfyUI does not come up: {verdict.reason}"]
 
 
 def _commit(session: Session, stages: Stages, generation: str) -> None:
     space = session.workspace
     documents = stages.documents()
-    plugins = commit.read_document(space, space.plugins)
-    new = history.Truth(documents["pyproject.toml"], documents["uv.lock"], plugins)
-    old = environment.current(space)
+    plugins = redo.read_document(space, space.plugins)
+    new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], plugins)
+    old = generations.current(space)
     if old is not None and all(path.is_file() for path in space.truth):
-        history.take(space, reason="init_pre", generation=old)
-    post = history.write(space, new, reason="init", generation=generation, ref=None)
+        snapshots.take(space, reason="init_pre", generation=old)
+    post = snapshots.write(space, new, reason="init", generation=generation, ref=None)
     changed = {
         **new.documents(),
-        "state/snapshots_index.json": history.indexed(space, post),
+        "state/snapshots_index.json": snapshots.indexed(space, post),
         "state/receipt.json": staging.receipt_bytes(
             space,
             new,
@@ -190,9 +181,9 @@ def _commit(session: Session, stages: Stages, generation: str) -> None:
             core_sha256=store.file_digest(space.comfyui_dir / "requirements.txt"),
         ),
     }
-    commit.commit(space, commit.Change("init", changed, generation))
+    redo.commit(space, redo.Change("init", changed, generation))
     with session.tidying():
-        history.prune(space, keep=(post.id,))
+        snapshots.prune(space, keep=(post.id,))
 
 
 def _result(
@@ -204,7 +195,7 @@ def _result(
     warnings: Sequence[str],
 ) -> Initialised:
     space = session.workspace
-    prod = environment.prod(space)
+    prod = generations.prod(space)
     return Initialised(
         space,
         project.python,

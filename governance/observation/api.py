@@ -7,7 +7,7 @@ import socket
 import time
 
 from governance import comfyui
-from governance.errors import GovError
+from governance.base.errors import GovError
 
 _ANSWER_SECONDS = 5.0
 _CLASSES_SECONDS = 60.0

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from governance import process
+from governance.boundaries import process
 
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 8 * 1024

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from governance import names, process
-from governance.errors import GovError
+from governance.base import names
+from governance.base.errors import GovError
+from governance.boundaries import process
 from governance.observation import looker, recorder, requests
 
 Enter = Callable[[Sequence[str]], list[str]]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from governance import process
+from governance.boundaries import process
 from governance.observation.output import BoundedLog, Feed, Live, Tap
 
 _POLL_SECONDS = 0.1

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from governance import comfyui
-from governance.errors import GovError, UsageError
+from governance.base.errors import GovError, UsageError
 from governance.observation import api, events, packages, recorder, verdict
 from governance.observation.program import Program, Streams, running
 from governance.observation.record import COMPLETED, FAILED, Observation, report_nodes
 from governance.observation.request import Request, make_folders, own_environ
 from governance.observation.verdict import Run
-from governance.workspace import require_comfyui
+from governance.truth.workspace import require_comfyui
 
 _SEEN = "seen is what passes through Python; other programs are known by their command line only"
 

@@ -7,14 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from governance.requirements import grammar, location
-from governance.requirements.declaration import (
-    Declared,
-    Line,
-    Origin,
-    Policy,
-    Skipped,
-    joined,
-)
+from governance.requirements.declaration import Declared, Line, Origin, Policy, Skipped, joined
 from governance.requirements.grammar import Malformed
 
 _RAW_LIMIT = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from governance.errors import UsageError
+from governance.base.errors import UsageError
 from governance.requirements import grammar
 from governance.requirements.declaration import Line, Origin
 from governance.requirements.grammar import Malformed

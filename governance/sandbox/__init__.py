@@ -44,9 +44,9 @@ device must be there before), and /tmp is read-only unless it is named.
 from __future__ import annotations
 
 from governance.sandbox.canary import Canary, self_test
-from governance.sandbox.plan import isolation, wrap
 from governance.sandbox.support import mount_points, probe
 from governance.sandbox.view import Layer, Support, View
+from governance.sandbox.wrapping import isolation, wrap
 
 __all__ = [
     "Canary",

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from governance import process
-from governance.errors import GovError
-from governance.sandbox.plan import wrap
+from governance.base.errors import GovError
+from governance.boundaries import process
 from governance.sandbox.view import Support, View
+from governance.sandbox.wrapping import wrap
 
 _TRESPASS = Path(__file__).with_name("trespass.py")
 _SECONDS = 60.0

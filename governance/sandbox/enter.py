@@ -32,7 +32,7 @@ from governance.sandbox import landlock, mounts, privileges, processes, terminal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Set
 
-    from governance.sandbox.plan import Plan
+    from governance.sandbox.wrapping import Plan
 
 SETUP_FAILED = 125
 
@@ -255,9 +255,9 @@ def _end_like(status: int) -> NoReturn:
 
 def main(arguments: list[str]) -> NoReturn:
     if arguments[0] == "--probe":
-        from governance.sandbox import trial
+        from governance.sandbox import probing
 
-        sys.stdout.write(json.dumps(trial.results(arguments[1])))
+        sys.stdout.write(json.dumps(probing.results(arguments[1])))
         sys.exit(0)
     try:
         plan: Plan = json.loads(arguments[0])

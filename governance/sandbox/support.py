@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from governance import process
-from governance.errors import GovError
-from governance.sandbox.plan import ENTER
+from governance.base.errors import GovError
+from governance.boundaries import process
 from governance.sandbox.view import Support
+from governance.sandbox.wrapping import ENTER
 
 _SECONDS = 30.0
 

@@ -10,9 +10,13 @@ import pytest
 from core.death import dying
 from core.house import CHECKOUT
 
-from governance import commit, environment, gates, history, lockfile, nodes, retention, uv
-from governance.errors import GovError, Refused
+from governance.base.errors import GovError, Refused
+from governance.boundaries import uv
+from governance.changes import gates, nodes
+from governance.environments import generations
+from governance.operations import retention
 from governance.sample.nodes import NODES
+from governance.truth import lockfile, redo, snapshots
 
 TWO = NODES["loads-two-classes"].files
 
@@ -156,10 +160,10 @@ def test_09_a_kill_between_the_files_leaves_no_mixture(governed, monkeypatch):
     for at in range(0, 200, 4):
         killed = _promote_killed_in_commit(house, txid, monkeypatch, at)
         assert killed, "every kill came before the commit point"
-        intended = commit.pending(space) is not None
-        commit.recover(space)
-        digests = history.truth(space).digests()
-        assert digests["lock_sha256"] == environment.prod(space).lock_sha256, f"killed at {at}"
+        intended = redo.pending(space) is not None
+        redo.recover(space)
+        digests = snapshots.truth(space).digests()
+        assert digests["lock_sha256"] == generations.prod(space).lock_sha256, f"killed at {at}"
         assert (house.truth() == before) is not intended
         if intended:
             break
@@ -169,7 +173,7 @@ def test_09_a_kill_between_the_files_leaves_no_mixture(governed, monkeypatch):
 
 def _promote_killed_in_commit(house, txid, monkeypatch, at):
     """Die at this act of the commit itself; whether that act was reached."""
-    real, killed = commit.commit, []
+    real, killed = redo.commit, []
 
     def cut(space, change):
         with dying(monkeypatch, at) as clock:
@@ -179,7 +183,7 @@ def _promote_killed_in_commit(house, txid, monkeypatch, at):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "commit", cut)
+        patch.setattr(redo, "commit", cut)
         assert house.gov("tx", "promote", txid).code in (0, 130)
     return bool(killed)
 
@@ -242,7 +246,7 @@ def test_10_of_two_parallel_promotes_none_is_lost(governed):
 
 def test_11_a_failed_snapshot_stops_the_promote(governed, monkeypatch):
     """It went unnoticed."""
-    from governance import store
+    from governance.boundaries import store
 
     house = governed
     txid = house.ran("declares-two-packages")
@@ -293,7 +297,7 @@ def test_13_a_url_is_no_road_around_the_core_gate(governed):
     numpy = next(package for package in lock["package"] if package["name"] == "numpy")
     numpy["source"] = {"url": "https://example.invalid/numpy-2.4.1-py3-none-any.whl"}
     lock["package"].append({"name": "torch", "version": "2", "source": {"git": "https://x/t#0"}})
-    found = lockfile.changes(environment.prod(space).locked, lockfile.versions(lock))
+    found = lockfile.changes(generations.prod(space).locked, lockfile.versions(lock))
     core = gates.core_changes(space, found)
     assert [change.name for change in core] == ["numpy", "torch"]
     with pytest.raises(Refused, match="numpy"):
@@ -449,7 +453,7 @@ def test_16_work_folders_and_candidates_are_cleaned(governed):
 
 def test_16_a_promote_starts_few_programs(governed, monkeypatch):
     """One uv process per package, 24 to 33 Python starts per promote."""
-    from governance import process
+    from governance.boundaries import process
 
     house = governed
     txid = house.ran("many", declaring("cowsay", "humanize", "lark", "colorama", "tqdm"))

@@ -142,7 +142,7 @@ def test_a_line_of_a_pins_file_that_is_no_pin(settled, tmp_path):
 
 @pytest.mark.parametrize("verb", ["status", "node", "tx", "resolve", "rollback", "run", "verify"])
 def test_outside_any_workspace(tmp_path, monkeypatch, verb):
-    from governance import workspace
+    from governance.truth import workspace
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(workspace, "CHECKOUT", tmp_path)

@@ -138,7 +138,7 @@ def test_nothing_is_locked_or_written(settled):
 
 
 def held(site):
-    from governance.workspace import Workspace, writing
+    from governance.truth.workspace import Workspace, writing
 
     return writing(Workspace(site.root), "test")
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from governance.cli import inspection
-from governance.model import Transaction
+from governance.truth.documents import Transaction
 
 ENVIRONMENT = "/w/.generations/0123-ab"
 PIP = [f"{ENVIRONMENT}/bin/python", "-m", "pip", "install", "lark"]

@@ -9,7 +9,7 @@ from support.fingerprint import differences, fingerprint
 from support.gov import Gov
 from support.refusal import assert_refused, assert_told
 
-from governance import store
+from governance.boundaries import store
 
 MADE = ("bin/gov", "bin/doit", "dodo.py", "config.toml", "pyproject.toml", "uv.lock", ".venv-prod")
 STATE = ("state/plugins.json", "state/snapshots_index.json", "state/transactions", "state/logs")

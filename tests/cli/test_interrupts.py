@@ -12,7 +12,7 @@ import pytest
 from support.fingerprint import truth_and_prod
 from support.gov import SECONDS, Gov
 
-from governance.workspace import CHECKOUT
+from governance.truth.workspace import CHECKOUT
 
 SIGNALS = pytest.mark.parametrize(
     ("number", "code", "word"),
@@ -118,7 +118,7 @@ def test_the_document_of_an_interrupted_command(settled):
 
 _AT_THE_FORK = """
 import os, signal
-from governance import process
+from governance.boundaries import process
 
 def ended(number, frame):
     raise KeyboardInterrupt

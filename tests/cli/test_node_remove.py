@@ -47,7 +47,7 @@ def test_a_node_that_was_never_promoted_costs_no_new_environment(settled):
 
 
 def test_a_record_without_its_folder_can_go(settled):
-    from governance import store
+    from governance.boundaries import store
 
     store.remove_tree(settled.site.nodes / "import-fails")
     settled.site.gov("node", "remove", "import-fails", "--purge-code").ok()

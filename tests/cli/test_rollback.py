@@ -68,7 +68,7 @@ def test_an_environment_that_is_gone_is_built_again(workspace):
     """From the cache: the folder of wheels is not there any more."""
     data = workspace.promote("sample-captioner")
     rows = workspace.gov.json("snapshot", "inspect", data["pre_snapshot"]).data
-    from governance import store
+    from governance.boundaries import store
 
     store.remove_tree(workspace.root / ".generations" / rows["generation"])
     back = workspace.gov.json("rollback", data["pre_snapshot"]).ok().data
@@ -85,7 +85,7 @@ def test_a_clone_that_is_gone_is_told(settled):
 
 @pytest.mark.parametrize("what", ["folder", "meta.json"])
 def test_a_snapshot_that_is_gone_does_not_exist(settled, what):
-    from governance import store
+    from governance.boundaries import store
 
     path = settled.site.root / "snapshots" / settled.before
     store.remove_tree(path if what == "folder" else path / what)

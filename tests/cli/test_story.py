@@ -8,7 +8,7 @@ import pytest
 from support.gov import Gov
 from support.worlds import make_site, write_three
 
-from governance import uv
+from governance.boundaries import uv
 
 
 def imports(python, modules):
@@ -82,7 +82,7 @@ def test_going_back_needs_neither_network_nor_the_packages(tmp_path, world):
     """The wheels are gone, uv's cache is gone, uv itself is gone from PATH."""
     site = make_site(tmp_path, world, storage__uv_cache_dir=".uv-cache")
     done = site.promote("sample-captioner")
-    from governance import store
+    from governance.boundaries import store
 
     store.remove_tree(site.root / ".uv-cache")
     moved = world.wheels.with_name("wheels-gone")

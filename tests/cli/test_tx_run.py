@@ -86,7 +86,7 @@ def test_skipped_lines_are_named_with_their_place(site):
 
 def test_an_index_that_cannot_be_reached(site):
     """Recorded as failed; truth and prod as they were."""
-    from governance import store
+    from governance.boundaries import store
 
     lock = site.root / "pyproject.toml"
     text = lock.read_text()
@@ -111,7 +111,7 @@ def test_an_index_that_cannot_be_reached(site):
 
 
 def test_a_node_whose_code_is_gone(site):
-    from governance import store
+    from governance.boundaries import store
 
     store.remove_tree(site.nodes / "import-fails")
     assert_told(site.gov("tx", "run", "import-fails"), 2, "import-fails")

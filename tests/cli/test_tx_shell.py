@@ -13,7 +13,8 @@ from support.gov import MAIN, environment
 from support.refusal import assert_told
 from support.terminal import Terminal
 
-from governance import candidate, sandbox
+from governance import sandbox
+from governance.environments import candidate
 
 WHERE = "import json, os, sys; print(json.dumps([sys.prefix, os.getcwd(), dict(os.environ)]))"
 

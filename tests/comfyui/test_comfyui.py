@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from governance import comfyui
-from governance.errors import GovError
+from governance.base.errors import GovError
 from governance.sample import world
 
 CLI_ARGS = """

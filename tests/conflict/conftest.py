@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from governance import resolution
+from governance.boundaries.uv import Uv
 from governance.conflict.explain import explain
 from governance.conflict.problem import NODE, Owned, Problem
 from governance.conflict.solver import Question, UvSolver
 from governance.requirements.grammar import leading_name
 from governance.sample.index import serve
 from governance.sample.wheels import Wheel, build_all
-from governance.uv import Uv
+from governance.truth import resolution
 
 WHEELS = (
     *(Wheel("num", version) for version in ("1.0", "1.5", "2.0", "2.2")),

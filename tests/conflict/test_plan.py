@@ -1,7 +1,7 @@
 """The plan: downgrades first, core marked, and who asks."""
 
-from governance.conflict.plan import changes, direction, steps
-from governance.lockfile import Change
+from governance.conflict.package_changes import changes, direction, steps
+from governance.truth.lockfile import Change
 
 
 def test_the_plan_of_two_real_locks(world):

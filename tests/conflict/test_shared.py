@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from governance import uv
+from governance.boundaries import uv
 from governance.conflict.shared import families, same_files
 from governance.sample.wheels import Wheel, build_all
 

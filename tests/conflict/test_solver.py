@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from governance.boundaries.uv import Uv
 from governance.conflict.solver import Question, UvSolver
-from governance.uv import Uv
 from tests.conflict.conftest import owned
 
 BASE = f"""\

@@ -8,7 +8,7 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from governance import store
+from governance.boundaries import store
 
 ACTS = (
     (os, "open"),

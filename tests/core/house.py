@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from governance import config, installation, recovery, store, uv
+from governance import installation
+from governance.boundaries import config, store, uv
+from governance.changes.session import open_session
 from governance.cli import main as cli
-from governance.model import Generation
+from governance.operations import recovery
 from governance.sample import packages, world
 from governance.sample.nodes import NODES
-from governance.transaction.session import open_session
-from governance.workspace import Workspace
+from governance.truth.documents import Generation
+from governance.truth.workspace import Workspace
 
 CHECKOUT = Path(__file__).parents[2]
 

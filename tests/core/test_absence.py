@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from governance.model import Transaction
+from governance.changes import absence
 from governance.observation import NodeReport, Observation
-from governance.transaction import absence
+from governance.truth.documents import Transaction
 
 SKIPPED = {
     "raw": "git+https://example.org/some/image_cut.git",

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from core.house import make_bare
-from governance import status
 from governance.cli import main as cli
+from governance.operations import status
 
 
 @pytest.mark.parametrize("named", ["--root", "GOV_ROOT"])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from governance import sandbox
-from governance.candidate import Candidate
+from governance.environments.candidate import Candidate
 
 EVERYTHING = sandbox.Support(
     layer=True, layer_reason="", read_only_mounts=True, read_only_reason="", landlock=5,
@@ -37,7 +37,9 @@ def candidate(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _path_of_a_generation(monkeypatch):
-    monkeypatch.setattr("governance.environment.path", lambda space, name: space.generations / name)
+    monkeypatch.setattr(
+        "governance.environments.generations.path", lambda space, name: space.generations / name
+    )
 
 
 def laid_over(view):

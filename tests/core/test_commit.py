@@ -6,8 +6,10 @@ import pytest
 
 from core.death import dying
 from core.house import make_bare
-from governance import commit, recovery, store
-from governance.errors import Damaged
+from governance.base.errors import Damaged
+from governance.boundaries import store
+from governance.operations import recovery
+from governance.truth import redo
 
 NEW = {
     "pyproject.toml": b'[project]\nname = "new"\n[tool.gov]\n',
@@ -26,8 +28,8 @@ def workspace_with_code(root):
 
 
 def change_of(space):
-    move = commit.Move(space.work / "clone", space.root / "custom_nodes/node")
-    return commit.Change("tx promote", NEW, "new", (move,))
+    move = redo.Move(space.work / "clone", space.root / "custom_nodes/node")
+    return redo.Change("tx promote", NEW, "new", (move,))
 
 
 def seen(space):
@@ -42,7 +44,7 @@ def read(space):
     found = {}
     for name in NEW:
         try:
-            found[name] = commit.read_document(space, space.root / name)
+            found[name] = redo.read_document(space, space.root / name)
         except FileNotFoundError:
             found[name] = None
     return found
@@ -53,7 +55,7 @@ def states(tmp_path):
     """What is seen before the change and after it."""
     before = workspace_with_code(tmp_path / "before")
     after = workspace_with_code(tmp_path / "after")
-    commit.commit(after, change_of(after))
+    redo.commit(after, change_of(after))
     return seen(before), seen(after), read(before), read(after)
 
 
@@ -65,30 +67,30 @@ def acts_of(monkeypatch, function, *arguments):
 
 def test_a_change_is_whole(tmp_path):
     space = workspace_with_code(tmp_path / "w")
-    commit.commit(space, change_of(space))
+    redo.commit(space, change_of(space))
     assert {name: (space.root / name).read_bytes() for name in NEW} == NEW
     assert os.readlink(space.prod) == ".generations/new"
     assert (space.root / "custom_nodes/node/__init__.py").read_text() == "code"
-    assert commit.pending(space) is None
+    assert redo.pending(space) is None
 
 
 def test_killed_anywhere_it_is_all_old_or_all_new(tmp_path, monkeypatch, states):
     old, new, read_old, read_new = states
     space = workspace_with_code(tmp_path / "count")
-    acts = acts_of(monkeypatch, commit.commit, space, change_of(space))
+    acts = acts_of(monkeypatch, redo.commit, space, change_of(space))
     outcomes = []
     for at in range(acts + 1):
         space = workspace_with_code(tmp_path / f"kill-{at}")
         with dying(monkeypatch, at):
-            commit.commit(space, change_of(space))
-        intended = commit.pending(space) is not None
+            redo.commit(space, change_of(space))
+        intended = redo.pending(space) is not None
         assert read(space) in (read_old, read_new), f"a reader after a kill at {at}"
         assert not intended or read(space) == read_new
-        commit.recover(space)
+        redo.recover(space)
         assert seen(space) in (old, new), f"after a kill at {at}"
         assert not intended or seen(space) == new
-        assert commit.pending(space) is None
-        assert commit.recover(space) is None
+        assert redo.pending(space) is None
+        assert redo.recover(space) is None
         outcomes.append(seen(space) == new)
     assert outcomes == sorted(outcomes), "old up to the commit point, new from there on"
     assert set(outcomes) == {False, True}
@@ -97,18 +99,18 @@ def test_killed_anywhere_it_is_all_old_or_all_new(tmp_path, monkeypatch, states)
 def test_an_interrupted_recovery_is_repeated(tmp_path, monkeypatch, states):
     _, new, _, _ = states
     space = workspace_with_code(tmp_path / "count")
-    acts = acts_of(monkeypatch, commit.commit, space, change_of(space))
+    acts = acts_of(monkeypatch, redo.commit, space, change_of(space))
     tried = 0
     for at in range(0, acts, 3):
         for again in range(0, acts, 2):
             space = workspace_with_code(tmp_path / f"{at}-{again}")
             with dying(monkeypatch, at):
-                commit.commit(space, change_of(space))
-            if commit.pending(space) is None:
+                redo.commit(space, change_of(space))
+            if redo.pending(space) is None:
                 break
             with dying(monkeypatch, again):
-                commit.recover(space)
-            commit.recover(space)
+                redo.recover(space)
+            redo.recover(space)
             assert seen(space) == new, f"killed at {at}, its recovery at {again}"
             tried += 1
     assert tried > 20
@@ -121,9 +123,9 @@ def cut_off(space, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "_apply", stop)
+        patch.setattr(redo, "_apply", stop)
         with pytest.raises(KeyboardInterrupt):
-            commit.commit(space, change_of(space))
+            redo.commit(space, change_of(space))
 
 
 def tree(root):
@@ -141,7 +143,7 @@ def test_neither_old_nor_new_stops_and_touches_nothing(tmp_path, monkeypatch, na
     (space.root / name).write_bytes(b"edited meanwhile")
     before = tree(space.root)
     with pytest.raises(Damaged) as caught:
-        commit.recover(space)
+        redo.recover(space)
     assert str(space.root / name) in caught.value.message
     assert caught.value.code == "recovery_blocked"
     assert tree(space.root) == before
@@ -154,7 +156,7 @@ def test_a_link_that_leads_elsewhere_stops_recovery(tmp_path, monkeypatch):
     space.prod.symlink_to(".generations/third")
     before = tree(space.root)
     with pytest.raises(Damaged, match="venv-prod"):
-        commit.recover(space)
+        redo.recover(space)
     assert tree(space.root) == before
 
 
@@ -164,7 +166,7 @@ def test_code_that_is_gone_stops_recovery(tmp_path, monkeypatch):
     store.remove_tree(space.work / "clone")
     before = tree(space.root)
     with pytest.raises(Damaged, match="clone"):
-        commit.recover(space)
+        redo.recover(space)
     assert tree(space.root) == before
 
 
@@ -175,7 +177,7 @@ def test_an_intent_that_was_altered_is_not_carried_out(tmp_path, monkeypatch):
     space.intent.write_text(text)
     before = tree(space.root)
     with pytest.raises(Damaged, match=r"intent\.json"):
-        commit.recover(space)
+        redo.recover(space)
     assert tree(space.root) == before
 
 
@@ -192,7 +194,7 @@ def test_a_damaged_intent_is_an_error_that_names_it(tmp_path, content):
     space.intent.write_text(content)
     before = tree(space.root)
     with pytest.raises(Damaged, match=r"intent\.json"):
-        commit.recover(space)
+        redo.recover(space)
     assert tree(space.root) == before
 
 
@@ -209,7 +211,7 @@ def test_the_change_is_durable_before_the_intent_goes(tmp_path, monkeypatch):
     """Without one of these syncs a power loss was seen to leave a mixed state."""
     space = workspace_with_code(tmp_path / "w")
     events = recorded(monkeypatch)
-    commit.commit(space, change_of(space))
+    redo.commit(space, change_of(space))
     gone = events.index(("gone", space.intent))
     point = events.index(("renamed", space.intent))
     assert events[point - 1] == ("synced", space.intent)
@@ -272,5 +274,5 @@ def test_a_sync_that_fails_after_the_last_act_is_no_failure(tmp_path, states, mo
         real(path)
 
     monkeypatch.setattr(store, "sync_folder", failing)
-    commit.commit(space, change_of(space))
+    redo.commit(space, change_of(space))
     assert seen(space) == states[1] and not space.intent.exists()

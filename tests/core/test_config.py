@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from governance import config
-from governance.errors import UsageError
+from governance.base.errors import UsageError
+from governance.boundaries import config
 
 CHECKOUT = Path(__file__).parents[2]
 

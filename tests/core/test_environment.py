@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from governance import environment, history, recovery, resolution, sandbox, store, uv
-from governance.errors import GovError
+from governance import sandbox
+from governance.base.errors import GovError
+from governance.boundaries import store, uv
+from governance.environments import generations
+from governance.operations import recovery
+from governance.truth import resolution, snapshots
 
 
 def staged(house, *lines):
     """A project folder with today's truth, plus `lines`, locked."""
     space = house.space
     folder = space.work / "staged"
-    truth = history.truth(space)
+    truth = snapshots.truth(space)
     project = resolution.Project.read(truth.pyproject, space.pyproject)
     project = project.with_group("node-x", lines) if lines else project
     resolution.stage(folder, project, truth.lock)
@@ -25,11 +29,11 @@ def staged(house, *lines):
 
 
 def built(house, *lines, **options):
-    return environment.build(house.space, house.session().uv, staged(house, *lines), **options)
+    return generations.build(house.space, house.session().uv, staged(house, *lines), **options)
 
 
 def module(house, name, file="numpy/__init__.py"):
-    return house.site(environment.path(house.space, name)) / file
+    return house.site(generations.path(house.space, name)) / file
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def edit(path, text="broken = True\n"):
 
 
 def test_a_sound_generation_is_taken_again_and_fresh_builds_anew(governed):
-    before = environment.current(governed.space)
+    before = generations.current(governed.space)
     assert built(governed).name == before
     assert governed.uv_calls("sync") == []
     assert built(governed, fresh=True).name != before
@@ -56,20 +60,20 @@ def test_a_sound_generation_is_taken_again_and_fresh_builds_anew(governed):
 
 
 def test_a_changed_generation_is_not_taken_again(own_cache):
-    before = environment.current(own_cache.space)
+    before = generations.current(own_cache.space)
     edit(module(own_cache, before))
     assert built(own_cache).name != before
 
 
 def test_the_papers_hold_what_it_was_made_of(governed):
     space = governed.space
-    made = environment.prod(space)
-    papers = environment.papers(space, made.name)
+    made = generations.prod(space)
+    papers = generations.papers(space, made.name)
     assert (papers / "uv.lock").read_bytes() == space.lock.read_bytes()
     assert (papers / "pyproject.toml").read_bytes() == space.pyproject.read_bytes()
     assert made.lock_sha256 == store.file_digest(space.lock)
     assert made.packages == ["numpy==2.4.1", "pillow==12.0.0", "pyyaml==6.0.2"]
-    assert made.files == len(environment.file_list(environment.path(space, made.name)).splitlines())
+    assert made.files == len(generations.file_list(generations.path(space, made.name)).splitlines())
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, GovError("x", hint="y")])
@@ -94,8 +98,8 @@ def test_what_a_killed_build_left_is_deleted_never_resumed(governed, monkeypatch
     """A kill runs no clean-up: the folder stays, without a manifest."""
     space = governed.space
     before = sorted(p.name for p in space.generations.iterdir())
-    monkeypatch.setattr(environment, "discard", lambda *_: None)
-    monkeypatch.setattr(environment, "check_records", _killed)
+    monkeypatch.setattr(generations, "discard", lambda *_: None)
+    monkeypatch.setattr(generations, "check_records", _killed)
     with pytest.raises(KeyboardInterrupt):
         built(governed, "cowsay")
     monkeypatch.undo()
@@ -111,14 +115,14 @@ def test_a_half_deleted_generation_counts_for_nothing(governed):
     """The manifest goes first: cut off after it, recovery deletes the rest."""
     space = governed.space
     name = built(governed, "cowsay").name
-    (environment.papers(space, name) / environment.MANIFEST).unlink()
-    assert environment.find(space, environment.names(space)[0]) is None
-    assert name in environment.discard_unfinished(space)
-    assert not environment.path(space, name).exists()
+    (generations.papers(space, name) / generations.MANIFEST).unlink()
+    assert generations.find(space, generations.names(space)[0]) is None
+    assert name in generations.discard_unfinished(space)
+    assert not generations.path(space, name).exists()
 
 
 def built_names(space):
-    return [n for n in environment.names(space) if environment.manifest(space, n) is not None]
+    return [n for n in generations.names(space) if generations.manifest(space, n) is not None]
 
 
 def _killed(*_):
@@ -138,7 +142,7 @@ def cached(house, name):
 @pytest.mark.parametrize("damage", ["content", "size", "missing"])
 def test_a_damaged_file_in_the_cache_is_found_and_fetched_anew(own_cache, damage):
     """Hardlinks share the damage with every build: uv itself never looks."""
-    good = module(own_cache, environment.current(own_cache.space)).read_text()
+    good = module(own_cache, generations.current(own_cache.space)).read_text()
     shared = cached(own_cache, "numpy/__init__.py")
     if damage == "missing":
         shared.unlink()
@@ -149,13 +153,13 @@ def test_a_damaged_file_in_the_cache_is_found_and_fetched_anew(own_cache, damage
         shared.write_text(text.swapcase() if damage == "content" else text + "# more\n")
     made = built(own_cache, fresh=True)
     assert module(own_cache, made.name).read_text() == good
-    assert environment.check_records(environment.path(own_cache.space, made.name)) == []
+    assert generations.check_records(generations.path(own_cache.space, made.name)) == []
     assert own_cache.uv_calls("sync", "cache") == ["sync", "cache", "sync"]
 
 
 def test_a_package_that_is_broken_on_the_index_is_refused_by_name(governed, monkeypatch):
-    found = [environment.Finding("hash", "numpy/__init__.py", "numpy")]
-    monkeypatch.setattr(environment, "check_records", lambda _: found)
+    found = [generations.Finding("hash", "numpy/__init__.py", "numpy")]
+    monkeypatch.setattr(generations, "check_records", lambda _: found)
     with pytest.raises(GovError, match=r"numpy/__init__\.py") as caught:
         built(governed, fresh=True)
     assert caught.value.code == "broken_package"
@@ -168,7 +172,7 @@ def test_a_package_that_is_broken_on_the_index_is_refused_by_name(governed, monk
 def test_records_tell_what_is_wrong_with_which_package(governed, tmp_path, damage, kind):
     copy = tmp_path / "copy"
     shutil.copytree(
-        environment.path(governed.space, environment.current(governed.space)), copy, symlinks=True
+        generations.path(governed.space, generations.current(governed.space)), copy, symlinks=True
     )
     file = governed.site(copy) / "numpy/__init__.py"
     file.chmod(0o644)
@@ -177,7 +181,7 @@ def test_records_tell_what_is_wrong_with_which_package(governed, tmp_path, damag
     else:
         text = file.read_text()
         file.write_text(text.swapcase() if damage == "hash" else text + "#")
-    (finding,) = environment.check_records(copy)
+    (finding,) = generations.check_records(copy)
     assert (finding.kind, finding.path, finding.detail) == (kind, str(file), "numpy")
 
 
@@ -185,7 +189,7 @@ def test_files_of_several_packages_are_sound_when_one_record_fits_and_are_told(g
     made = built(governed, "opencv-python", "opencv-python-headless")
     owners = [[name.replace("_", "-") for name in row["packages"]] for row in made.shared_files]
     assert owners == [["opencv-python", "opencv-python-headless"]]
-    assert environment.check_records(environment.path(governed.space, made.name)) == []
+    assert generations.check_records(generations.path(governed.space, made.name)) == []
 
 
 # --- seals and edits in place ---------------------------------------------------------------
@@ -193,7 +197,7 @@ def test_files_of_several_packages_are_sound_when_one_record_fits_and_are_told(g
 
 def test_every_file_is_sealed(own_cache):
     space = own_cache.space
-    environment_ = environment.path(space, environment.current(space))
+    environment_ = generations.path(space, generations.current(space))
     open_ = [p for p in environment_.rglob("*") if p.is_file() and not p.is_symlink()]
     assert open_
     assert [p for p in open_ if p.stat().st_mode & 0o222] == []
@@ -201,7 +205,7 @@ def test_every_file_is_sealed(own_cache):
 
 def test_a_copy_is_not_sealed_since_nobody_shares_it(make_governed):
     house = make_governed(storage__link_mode="copy", storage__uv_cache_dir=".uv-cache")
-    file = module(house, environment.current(house.space))
+    file = module(house, generations.current(house.space))
     assert file.stat().st_nlink == 1
     assert file.stat().st_mode & 0o200
 
@@ -234,19 +238,19 @@ def unsealed(file):
 
 
 def relinked(file):
-    python = environment.python_of(file.parents[4])
+    python = generations.python_of(file.parents[4])
     python.unlink()
     python.symlink_to("/bin/false")
 
 
 @pytest.mark.parametrize("change", [touched, replaced, removed, added, unsealed, relinked])
 def test_any_change_after_the_build_is_found(own_cache, change):
-    name = environment.current(own_cache.space)
-    assert environment.check_files(own_cache.space, name) == []
+    name = generations.current(own_cache.space)
+    assert generations.check_files(own_cache.space, name) == []
     change(module(own_cache, name))
-    assert environment.check_files(own_cache.space, name)
+    assert generations.check_files(own_cache.space, name)
     with pytest.raises(GovError) as caught:
-        environment.require_sound(own_cache.space, name)
+        generations.require_sound(own_cache.space, name)
     assert (caught.value.code, caught.value.hint) == (
         "generation_damaged",
         "`gov repair` builds prod anew",
@@ -255,24 +259,24 @@ def test_any_change_after_the_build_is_found(own_cache, change):
 
 
 def test_byte_code_of_a_start_by_hand_is_no_damage(governed):
-    name = environment.current(governed.space)
-    python = environment.python_of(environment.path(governed.space, name))
+    name = generations.current(governed.space)
+    python = generations.python_of(generations.path(governed.space, name))
     environ = {name: v for name, v in os.environ.items() if not name.startswith("PYTHON")}
     subprocess.run([python, "-c", "import numpy, yaml"], check=True, env=environ)
-    assert environment.check_files(governed.space, name) == []
+    assert generations.check_files(governed.space, name) == []
 
 
 def test_an_environment_that_is_gone_is_told(governed):
-    name = environment.current(governed.space)
-    shutil.rmtree(environment.path(governed.space, name))
-    (finding,) = environment.check_files(governed.space, name)
+    name = generations.current(governed.space)
+    shutil.rmtree(generations.path(governed.space, name))
+    (finding,) = generations.check_files(governed.space, name)
     assert finding.kind == "missing"
 
 
 def test_an_edit_in_prod_is_found_before_a_rollback_relies_on_it(own_cache):
     """The generation of the snapshot was edited by hand: it is built anew, from clean parts."""
     house, space = own_cache, own_cache.space
-    first = environment.current(space)
+    first = generations.current(space)
     good = module(house, first).read_text()
     (start,) = house.done("snapshot", "list")["snapshots"]
     house.promoted("declares-two-packages")
@@ -286,7 +290,7 @@ def test_an_edit_in_prod_is_found_before_a_rollback_relies_on_it(own_cache):
 
 def test_a_rollback_to_a_sound_generation_needs_no_uv(governed):
     house = governed
-    first = environment.current(house.space)
+    first = generations.current(house.space)
     (start,) = house.done("snapshot", "list")["snapshots"]
     house.promoted("declares-two-packages")
     house.forget_uv_calls()
@@ -309,7 +313,7 @@ def test_an_edit_inside_a_candidate_never_shows_elsewhere(own_cache):
     """The node edits numpy in place; prod, the cache and the next build have it as it was."""
     house, space = own_cache, own_cache.space
     needs_layer(space)
-    old = environment.current(space)
+    old = generations.current(space)
     good = module(house, old).read_text()
     txid = house.ran("edits-site-packages")
     candidate = space.candidates / txid / "upper"
@@ -320,8 +324,8 @@ def test_an_edit_inside_a_candidate_never_shows_elsewhere(own_cache):
     new = built(house, fresh=True).name
     assert module(house, new).read_text() == good
     for name in (old, new):
-        assert environment.check_files(space, name) == []
-        assert environment.check_records(environment.path(space, name)) == []
+        assert generations.check_files(space, name) == []
+        assert generations.check_records(generations.path(space, name)) == []
 
 
 def test_an_edit_inside_a_copied_candidate_never_shows_elsewhere(own_cache, monkeypatch):
@@ -334,14 +338,14 @@ def test_an_edit_inside_a_copied_candidate_never_shows_elsewhere(own_cache, monk
         return replace(real(folder), layer=False)
 
     monkeypatch.setattr(sandbox, "probe", no_layer)
-    old = environment.current(space)
+    old = generations.current(space)
     good = module(house, old).read_text()
     txid = house.ran("edits-site-packages")
     own = next((space.candidates / txid / "env").glob("lib/python3*/site-packages"))
     assert (own / "numpy/__init__.py").read_text() != good
     assert module(house, old).read_text() == good
     assert cached(house, "numpy/__init__.py").read_text() == good
-    assert environment.check_files(space, old) == []
+    assert generations.check_files(space, old) == []
 
 
 def test_a_candidate_in_which_a_node_ran_is_never_prod(governed):
@@ -362,5 +366,5 @@ def test_prod_is_a_relative_link_to_a_generation(governed):
 
 def test_a_probe_for_reflinks_leaves_nothing(bare):
     before = sorted(bare.generations.iterdir())
-    assert environment.can_clone(bare.generations) in (True, False)
+    assert generations.can_clone(bare.generations) in (True, False)
     assert sorted(bare.generations.iterdir()) == before

@@ -1,7 +1,7 @@
 """What counts as a change of a core package."""
 
 from core.house import make_bare
-from governance import gates
+from governance.changes import gates
 
 
 def overwritten(tmp_path, owner, packages=("evil", "numpy")):

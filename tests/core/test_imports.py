@@ -12,12 +12,17 @@ CHECKOUT = Path(__file__).parents[2]
 
 # From the inside out; a module may import its own layer and those before it.
 LAYERS = (
-    ("errors", "clock", "liveness", "names", "shape", "voice"),
-    ("config", "process", "sandbox", "store", "workspace"),
-    ("model",),
-    ("comfyui", "git", "requirements", "uv"),
+    ("base",),
+    ("boundaries",),
+    ("comfyui", "git", "requirements", "sandbox"),
+    ("truth",),
+    ("observation", "conflict"),
+    ("environments", "code"),
+    ("changes",),
+    ("installation",),
+    ("operations",),
 )
-OUTER = ("cli", "__main__", "reference")
+OUTER = ("cli", "__main__")
 # These run on their own, under other people's Pythons, or are worlds for tests and demos.
 APART = ("bootstrap", "sample")
 
@@ -127,7 +132,7 @@ STARTERS = (
 
 def test_only_process_starts_programs():
     """Besides the sandbox (which becomes the program), the recorder, the set-up and the sample."""
-    allowed = {"process.py", "bootstrap.py", "observation/recorder.py"}
+    allowed = {"boundaries/process.py", "bootstrap.py", "observation/recorder.py"}
     wrong = [
         f"{relative} calls {told}"
         for relative, tree in modules()
@@ -137,15 +142,20 @@ def test_only_process_starts_programs():
     assert wrong == []
 
 
+SPINE = ("base", "boundaries", "truth", "environments", "code", "changes", "operations")
 WRITERS = ("write_text", "write_bytes", "rename", "replace", "symlink_to", "rmtree", "mkdir")
 # Each has its reason, in the words of its own comment or docstring.
 MAY_WRITE = {
-    "workspace.py": {"write_bytes"},  # the lock's owner: not durable on purpose
-    "ledger.py": {"write_bytes", "replace"},  # the derived index: not durable on purpose
-    "environment.py": {"write_bytes"},  # papers, made durable by one syncfs before the manifest
-    "checking.py": {"write_bytes"},  # a scratch folder for one question
-    "provenance.py": {"write_bytes"},  # an earlier commit's files, in a folder for one question
-    "candidate.py": {
+    "truth/workspace.py": {"write_bytes"},  # the lock's owner: not durable on purpose
+    "truth/ledger.py": {"write_bytes", "replace"},  # the derived index: not durable on purpose
+    "environments/generations.py": {
+        "write_bytes"
+    },  # papers, made durable by one syncfs before the manifest
+    "operations/node_check.py": {"write_bytes"},  # a scratch folder for one question
+    "changes/provenance.py": {
+        "write_bytes"
+    },  # an earlier commit's files, in a folder for one question
+    "environments/candidate.py": {
         "symlink_to",
         "mkdir",
         "write_text",
@@ -156,8 +166,8 @@ MAY_WRITE = {
 def test_only_store_writes_documents_of_the_workspace():
     wrong = []
     for relative, tree in modules():
-        spine = len(relative.parts) == 1 or part(relative) == "transaction"
-        if not spine or str(relative) in ("store.py", "bootstrap.py"):
+        spine = len(relative.parts) == 1 or part(relative) in SPINE
+        if not spine or str(relative) in ("boundaries/store.py", "bootstrap.py"):
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

@@ -5,9 +5,10 @@ import os
 
 import pytest
 
-from governance import ledger, liveness
-from governance.errors import Damaged, UsageError
-from governance.transaction import ending
+from governance.base import liveness
+from governance.base.errors import Damaged, UsageError
+from governance.changes import ending
+from governance.truth import ledger
 
 
 def saved(space, status="completed", node="n"):

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 
-from governance import lockfile
-from governance.errors import Damaged
-from governance.lockfile import Change
+from governance.base.errors import Damaged
+from governance.truth import lockfile
+from governance.truth.lockfile import Change
 
 LOCK = {
     "version": 1,

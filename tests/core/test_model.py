@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from governance import ledger, model, registry, store
-from governance.errors import Damaged, Refused
+from governance.base.errors import Damaged, Refused
+from governance.boundaries import store
+from governance.truth import documents, ledger, registry
 
 TXID = "20260101T000000Z-0000000a"
 TRANSACTION = {"txid": TXID, "node_id": "n", "status": "completed"}
@@ -39,12 +40,12 @@ ALLOWED = {
         )
     ),
 }
-STATES = sorted(model.MOVES)
+STATES = sorted(documents.MOVES)
 
 
 @pytest.mark.parametrize(("start", "end"), list(itertools.product(STATES, STATES)))
 def test_states_move_as_the_contract_says(start, end):
-    tx = model.Transaction(txid=TXID, node_id="n", status=start)
+    tx = documents.Transaction(txid=TXID, node_id="n", status=start)
     if (start, end) in ALLOWED:
         tx.move(end)
         assert tx.status == end
@@ -104,11 +105,18 @@ def test_a_record_without_a_needed_field_is_damage(bare, missing):
 
 def test_a_document_of_another_kind_is_damage(tmp_path):
     with pytest.raises(Damaged, match="holds a list, not an object"):
-        model.Snapshot.from_json([], tmp_path / "meta.json")
+        documents.Snapshot.from_json([], tmp_path / "meta.json")
 
 
 @pytest.mark.parametrize(
-    "kind", [model.Transaction, model.Plugin, model.Snapshot, model.Conflict, model.Generation]
+    "kind",
+    [
+        documents.Transaction,
+        documents.Plugin,
+        documents.Snapshot,
+        documents.Conflict,
+        documents.Generation,
+    ],
 )
 def test_what_is_written_reads_back_the_same(tmp_path, kind):
     given = {name: name for name in kind.required}

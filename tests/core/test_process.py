@@ -2,7 +2,7 @@
 
 import sys
 
-from governance import process
+from governance.boundaries import process
 
 _ENDLESS = "import sys\nfor _ in range({times}): sys.stdout.write('x' * 1000 + {end!r})"
 

@@ -2,7 +2,7 @@
 
 import tomllib
 
-from governance.resolution import Index, Project, Settings, new_project
+from governance.truth.resolution import Index, Project, Settings, new_project
 
 TORCH = Index("https://download.pytorch.org/whl/cu130", name="torch", default=False, explicit=True)
 

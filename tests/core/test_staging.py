@@ -3,8 +3,9 @@
 import pytest
 
 from core.house import make_generation
-from governance import staging, store
-from governance.staging import Edit, Stages
+from governance.boundaries import store
+from governance.changes import staging
+from governance.changes.staging import Edit, Stages
 
 EDIT = Edit(group="node-x", lines=("cowsay",))
 
@@ -119,9 +120,9 @@ def test_a_verdict_is_of_one_generation(stages):
 
 
 def test_the_base_is_pyproject_and_lock_alone(bare):
-    from governance import history
+    from governance.truth import snapshots
 
-    base = history.truth(bare).digests()
+    base = snapshots.truth(bare).digests()
     bare.plugins.write_text('["other"]')
     assert not staging.base_moved(bare, base)
     bare.lock.write_text("version = 2\n")

@@ -13,8 +13,8 @@ import pytest
 from support.pipes import talking_pipe
 
 from core.death import dying
-from governance import store
-from governance.errors import Damaged, GovError
+from governance.base.errors import Damaged, GovError
+from governance.boundaries import store
 
 
 def test_a_kill_anywhere_leaves_the_old_bytes_or_the_new(tmp_path, monkeypatch):
@@ -138,7 +138,8 @@ _DELETE_AS_NOBODY = """
 import os, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from governance import store, errors
+from governance.base import errors
+from governance.boundaries import store
 os.setgid(65534); os.setuid(65534)
 root = Path(tempfile.mkdtemp())
 tree = root / "tree"
@@ -160,9 +161,17 @@ def readable_copy():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        (folder / "governance").mkdir(mode=0o755)
-        for module in ("__init__.py", "store.py", "errors.py"):
-            shutil.copy(Path(store.__file__).parent / module, folder / "governance" / module)
+        source = Path(store.__file__).parent.parent
+        for module in (
+            "__init__.py",
+            "base/__init__.py",
+            "base/errors.py",
+            "boundaries/__init__.py",
+            "boundaries/store.py",
+        ):
+            target = folder / "governance" / module
+            target.parent.mkdir(mode=0o755, exist_ok=True)
+            shutil.copy(source / module, target)
         yield folder
 
 

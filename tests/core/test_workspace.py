@@ -9,8 +9,10 @@ import textwrap
 import pytest
 
 from core.house import CHECKOUT, make_bare
-from governance import installation, recovery, workspace
-from governance.errors import Busy, GovError, UsageError
+from governance import installation
+from governance.base.errors import Busy, GovError, UsageError
+from governance.operations import recovery
+from governance.truth import workspace
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from governance import workspace
+from governance.truth import workspace
 space = workspace.Workspace(Path(sys.argv[2]))
 with workspace.writing(space, "tx promote"):
     print("held", flush=True)
@@ -168,7 +170,7 @@ def test_a_killed_holder_leaves_the_workspace_free(bare, other):
 
 
 def test_readers_do_not_wait(bare, other):
-    from governance import status
+    from governance.operations import status
 
     assert status.status(bare)["held_by"]["pid"] == other.pid
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from governance import reference
-from governance.cli import parser
-from governance.errors import UsageError
+from governance.base.errors import UsageError
+from governance.cli import parser, reference
 
 from . import pages
 

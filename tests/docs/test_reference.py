@@ -5,8 +5,11 @@ import shutil
 
 import pytest
 
-from governance import config, errors, model, reference
-from governance.reference import Table
+from governance.base import errors
+from governance.boundaries import config
+from governance.cli import reference
+from governance.cli.reference import Table
+from governance.truth import documents
 
 from . import pages
 
@@ -22,7 +25,7 @@ def rows(body):
 
 
 def test_the_documents_are_current():
-    """Else: .venv/bin/python -m governance.reference docs"""
+    """Else: .venv/bin/python -m governance.cli.reference docs"""
     assert [path.name for path in reference.stale(pages.DOCS)] == []
 
 
@@ -45,13 +48,13 @@ def test_every_document_class_is_described():
 
 def test_a_document_s_fields_are_those_of_the_class():
     told = [row[0].strip("`") for row in rows(part("05_data_contracts.md", "document Plugin"))]
-    plugin = model.Plugin(id="a", git_url="b", group="node-a")
+    plugin = documents.Plugin(id="a", git_url="b", group="node-a")
     assert told == list(plugin.to_json())
 
 
 def test_every_status_is_described():
     told = [row[0].strip("`") for row in rows(part("05_data_contracts.md", "moves"))]
-    assert told == list(model.MOVES)
+    assert told == list(documents.MOVES)
 
 
 def test_every_setting_is_described():

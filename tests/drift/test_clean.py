@@ -5,14 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from governance import retention
+from governance.operations import retention
 
 HOLD = """
 import sys, pathlib
 sys.path.insert(0, sys.argv[2])
-from governance import environment, workspace
+from governance.environments import generations
+from governance.truth import workspace
 space = workspace.Workspace(pathlib.Path(sys.argv[1]))
-with environment.in_use(space, sys.argv[3]):
+with generations.in_use(space, sys.argv[3]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -73,8 +74,7 @@ def test_a_generation_in_use_by_a_process_stays(model, gov):
 
 
 def test_what_a_pending_transaction_names_stays(model, gov):
-    from governance import nodes
-    from governance.transaction import run
+    from governance.changes import nodes, run
 
     with model.holding("run"):
         source = str(model.repositories / "skips-a-line")
@@ -110,8 +110,7 @@ def test_a_folder_that_is_nobodys_is_told_and_left(model, gov):
 
 def test_what_an_unreadable_transaction_was_building_stays(model, gov):
     """Its record tells nothing any more; the receipt in its work folder does."""
-    from governance import nodes
-    from governance.transaction import run
+    from governance.changes import nodes, run
 
     with model.holding("run"):
         source = str(model.repositories / "skips-a-line")

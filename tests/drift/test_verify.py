@@ -7,7 +7,8 @@ import shutil
 import pytest
 from faults.model_workspace import installed_versions
 
-from governance import drift, store
+from governance.boundaries import store
+from governance.operations import verify
 
 from .conftest import Gov
 
@@ -18,7 +19,7 @@ def kinds(ended):
 
 def repair(model):
     with model.holding("repair"):
-        return drift.repair(model.session)
+        return verify.repair(model.session)
 
 
 def edit(path, text="# mine\n"):
@@ -240,6 +241,6 @@ def test_a_repair_that_fails_changes_nothing(model, gov, site):
 def test_the_task_says_the_same(model, gov, site):
     (site / "numpy.py").unlink()
     with pytest.raises(Exception, match="findings"):
-        drift.attest(model.space)
+        verify.attest(model.space)
     assert store.read_object(model.space.verify_report)["verdict"] == "drift"
     assert Gov(model.space.root).json("status").data["drift"]["verdict"] == "drift"

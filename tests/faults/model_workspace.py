@@ -21,25 +21,17 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from governance import (
-    candidate,
-    clock,
-    config,
-    explanation,
-    git,
-    installation,
-    nodes,
-    observation,
-    process,
-    recovery,
-    store,
-)
+from governance import git, installation, observation
+from governance.base import clock
+from governance.base.errors import GovError
+from governance.boundaries import config, process, store
+from governance.boundaries.uv import Locked, Uv
+from governance.changes import ending, explanation, nodes, promotion, run
+from governance.changes.gates import Approval
+from governance.changes.session import Session
 from governance.conflict.answer import Report
-from governance.errors import GovError
-from governance.gates import Approval
-from governance.transaction import ending, promotion, run
-from governance.transaction.session import Session
-from governance.uv import Locked, Uv
+from governance.environments import candidate
+from governance.operations import recovery
 
 CATALOGUE = {
     "numpy": ("1.0", "2.0"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from support.gov import MAIN, Gov
 
-from governance import config, store
+from governance.boundaries import config, store
 from governance.sample import packages, world
 
 GENERATIONS = ".generations"

@@ -21,13 +21,17 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from governance import config, git, names, recovery, requirements, store, workspace
+from governance import git, requirements
+from governance.base import names
+from governance.base.errors import GovError, UsageError
+from governance.boundaries import config, store
+from governance.changes import ending, promotion, run
+from governance.changes.gates import Approval
 from governance.cli import main as cli
 from governance.cli import parser
-from governance.errors import GovError, UsageError
-from governance.gates import Approval
 from governance.git import remote
-from governance.transaction import ending, promotion, run
+from governance.operations import recovery
+from governance.truth import workspace
 
 from . import figures
 from .model_workspace import Chosen, Model, node_repositories
@@ -317,7 +321,7 @@ def prepared(tmp_path_factory):
 
 
 def history_of(model):
-    from governance import nodes
+    from governance.changes import nodes
 
     approval = Approval(core=True, reason="chosen", failed_run=True, accept_skipped=True)
     for name, seen, promoted in (

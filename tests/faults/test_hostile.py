@@ -8,7 +8,8 @@ import shutil
 import pytest
 from support.gov import Gov
 
-from governance import git, store
+from governance import git
+from governance.boundaries import store
 from governance.git import remote
 from governance.sample.nodes import NODES
 
@@ -66,7 +67,7 @@ def test_a_link_in_place_of_a_folder_is_not_followed(model, gov, tmp_path, name,
 
 def test_naive_code_would_have_deleted_there(model, tmp_path, monkeypatch):
     """The attack works where nobody refuses links."""
-    from governance import retention
+    from governance.operations import retention
 
     elsewhere = led_astray(model, "state/work", tmp_path)
     monkeypatch.setattr(store, "refuse_link", lambda path: None)
@@ -90,9 +91,9 @@ def test_prod_that_leads_elsewhere_is_drift_and_repaired(model, gov, tmp_path):
     assert gov.json("verify").code == 1
     before = contents(elsewhere)
     with model.holding("repair"):
-        from governance import drift
+        from governance.operations import verify
 
-        drift.repair(model.session)
+        verify.repair(model.session)
     assert os.readlink(space.prod).startswith(".generations/")
     assert gov.json("verify").code == 0
     assert contents(elsewhere) == before
@@ -174,7 +175,7 @@ NAMED = {
 @pytest.mark.parametrize("what", NAMED)
 def test_a_name_in_a_document_leads_nowhere_else(model, gov, tmp_path, what):
     """A name becomes a path, and what is at the path is written or deleted."""
-    from governance.transaction import run
+    from governance.changes import run
 
     for name in ("needs-alpha", "skips-a-line", "needs-nothing"):
         model.admit(name)
@@ -268,7 +269,7 @@ def test_credentials_of_a_refused_url_are_shown_nowhere(model, gov, url):
 
 
 def test_credentials_in_requirement_lines_are_shown_and_stored_nowhere(model, gov, tmp_path):
-    from governance.transaction import run
+    from governance.changes import run
 
     node = tmp_path / "leaky"
     shutil.copytree(model.repositories / "needs-alpha", node)
@@ -280,7 +281,7 @@ def test_credentials_in_requirement_lines_are_shown_and_stored_nowhere(model, go
         "alpha\n"
     )
     with model.holding("node add"):
-        from governance import nodes
+        from governance.changes import nodes
 
         nodes.add(model.session, str(node), ref=None, node_id=None, cwd=tmp_path)
         tx = run.run(model.session, "leaky")

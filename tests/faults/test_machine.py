@@ -23,10 +23,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from governance import commit, drift, history, ledger, nodes, retention, rollback, store
-from governance.errors import GovError
-from governance.gates import Approval
-from governance.transaction import ending, promotion, run
+from governance.base.errors import GovError
+from governance.boundaries import store
+from governance.changes import ending, nodes, promotion, rollback, run
+from governance.changes.gates import Approval
+from governance.operations import retention, verify
+from governance.truth import ledger, redo, snapshots
 
 from . import figures
 from .model_workspace import (
@@ -195,10 +197,10 @@ class Governed(RuleBasedStateMachine):
     def break_and_repair(self, luck, how):
         damage(self.model.space.prod / "lib/python3.11/site-packages", how)
         with self._step("repair", luck):
-            drift.repair(self.model.session)
-        while not drift.verify(self.model.space).ok:
+            verify.repair(self.model.session)
+        while not verify.verify(self.model.space).ok:
             with self._step("repair", Chosen()):
-                drift.repair(self.model.session)
+                verify.repair(self.model.session)
 
     @rule(days=st.integers(-400, 400))
     def the_clock_is_wrong(self, days):
@@ -306,7 +308,7 @@ class Governed(RuleBasedStateMachine):
         for snapshot in self.model.snapshots():
             folder = self.model.space.snapshots / snapshot
             meta = json.loads((folder / "meta.json").read_text())
-            for name, key in zip(history.FILES, SNAPSHOT_KEYS, strict=True):
+            for name, key in zip(snapshots.FILES, SNAPSHOT_KEYS, strict=True):
                 assert store.file_digest(folder / name) == meta["digests"][key]
 
     def nothing_is_left_lying_about(self):
@@ -328,7 +330,7 @@ class Governed(RuleBasedStateMachine):
         assert still_open == {t: s for t, s in self.statuses.items() if s not in ENDED}
 
     def verify_is_content(self):
-        report = drift.verify(self.model.space, full=True)
+        report = verify.verify(self.model.space, full=True)
         assert report.ok, report
 
     def _open(self):
@@ -433,7 +435,7 @@ def test_a_promote_on_a_disk_that_fails_for_good_is_finished_later(tmp_path, mon
     """Neither forward nor back: the record, which is part of the change, is left to recovery."""
     model = Model(tmp_path / "inside", node_repositories(tmp_path / "repositories"), monkeypatch)
 
-    drop = commit._drop_intent
+    drop = redo._drop_intent
 
     def failing(space):
         if store.read_object(space.intent)["verb"] == "tx promote":
@@ -441,7 +443,7 @@ def test_a_promote_on_a_disk_that_fails_for_good_is_finished_later(tmp_path, mon
         drop(space)
 
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "_drop_intent", failing)
+        patch.setattr(redo, "_drop_intent", failing)
         with pytest.raises(GovError, match="in the midst of a change"):
             model.admit("needs-alpha")
     (txid,) = model.records()
@@ -449,4 +451,4 @@ def test_a_promote_on_a_disk_that_fails_for_good_is_finished_later(tmp_path, mon
         pass
     assert not model.space.intent.exists()
     assert model.records()[txid]["status"] in ("completed", "promoted")
-    assert drift.verify(model.space, full=True).ok
+    assert verify.verify(model.space, full=True).ok

@@ -7,8 +7,10 @@ import shutil
 
 import pytest
 
-from governance import recovery, store, workspace
-from governance.errors import GovError
+from governance.base.errors import GovError
+from governance.boundaries import store
+from governance.operations import recovery
+from governance.truth import workspace
 
 from . import calls, checker, disk, figures
 from .scenarios import BY_NAME

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from governance import git, process
-from governance.errors import GovError
+from governance import git
+from governance.base.errors import GovError
+from governance.boundaries import process
 
 SECRET = "s3cr:et@%/"
 ENCODED = "s3cr%3Aet%40%25%2F"

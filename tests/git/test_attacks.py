@@ -7,8 +7,9 @@ import zlib
 
 import pytest
 
-from governance import git, process
-from governance.errors import GovError, Refused, UsageError
+from governance import git
+from governance.base.errors import GovError, Refused, UsageError
+from governance.boundaries import process
 from governance.git import call, tree
 
 

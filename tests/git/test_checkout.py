@@ -8,7 +8,7 @@ import pytest
 from support.pipes import talking_pipe
 
 from governance import git
-from governance.errors import GovError
+from governance.base.errors import GovError
 
 
 def ask_all(path):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from governance import git
-from governance.errors import GovError, Refused, UsageError
+from governance.base.errors import GovError, Refused, UsageError
 from governance.git import tree
 
 

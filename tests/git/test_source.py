@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governance import git
-from governance.errors import GovError, Refused, UsageError
+from governance.base.errors import GovError, Refused, UsageError
 
 PROTOCOLS = ("https", "ssh", "file")
 

@@ -194,7 +194,7 @@ def test_outside_a_workspace_it_is_one_clean_line(governed, tmp_path, monkeypatc
 
 
 def test_a_busy_workspace_is_exit_five(governed):
-    from governance import workspace
+    from governance.truth import workspace
 
     with workspace.writing(governed.space, "tx run"):
         done = governed.doit("freeze")

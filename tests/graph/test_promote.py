@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from governance import environment, model
-from governance.errors import GovError
-from governance.transaction import promotion
+from governance.base.errors import GovError
+from governance.changes import promotion
+from governance.environments import generations
+from governance.truth import documents
 
 
 def ran(done):
@@ -45,7 +46,7 @@ def test_an_unmoved_base_is_promoted_without_lock_and_sync(completed):
     done = house.doit(f"promote:{house.txid}")
     assert done.returncode == 0, done.stderr
     assert house.uv_calls("lock", "sync") == []
-    assert environment.current(house.space) == observed
+    assert generations.current(house.space) == observed
     assert house.prod_versions()["cowsay"] == "6.1"
     assert house.transaction(house.txid)["status"] == "promoted"
 
@@ -94,8 +95,8 @@ def test_a_refusal_at_the_last_gate_costs_nothing_the_next_time(core):
 
 def fail_at(monkeypatch, stage):
     """The stage fails once, after the stages before it were done."""
-    from governance.staging import Stages
-    from governance.transaction import promotion
+    from governance.changes import promotion
+    from governance.changes.staging import Stages
 
     def broken(*_, **__):
         raise GovError("the disk is gone", hint="try again", code="disk")
@@ -172,7 +173,7 @@ def test_a_staged_file_that_was_tampered_with_is_not_promoted(completed, file, e
 def test_a_generation_damaged_since_it_was_observed_is_not_promoted(completed):
     house = completed
     name = house.transaction(house.txid)["observation"]["generation"]
-    planted = house.site(environment.path(house.space, name)) / "evil.pth"
+    planted = house.site(generations.path(house.space, name)) / "evil.pth"
     planted.write_text("import os\n")
     truth = house.truth()
     answer = house.gov("tx", "promote", house.txid)
@@ -256,7 +257,7 @@ def test_no_road_promotes_what_was_not_observed(governed, road):
 
 def test_a_version_that_only_pip_took_is_told_beside_the_one_of_the_lock():
     """pip knows neither the resolution date nor the other nodes."""
-    tx = model.Transaction(txid="t", node_id="node-a", status="completed")
+    tx = documents.Transaction(txid="t", node_id="node-a", status="completed")
     tx.diff = {"undeclared": ["lark", "cowsay", "gone"]}
     tx.post_freeze = ["lark==1.2.2", "cowsay==6.1", "humanize==4.0"]
     stages = SimpleNamespace(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance import names
-from governance.errors import UsageError
+from governance.base import names
+from governance.base.errors import UsageError
 
 NOW = datetime(2026, 1, 31, 12, 0, 5, 999999, tzinfo=UTC)
 

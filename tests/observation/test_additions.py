@@ -1,8 +1,8 @@
 """What a node installed without declaring it, as it asked for it."""
 
-from governance import trial
-from governance.lockfile import Change
+from governance.changes import trial_run
 from governance.observation import Observation
+from governance.truth.lockfile import Change
 
 AT = "node/__init__.py:3"
 
@@ -12,7 +12,7 @@ def additions(undeclared, *requests):
     install = {"action": "install", "outcome": "succeeded", "requested": requests, "at": AT}
     seen = Observation(installs=[install])
     changes = [Change(name, None, after) for name, after in undeclared.items()]
-    return [tuple(asked) for asked in trial._additions(seen, changes)]
+    return [tuple(asked) for asked in trial_run._additions(seen, changes)]
 
 
 def test_as_it_was_asked_for():

@@ -5,7 +5,7 @@ import json
 import pytest
 from support.pipes import talking_pipe
 
-from governance.errors import GovError
+from governance.base.errors import GovError
 from governance.observation import looker, packages
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from governance import observation
-from governance.errors import UsageError
+from governance.base.errors import UsageError
 from governance.observation import Baseline, Observation, program, watch
 from governance.sample.nodes import NODES
 

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 from uv import find_uv_bin
 
-from governance.errors import UsageError
+from governance.base.errors import UsageError
 from governance.requirements import Policy, group_name, override_text, parse_pin, read_node
 
 

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from governance import sandbox
-from governance.errors import GovError
+from governance.base.errors import GovError
 
 from .conftest import give, needs
 

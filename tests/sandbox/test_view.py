@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from governance import sandbox
-from governance.errors import GovError
+from governance.base.errors import GovError
 
 from .conftest import give, needs
 

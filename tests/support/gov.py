@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from governance import workspace
 from governance.cli.main import main
+from governance.truth import workspace
 
 MAIN = workspace.CHECKOUT / "governance" / "__main__.py"
 SECONDS = 120

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from governance import config, store
+from governance.boundaries import config, store
 from governance.sample import packages, world
 from governance.sample.nodes import NODES
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from governance import workspace
+from governance.base.errors import EXIT_FAILED, EXIT_OK, GovError
 from governance.cli import tables
 from governance.cli.decision import deciding
 from governance.cli.outcome import Outcome, Part, Table
-from governance.errors import EXIT_FAILED, EXIT_OK, GovError
+from governance.truth import workspace
 
 
 def rollback(arguments: Namespace) -> Outcome:
-    from governance import history
+    from governance.truth import snapshots
 
     with deciding(arguments) as decision:
-        history.load(decision.space, arguments.snapshot_id)
+        snapshots.load(decision.space, arguments.snapshot_id)
         done = decision.run(f"rollback:{arguments.snapshot_id}")
     data = {
         "snapshot_id": done.snapshot_id,
@@ -35,9 +35,9 @@ def rollback(arguments: Namespace) -> Outcome:
 
 def verify(arguments: Namespace) -> Outcome:
     """A question: the report is shown, not stored (`doit verify` stores it)."""
-    from governance import drift
+    from governance.operations import verify
 
-    report = drift.verify(workspace.find(arguments.root), full=arguments.full)
+    report = verify.verify(workspace.find(arguments.root), full=arguments.full)
     rows = [(f.kind, f.path, f.detail) for f in report.findings]
     parts: list[Part] = [Table("", ("finding", "where", ""), rows[:40])] if rows else []
     if report.ok:
@@ -52,7 +52,7 @@ def verify(arguments: Namespace) -> Outcome:
 
 
 def repair(arguments: Namespace) -> Outcome:
-    from governance import drift
+    from governance.operations import verify
 
     with deciding(arguments) as decision:
         done = decision.run("repair")
@@ -60,7 +60,7 @@ def repair(arguments: Namespace) -> Outcome:
     left = [f"{f.kind} {f.path}: {f.detail}; no build mends that" for f in done.left]
     if done.done or not left:
         return Outcome(data, list(done.done) or ["nothing to repair"], left)
-    error = GovError(left[0], hint=drift.Report(done.left, (), True, None).cure, code="drift")
+    error = GovError(left[0], hint=verify.Report(done.left, (), True, None).cure, code="drift")
     return Outcome(data, [], left[1:], EXIT_FAILED, error)
 
 

@@ -34,7 +34,7 @@ def node_add(arguments: Namespace) -> Outcome:
 def node_remove(arguments: Namespace) -> Outcome:
     allowed = approval(arguments)
     with deciding(arguments) as decision:
-        from governance import registry
+        from governance.truth import registry
 
         registry.find(registry.load(decision.space), arguments.node_id)
         done = decision.run(
@@ -56,6 +56,6 @@ def node_remove(arguments: Namespace) -> Outcome:
 
 
 def node_check(arguments: Namespace) -> Outcome:
-    from governance.cli import checking
+    from governance.cli import check_report
 
-    return checking.check(arguments)
+    return check_report.check(arguments)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from governance import status as facts
-from governance import workspace
 from governance.cli.outcome import Outcome, Part, Table
+from governance.operations import status as facts
+from governance.truth import workspace
 
 
 def status(arguments: Namespace) -> Outcome:
@@ -31,9 +31,9 @@ def status(arguments: Namespace) -> Outcome:
 
 
 def tx_inspect(arguments: Namespace) -> Outcome:
-    from governance import ledger
+    from governance.changes import ending
     from governance.cli import inspection
-    from governance.transaction import ending
+    from governance.truth import ledger
 
     space = workspace.find(arguments.root)
     tx = ledger.load(space, arguments.txid)
@@ -46,9 +46,9 @@ def tx_inspect(arguments: Namespace) -> Outcome:
 
 
 def snapshot_list(arguments: Namespace) -> Outcome:
-    from governance import history
+    from governance.truth import snapshots
 
-    rows = history.index(workspace.find(arguments.root))
+    rows = snapshots.index(workspace.find(arguments.root))
     table = Table(
         "",
         ("snapshot", "created", "reason", "ref"),
@@ -58,9 +58,9 @@ def snapshot_list(arguments: Namespace) -> Outcome:
 
 
 def snapshot_inspect(arguments: Namespace) -> Outcome:
-    from governance import history
+    from governance.truth import snapshots
 
-    snapshot = history.load(workspace.find(arguments.root), arguments.snapshot_id)
+    snapshot = snapshots.load(workspace.find(arguments.root), arguments.snapshot_id)
     data = snapshot.to_json()
     lines: list[Part] = [f"{name:12} {value}" for name, value in data.items() if value]
     return Outcome(data, lines)

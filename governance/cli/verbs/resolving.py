@@ -6,19 +6,19 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from governance import ledger, workspace
+from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, UsageError
 from governance.cli import inspection
 from governance.cli.decision import deciding
 from governance.cli.outcome import Outcome
-from governance.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, UsageError
-from governance.model import RESOLVED, Transaction
-from governance.workspace import Workspace
+from governance.truth import ledger, workspace
+from governance.truth.documents import RESOLVED, Transaction
+from governance.truth.workspace import Workspace
 
 _MAX_PINS_BYTES = 1 << 20
 
 
 def resolve(arguments: Namespace) -> Outcome:
-    from governance.transaction import plan
+    from governance.changes import plan
 
     if arguments.suggest:
         return _suggest(arguments)
@@ -57,7 +57,7 @@ def _suggest(arguments: Namespace) -> Outcome:
 
 
 def _require_resolvable(tx: Transaction) -> None:
-    from governance.model import NEEDS_RESOLUTION, PROMOTE_FAILED
+    from governance.truth.documents import NEEDS_RESOLUTION, PROMOTE_FAILED
 
     if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):
         tx.move(RESOLVED)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from governance import recovery, status, workspace
 from governance.cli.outcome import Outcome
 from governance.cli.report import Voice
+from governance.operations import recovery, status
+from governance.truth import workspace
 
 _STDERR = 2
 
 
 def run(arguments: Namespace) -> Outcome:
-    from governance import environment, runtime
+    from governance.environments import generations
+    from governance.operations import runtime
 
     space = workspace.find(arguments.root)
     voice = Voice(quiet=arguments.quiet)
@@ -21,7 +23,7 @@ def run(arguments: Namespace) -> Outcome:
             voice.say(sentence)
         runtime.require_idle(space)
         start = runtime.prepare(space, arguments.arguments, all_nodes=arguments.all_nodes)
-        environment.require_sound(space, start.generation)
+        generations.require_sound(space, start.generation)
     for warning in status.warnings(space):
         voice.say(f"warning: {warning}")
     if start.left_out:
@@ -39,7 +41,7 @@ def run(arguments: Namespace) -> Outcome:
 
 
 def stop(arguments: Namespace) -> Outcome:
-    from governance import runtime
+    from governance.operations import runtime
 
     pid = runtime.stop(workspace.find(arguments.root))
     if pid is None:

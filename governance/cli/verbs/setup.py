@@ -5,14 +5,15 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from governance import workspace
 from governance.cli import tables
 from governance.cli.decision import approval, deciding
 from governance.cli.outcome import Outcome, Part
+from governance.truth import workspace
 
 
 def init(arguments: Namespace) -> Outcome:
-    from governance import installation, inventory
+    from governance import installation
+    from governance.code import inventory
 
     options = installation.Options(
         python=arguments.python,
@@ -46,7 +47,7 @@ def completion(arguments: Namespace) -> Outcome:
 
 def _folder() -> Path:
     """The workspace one stands in or has named, else the checkout's own."""
-    from governance.errors import UsageError
+    from governance.base.errors import UsageError
 
     try:
         return workspace.find().root

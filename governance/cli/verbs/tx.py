@@ -5,20 +5,20 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from governance import workspace
+from governance.base.errors import EXIT_FAILED, EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError
 from governance.cli import tables
 from governance.cli.decision import Decision, approval, deciding
 from governance.cli.outcome import Outcome
-from governance.errors import EXIT_FAILED, EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError
+from governance.truth import workspace
 
 _STDERR = 2
 
 
 def tx_run(arguments: Namespace) -> Outcome:
-    from governance import names
+    from governance.base import names
+    from governance.changes import ending, plan
     from governance.cli import inspection
-    from governance.model import COMPLETED, NEEDS_RESOLUTION
-    from governance.transaction import ending, plan
+    from governance.truth.documents import COMPLETED, NEEDS_RESOLUTION
 
     with deciding(arguments) as decision:
         without = [names.normalise(name) for name in arguments.without]
@@ -37,8 +37,8 @@ def tx_run(arguments: Namespace) -> Outcome:
 
 
 def tx_promote(arguments: Namespace) -> Outcome:
-    from governance import ledger
-    from governance.transaction import ending, promotion
+    from governance.changes import ending, promotion
+    from governance.truth import ledger
 
     allowed = approval(arguments)
     if arguments.dry_run:
@@ -54,9 +54,9 @@ def tx_promote(arguments: Namespace) -> Outcome:
 
 
 def tx_abort(arguments: Namespace) -> Outcome:
-    from governance import ledger
-    from governance.model import ABORTED
-    from governance.transaction import ending
+    from governance.changes import ending
+    from governance.truth import ledger
+    from governance.truth.documents import ABORTED
 
     with deciding(arguments) as decision:
         tx = ledger.load(decision.space, arguments.txid)
@@ -67,7 +67,7 @@ def tx_abort(arguments: Namespace) -> Outcome:
 
 
 def tx_shell(arguments: Namespace) -> Outcome:
-    from governance.transaction import shell
+    from governance.operations import shell
 
     # With --json our stdout holds one document and nothing else.
     stdout = _STDERR if arguments.json else None
@@ -77,7 +77,7 @@ def tx_shell(arguments: Namespace) -> Outcome:
 
 
 def _run(decision: Decision, node_id: str, **given: Any) -> Any:
-    from governance import registry
+    from governance.truth import registry
 
     registry.find(registry.load(decision.space), node_id)
     return decision.run(f"tx_run:{node_id}", **given)
@@ -86,9 +86,9 @@ def _run(decision: Decision, node_id: str, **given: Any) -> Any:
 def _rebased(decision: Decision, txid: str) -> str:
     """A new run of the same node on today's truth, with all that was resolved before; the old
     transaction is aborted."""
-    from governance import ledger
-    from governance.model import ABORTED, COMPLETED
-    from governance.transaction import ending
+    from governance.changes import ending
+    from governance.truth import ledger
+    from governance.truth.documents import ABORTED, COMPLETED
 
     old = ledger.load(decision.space, txid)
     old.move(ABORTED)
@@ -107,18 +107,18 @@ def _rebased(decision: Decision, txid: str) -> str:
 
 def _dry_run(arguments: Namespace) -> Outcome:
     """The plan on today's truth: the stored one where it still holds, else locked anew."""
-    from governance import checking, staging
+    from governance.changes import promotion, staging
+    from governance.changes.gates import Approval
+    from governance.changes.session import open_session
     from governance.cli import inspection
     from governance.cli.report import Voice
-    from governance.gates import Approval
-    from governance.transaction import promotion
-    from governance.transaction.session import open_session
+    from governance.operations import node_check
 
     space = workspace.find(arguments.root)
     everything = Approval(failed_run=True, accept_skipped=True)
     tx = promotion.promotable(space, arguments.txid, everything)
     session = open_session(space, Voice(quiet=arguments.quiet).say)
-    steps, moved = checking.foresee(session, tx)
+    steps, moved = node_check.foresee(session, tx)
     tx.plan["changes"] = [step.to_json() for step in steps]
     parts = tables.changes(tx.plan["changes"], title="prod would change")
     parts += inspection.shared_files(tx.plan, tx.node_id)

@@ -5,27 +5,28 @@ import os
 
 def without_intent():
     """Documents are written one after the other, as a plain script would."""
-    from governance import commit
+    from governance.truth import redo
 
-    commit.commit = lambda space, change: commit._apply(space, commit._intent(space, change))
+    redo.commit = lambda space, change: redo._apply(space, redo._intent(space, change))
 
 
 def apply_first():
     """The journal in the wrong order: the change is made, then the intent is written."""
-    from governance import commit, store
+    from governance.boundaries import store
+    from governance.truth import redo
 
     def broken(space, change):
-        intent = commit._intent(space, change)
-        commit._apply(space, intent)
+        intent = redo._intent(space, change)
+        redo._apply(space, intent)
         store.write_json(space.intent, intent)
         store.remove_file(space.intent)
 
-    commit.commit = broken
+    redo.commit = broken
 
 
 def in_place():
     """Documents are truncated and written in place."""
-    from governance import store
+    from governance.boundaries import store
 
     store.write = lambda path, data, mode=0o644: path.write_bytes(data) and None
 
@@ -39,7 +40,7 @@ def without_lock():
 
 def silent_disk():
     """Errors of the disk are swallowed."""
-    from governance import store
+    from governance.boundaries import store
 
     def quiet(act):
         def tried(*arguments, **options):
@@ -58,7 +59,7 @@ def old_clock():
     """The machine's clock stands in 1999."""
     from datetime import UTC, datetime
 
-    from governance import clock
+    from governance.base import clock
 
     clock.now = lambda: datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
@@ -67,7 +68,7 @@ def far_clock():
     """The machine's clock stands in 2099."""
     from datetime import UTC, datetime
 
-    from governance import clock
+    from governance.base import clock
 
     clock.now = lambda: datetime(2099, 1, 1, tzinfo=UTC)
 

@@ -1,0 +1,1 @@
+"""The doors to what is not ours: programs, the disk, config.toml and uv."""

@@ -1,0 +1,276 @@
+"""config.toml: every setting, its default and what it means.
+
+The table below is the only list.  `template` writes the file with its comments; a test compares
+the checkout's own config.toml with it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from governance.base.errors import Damaged, UsageError
+from governance.boundaries import store
+
+Value = str | int | float | bool | list[str]
+
+
+class Setting(NamedTuple):
+    """`key` is dotted: `tx.timeout_seconds` stands in table [tx]."""
+
+    key: str
+    default: Value
+    comment: str
+    choices: tuple[str, ...] = ()
+
+
+CORE_PACKAGES = [
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "torchsde",
+    "numpy",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "aiohttp",
+    "pillow",
+    "scipy",
+    "comfyui-frontend-package",
+]
+
+SETTINGS = (
+    Setting(
+        "workspace",
+        "comfy_env",
+        "In the tool's checkout only: the workspace used when none is named (relative path).",
+    ),
+    Setting(
+        "comfyui_dir",
+        "",
+        "The ComfyUI checkout that this workspace governs (absolute, or relative to this file).",
+    ),
+    Setting(
+        "comfyui.args",
+        [],
+        'Arguments that every start of ComfyUI gets, for example ["--lowvram"].',
+    ),
+    Setting(
+        "comfyui.cpu",
+        "auto",
+        "Observe with --cpu: auto means where this machine shows no GPU device.",
+        ("auto", "always", "never"),
+    ),
+    Setting("tx.timeout_seconds", 300, "`tx run`: seconds from ComfyUI's start until it answers."),
+    Setting(
+        "tx.settle_seconds",
+        3,
+        "`tx run`: seconds watched after ComfyUI answers (some nodes install late).",
+    ),
+    Setting(
+        "tx.run_install_script",
+        True,
+        "`tx run`: run a node's install.py, as ComfyUI-Manager does.",
+    ),
+    Setting(
+        "tx.node_folder_writable",
+        True,
+        "`tx run`: the node may write into its own folder (its install.py usually does).",
+    ),
+    Setting(
+        "tx.smoke_test_cmd",
+        "",
+        "Replaces the smoke test of `tx promote`; {python} and {comfyui_dir} are filled in.",
+    ),
+    Setting("tx.log_limit_mb", 20, "A log of an observed run is cut beyond this size."),
+    Setting(
+        "policy.core_packages",
+        CORE_PACKAGES,
+        "A change of one of these needs --approve-core with --reason.",
+    ),
+    Setting(
+        "policy.git_protocols",
+        ["https", "ssh", "file"],
+        "Where `node add` may clone from; file stands for local paths too.",
+    ),
+    Setting(
+        "policy.skipped_requirements",
+        "ask",
+        "Requirement lines that gov does not take: ask (promote needs --accept-skipped), "
+        "allow, or refuse (tx run stops).",
+        ("ask", "allow", "refuse"),
+    ),
+    Setting(
+        "policy.allow_git_requirements",
+        False,
+        "Take requirement lines that name a git repository (`name @ git+https://...`).",
+    ),
+    Setting(
+        "policy.allow_url_requirements",
+        False,
+        "Take requirement lines that name a wheel by URL (`name @ https://....whl`).",
+    ),
+    Setting(
+        "policy.allow_source_builds",
+        True,
+        "Let uv build packages that have no wheel; their set-up code runs on this machine.",
+    ),
+    Setting("policy.clone_timeout_seconds", 600, "`node add`: the longest a clone may take."),
+    Setting("policy.clone_limit_mb", 4096, "`node add`: the largest repository taken."),
+    Setting(
+        "resolution.recent_days",
+        30,
+        "`init`: a ComfyUI commit older than this is resolved as of its own date, since today's "
+        "packages may not run it any more.",
+    ),
+    Setting(
+        "resolution.explain_seconds",
+        120,
+        "The longest time spent on explaining a conflict and trying fixes.",
+    ),
+    Setting(
+        "storage.link_mode",
+        "auto",
+        "How packages get into an environment: auto (reflink where possible, else hardlink), "
+        "clone, hardlink or copy. Use copy if you start prod by hand as root.",
+        ("auto", "clone", "hardlink", "copy"),
+    ),
+    Setting(
+        "storage.uv_cache_dir",
+        ".uv-cache",
+        "uv's cache, of this workspace alone, on the same filesystem (relative to this file).",
+    ),
+    Setting("storage.snapshots_keep", 50, "Snapshots kept; older ones go when a new one is made."),
+    Setting("storage.generations_keep", 5, "`gov clean`: environments kept beside those in use."),
+    Setting("storage.logs_keep", 100, "`gov clean`: logs of so many transactions are kept."),
+)
+
+BY_KEY = {setting.key: setting for setting in SETTINGS}
+
+
+class Config(NamedTuple):
+    """Settings with defaults filled in; `config["tx.timeout_seconds"]`."""
+
+    path: Path
+    values: dict[str, Value]
+
+    def text(self, key: str) -> str:
+        return str(self.values[key])
+
+    def number(self, key: str) -> float:
+        value = self.values[key]
+        return float(value) if isinstance(value, int | float) else 0.0
+
+    def flag(self, key: str) -> bool:
+        return bool(self.values[key])
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.values[key]
+        return tuple(value) if isinstance(value, list) else ()
+
+
+def load(path: Path) -> Config:
+    """Read config.toml; a missing file means the defaults.  Raises UsageError."""
+    values: dict[str, Value] = {setting.key: setting.default for setting in SETTINGS}
+    try:
+        document = tomllib.loads(store.read_bytes(path).decode())
+    except FileNotFoundError:
+        return Config(path, values)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is not valid TOML: {error}",
+            hint="mend the line; docs/03 lists every setting",
+            code="bad_config",
+            facts={"path": str(path)},
+        ) from None
+    except Damaged as error:
+        raise UsageError(
+            f"cannot read {path}: {error.facts['why']}", hint="check the file", code="bad_config"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", hint="check the file", code="bad_config"
+        ) from None
+    for key, value in _flat(document):
+        values[key] = _checked(path, key, value)
+    return Config(path, values)
+
+
+def template(**given: Value) -> str:
+    """The text of a config.toml with every setting; `given` (key with __ for the dot) differs."""
+    chosen = {key.replace("__", "."): value for key, value in given.items()}
+    lines = ["# Settings of gov. Every key, its default and its meaning; docs/03 says more."]
+    table = ""
+    for setting in SETTINGS:
+        head, _, name = setting.key.rpartition(".")
+        if head != table:
+            lines += ["", f"[{head}]"]
+            table = head
+        value = chosen.get(setting.key, setting.default)
+        lines += [f"# {setting.comment}", f"{name} = {_toml(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _flat(document: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in document.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((prefix + key, value))
+    return pairs
+
+
+def _checked(path: Path, key: str, value: Any) -> Value:
+    setting = BY_KEY.get(key)
+    if setting is None:
+        import difflib
+
+        near = difflib.get_close_matches(key, BY_KEY, n=1)
+        raise UsageError(
+            f"{path}: unknown setting {key!r}",
+            hint=f"did you mean {near[0]!r}?" if near else "docs/03 lists every setting",
+            code="bad_config",
+            facts={"key": key},
+        )
+    if not _fits(setting, value):
+        raise UsageError(
+            f"{path}: {key} = {value!r} is not {_wanted(setting)}",
+            hint=f"the default is {_toml(setting.default)}",
+            code="bad_config",
+            facts={"key": key},
+        )
+    return value  # type: ignore[no-any-return]
+
+
+def _fits(setting: Setting, value: Any) -> bool:
+    default = setting.default
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, int | float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and 0 < value < 10**9
+    if isinstance(default, list):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    clean = isinstance(value, str) and "\0" not in value
+    return clean and (not setting.choices or value in setting.choices)
+
+
+def _wanted(setting: Setting) -> str:
+    if setting.choices:
+        return "one of " + ", ".join(setting.choices)
+    kinds = {bool: "true or false", int: "a positive number", list: "a list of strings"}
+    return kinds.get(type(setting.default), "a string")
+
+
+def _toml(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        import json
+
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

@@ -1,0 +1,218 @@
+"""The door to uv: flags, environment, versions and the meaning of its errors, fenced in here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from governance.base.errors import GovError, UsageError
+from governance.boundaries import process, store
+
+# Settings that would change what is resolved or where it goes must come from the truth, never
+# from the operator's shell; what concerns the road to the index (proxies, certificates,
+# credentials, time-outs) is the shell's business.
+_KEPT = re.compile(
+    r"^UV_(INDEX_.*_(USERNAME|PASSWORD)|HTTP_.*|REQUEST_TIMEOUT|CONCURRENT_.*|NATIVE_TLS"
+    r"|SYSTEM_CERTS|OFFLINE|INSECURE_HOST|KEYRING_PROVIDER|PYTHON_INSTALL_DIR|PYTHON_DOWNLOADS"
+    r"|PYTHON_PREFERENCE|PYTHON_INSTALL_MIRROR)$"
+)
+# uv joins the user's and the machine's uv.toml to a project's own settings: an index, constraints
+# or a date there would decide what is locked.  `--no-config` leaves out the project's own too, and
+# /etc/uv/uv.toml is read where no other is found, so an empty one is put before both.
+_NO_CONFIG = str(Path(__file__).with_name("uv_config"))
+_FOREIGN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "PYTHONSTARTUP")
+
+_UNREACHABLE = re.compile(
+    r"(error sending request|failed to fetch|connection (refused|reset)|dns error|timed? ?out"
+    r"|network|http status|server error|tls|certificate)",
+    re.IGNORECASE,
+)
+_CERTIFICATE = re.compile(r"(invalid peer certificate|UnknownIssuer|self.signed)", re.I)
+_DISK = re.compile(
+    r"(no space left on device|read-only file system|permission denied|disk quota)", re.I
+)
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What one `uv lock` said.  `conflict` means that the requirements cannot stand together."""
+
+    ok: bool
+    conflict: bool
+    log: str
+
+
+@dataclass(frozen=True)
+class Uv:
+    """`cache` is the workspace's own (docs/02 says why); `memory` keeps which interpreter a
+    version stood for: uv asks every candidate on PATH anew, 0.4 s a call where one is a script."""
+
+    cache: Path
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    on_line: process.OnLine | None = None
+    memory: Path | None = None
+
+    def lock(self, project: Path, *, python: str, extra: Sequence[str] = ()) -> Locked:
+        """One `uv lock` in the folder `project`.  Raises GovError where it is not a conflict."""
+        found = str(self.find_python(python))
+        done = self._run(["lock", "--project", str(project), "--python", found, *extra], project)
+        if done.ok:
+            return Locked(True, False, done.stderr)
+        if is_conflict(done.stderr):
+            return Locked(False, True, done.stderr)
+        raise failure("uv lock", done)
+
+    def try_lock(
+        self, project: Path, *, python: Path, offline: bool, timeout: float
+    ) -> process.Completed:
+        """One `uv lock` whose failure is an answer; its words are nobody's progress.
+
+        Raises GovError (code `timed_out`).
+        """
+        argv = ["lock", "--project", str(project), "--python", str(python)]
+        argv += ["--offline"] if offline else []
+        return self._run(argv, project, quiet=True, timeout=timeout)
+
+    def sync(
+        self, project: Path, environment: Path, *, python: str, link_mode: str, offline: bool
+    ) -> None:
+        """Build `environment` (a path with nothing there) from the lock of `project`."""
+        found = str(self.find_python(python))
+        argv = ["sync", "--project", str(project), "--python", found, "--locked", "--exact"]
+        argv += ["--link-mode", link_mode, "--no-progress"]
+        argv += ["--offline"] if offline else []
+        done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
+        if not done.ok:
+            raise failure("uv sync", done)
+
+    def clean_packages(self, names: Sequence[str]) -> None:
+        """Forget packages in the cache, so that the next build fetches them anew."""
+        if names:
+            self._run(["cache", "clean", *names], None)
+
+    def find_python(self, spec: str) -> Path:
+        """The interpreter for a version or path, as uv finds it.  Raises GovError."""
+        known = self._remembered(spec)
+        if known is not None:
+            return known
+        done = self._run(["python", "find", "--system", "--no-project", spec], None)
+        if not done.ok and "No interpreter found" in done.stderr:
+            raise UsageError(
+                f"there is no Python {spec} on this machine",
+                hint="install it, or name another version or an interpreter with --python",
+                code="bad_python",
+            )
+        if not done.ok:
+            raise failure(f"looking for Python {spec}", done)
+        found = Path(done.stdout.strip())
+        if self.memory is not None and self.memory.parent.is_dir():
+            store.write_json(self.memory, {"spec": spec, "path": str(found)})
+        return found
+
+    def _remembered(self, spec: str) -> Path | None:
+        """The interpreter that `spec` stood for last time, while it is still there."""
+        try:
+            row = store.read_object(self.memory) if self.memory is not None else {}
+        except (OSError, GovError):
+            return None
+        path = Path(str(row.get("path")))
+        return path if row.get("spec") == spec and os.access(path, os.X_OK) else None
+
+    def version(self) -> str:
+        return self._run(["--version"], None).stdout.split()[1]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of every uv call: the shell's, less what would change the result."""
+        kept = {
+            name: value
+            for name, value in self.environ.items()
+            if name not in _FOREIGN and (not name.startswith("UV_") or _KEPT.match(name))
+        }
+        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1"}
+        return {
+            **kept,
+            **fixed,
+            "XDG_CONFIG_HOME": _NO_CONFIG,
+            "XDG_CONFIG_DIRS": _NO_CONFIG,
+            **more,
+        }
+
+    def _run(
+        self,
+        argv: list[str],
+        cwd: Path | None,
+        *,
+        quiet: bool = False,
+        timeout: float | None = None,
+        **more: str,
+    ) -> process.Completed:
+        return process.run(
+            [executable(), *argv, "--color", "never"],
+            cwd=cwd,
+            env=self.environment(**more),
+            timeout=timeout,
+            on_line=None if quiet else self.on_line,
+        )
+
+
+def executable() -> str:
+    """uv as installed beside this Python (a dependency from the index), else the one on PATH."""
+    beside = Path(sys.executable).parent / "uv"
+    if beside.is_file():
+        return str(beside)
+    found = shutil.which("uv")
+    if found is None:
+        raise GovError(
+            "uv is not installed beside gov and not on PATH",
+            hint="install gov again (`bin/gov` does so when its .venv is deleted)",
+            code="program_missing",
+        )
+    return found
+
+
+def is_conflict(log: str) -> bool:
+    return "No solution found" in log and not _could_not_look(log)
+
+
+def failure(doing: str, done: process.Completed) -> GovError:
+    """The error for a failed call: its first `error:` line, and the way out that fits."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    said = next((line for line in lines if line.startswith(("error:", "×"))), "")
+    causes = [line.partition("cause:")[2].strip() for line in lines if "cause:" in line]
+    sentence = said.removeprefix("error:").strip(" ×") or (lines[-1] if lines else "no message")
+    if causes:
+        sentence += f" ({causes[-1]})"
+    code, hint = _diagnosis(done.stderr)
+    return GovError(
+        f"{doing} failed: {sentence}",
+        hint=hint,
+        code=code,
+        facts={"exit_code": done.returncode, "log": done.stderr[-8000:]},
+    )
+
+
+def _could_not_look(log: str) -> bool:
+    """Offline or unreachable: uv then says `No solution found` though it never saw the index."""
+    return "network was disabled" in log or bool(re.search(r"error sending request", log))
+
+
+def _diagnosis(log: str) -> tuple[str, str]:
+    if _DISK.search(log):
+        return "disk", "free some space or mend the permissions, then run the same command again"
+    if "hash mismatch" in log.lower():
+        return "bad_download", "the index sent other bytes than the lock names; try again later"
+    if "Failed to build" in log or "build backend" in log:
+        return "build_failed", "the package has no wheel for this machine and its build failed"
+    if _CERTIFICATE.search(log):
+        return "index_unreachable", (
+            "where a proxy answers with a certificate of its own, name its file in SSL_CERT_FILE "
+            "or set UV_SYSTEM_CERTS=1, then run the command again"
+        )
+    if _could_not_look(log) or _UNREACHABLE.search(log):
+        return "index_unreachable", "check the network and the index, then run the command again"
+    return "uv_failed", "-v shows the whole text of uv"

@@ -1,0 +1,141 @@
+"""A failed lock of a staged project, explained with the truth's own settings and versions."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from governance.base.errors import GovError, UsageError
+from governance.boundaries import store
+from governance.boundaries.uv import Uv
+from governance.changes import gates, provenance
+from governance.conflict import message
+from governance.conflict.answer import Fix, Report
+from governance.conflict.causes import ABSENT
+from governance.conflict.explain import explain
+from governance.conflict.fixes import Ref
+from governance.conflict.problem import NODE, PIN, Owned, Problem
+from governance.conflict.solver import CONFLICT, Question, Solved, UvSolver
+from governance.environments import generations
+from governance.requirements import Line, group_name
+from governance.truth import lockfile
+from governance.truth.resolution import Project
+from governance.truth.workspace import Workspace
+
+_PIN_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A node's checkout, and the command that takes another commit of it ({ref} in it)."""
+
+    checkout: Path
+    command: str
+
+    @classmethod
+    def in_place(cls, workspace: Workspace, node_id: str) -> Code:
+        checkout = workspace.custom_nodes / node_id
+        there = shlex.quote(str(checkout))
+        return cls(checkout, f"git -C {there} checkout {{ref}} && gov tx run {node_id}")
+
+    def told(self, fix: Fix) -> Fix:
+        return replace(fix, command=self.command.format(ref=fix.ref[:12])) if fix.ref else fix
+
+
+def of_project(
+    workspace: Workspace,
+    uv: Uv,
+    project: Project,
+    *,
+    newcomer: str,
+    newcomer_lines: tuple[Owned, ...],
+    log: str,
+    say: Say,
+    code: Code | None = None,
+    causes_only: bool = False,
+) -> Report:
+    """`newcomer` is the owner ("node:<id>") whose lines are new; the others locked before.
+
+    Earlier commits of its `code` are tried as fixes.
+    """
+    lines = provenance.owned_lines(workspace, project)
+    own_group = group_name(newcomer.removeprefix(NODE))
+    others = tuple(line for line in lines if line.group != own_group)
+    problem = Problem(
+        (*others, *newcomer_lines), tuple(project.overrides), frozenset({newcomer}), log
+    )
+    # Beside the workspace: questions explain too, and they neither lock nor write in it.
+    with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
+        found = explain(
+            problem,
+            solver(workspace, uv, project, Path(temporary)),
+            versions_now=versions_now(workspace),
+            core_packages=gates.core_names(workspace),
+            deadline=workspace.config.number("resolution.explain_seconds"),
+            progress=say,
+            lock_now=lock_of_prod(workspace),
+            causes_only=causes_only,
+            refs=None if code is None else lambda: _earlier(workspace, code, newcomer),
+        )
+    return found if code is None else replace(found, fixes=tuple(map(code.told, found.fixes)))
+
+
+def _earlier(workspace: Workspace, code: Code, owner: str) -> Iterator[Ref]:
+    # A history that git cannot read is no reason to go without the other fixes.
+    with contextlib.suppress(GovError):
+        yield from provenance.earlier_lines(workspace, code.checkout, owner)
+
+
+def require_known(workspace: Workspace, uv: Uv, pins: Iterable[Line], say: Say) -> None:
+    """UsageError for a pin on a version that cannot be had here, whoever asks for it."""
+    project = Project.read(store.read_bytes(workspace.pyproject), workspace.pyproject)
+    with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
+        asking = solver(workspace, uv, project.with_overrides([]), Path(temporary))
+        for pin in pins:
+            say(f"looking for {pin.text} on the index")
+            solved = asking.solve(_alone(pin.text, pin.name), _PIN_SECONDS)
+            # Where the index cannot be asked, the lock that follows tells why.
+            if not solved.ok and solved.code == CONFLICT:
+                raise _unknown(pin, solved, asking.solve(_alone(pin.name, pin.name), _PIN_SECONDS))
+
+
+def _alone(text: str, name: str) -> Question:
+    return Question(((0, Owned(text, PIN, "", 0, name)),), by_line=True, fresh=True)
+
+
+def _unknown(pin: Line, failed: Solved, newest: Solved) -> UsageError:
+    kind = message.read(failed.log).absent.get(pin.name, "no-version")
+    version = newest.versions.get(pin.name) if newest.ok else None
+    return UsageError(
+        f"{pin.text} cannot be had: {ABSENT[kind].format(package=pin.name)}",
+        hint=f"the newest that can is {pin.name}=={version}" if version else "check the spelling",
+        code="unknown_pin",
+        facts={"pin": pin.text, "kind": kind},
+    )
+
+
+def solver(workspace: Workspace, uv: Uv, project: Project, folder: Path) -> UvSolver:
+    lock = store.read_bytes(workspace.lock) if workspace.lock.is_file() else None
+    python = str(uv.find_python(project.python))
+    return UvSolver(uv, base=project.text, python=python, folder=folder, lock=lock)
+
+
+def versions_now(workspace: Workspace) -> dict[str, str]:
+    prod = generations.prod(workspace)
+    return prod.locked if prod else {}
+
+
+def lock_of_prod(workspace: Workspace) -> dict[str, Any]:
+    """The lock that prod was built from; empty where there is no prod."""
+    name = generations.current(workspace)
+    if name is None:
+        return {}
+    path = generations.papers(workspace, name) / "uv.lock"
+    return lockfile.parse(store.read_bytes(path), path)

@@ -1,0 +1,106 @@
+"""Whose a requirement line is, and where it stands: the truth's groups with file and line."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from governance import comfyui, git, requirements
+from governance.base.errors import GovError
+from governance.conflict.problem import CORE, NODE, Owned
+from governance.requirements import PYPROJECT, REQUIREMENTS, Declared, requirement_name
+from governance.truth import ledger, registry
+from governance.truth.documents import Plugin
+from governance.truth.resolution import CORE_GROUP, NODE_PREFIX, Project
+from governance.truth.workspace import Workspace
+
+# Changes of its requirement files, back from now, at which a node may have fitted.
+_CHANGES = 20
+
+Places = Mapping[str, tuple[str, int]]
+
+
+def owned_lines(workspace: Workspace, project: Project) -> tuple[Owned, ...]:
+    """Every line of the project's groups, with the file and line that it was read from."""
+    by_group = {plugin.group: plugin for plugin in registry.load(workspace)}
+    found: list[Owned] = []
+    for group, lines in project.groups.items():
+        plugin = by_group.get(group)
+        if group == CORE_GROUP:
+            places = _places(core_requirements(workspace))
+            found += owned(CORE, lines, places)
+        elif plugin is not None:
+            found += owned(f"{NODE}{plugin.id}", lines, _recorded(workspace, plugin))
+        else:
+            found += owned(f"{NODE}{group.removeprefix(NODE_PREFIX)}", lines, {})
+    return tuple(found)
+
+
+def owned(owner: str, lines: Iterable[str], places: Places) -> list[Owned]:
+    return [
+        Owned(text, owner, *places.get(text, ("", 0)), requirement_name(text)) for text in lines
+    ]
+
+
+def places_of(declared: Mapping[str, Any]) -> Places:
+    """From `Declared.to_json()`, as a transaction keeps it."""
+    return {
+        row["text"]: (row["origin"]["file"], row["origin"]["line"])
+        for row in declared.get("lines", [])
+    }
+
+
+def _places(declared: Declared) -> Places:
+    return {line.text: (line.origin.file, line.origin.line) for line in declared.lines}
+
+
+def _recorded(workspace: Workspace, plugin: Plugin) -> Places:
+    """As the promoting transaction read them; the node's files may have changed since."""
+    if plugin.last_txid is None:
+        return {}
+    try:
+        return places_of(ledger.load(workspace, plugin.last_txid).plan.get("declared", {}))
+    except GovError:
+        return {}  # the record is gone or damaged: lines are shown without their place
+
+
+def read_declared(workspace: Workspace, folder: Any) -> Declared:
+    """What a node's folder declares, under the workspace's policy."""
+    return requirements.read_node(folder, policy=_policy(workspace))
+
+
+def judged(workspace: Workspace, asked: Iterable[tuple[str, str]]) -> Declared:
+    """Requirements that no file declares, each with the file and line that asked for it."""
+    return requirements.judge_all(asked, policy=_policy(workspace))
+
+
+def _policy(workspace: Workspace) -> requirements.Policy:
+    return requirements.Policy(
+        allow_git=workspace.config.flag("policy.allow_git_requirements"),
+        allow_urls=workspace.config.flag("policy.allow_url_requirements"),
+    )
+
+
+def earlier_lines(
+    workspace: Workspace, checkout: Path, owner: str
+) -> Iterator[tuple[str, list[Owned]]]:
+    """Earlier commits of a node with what it declared there, newest first."""
+    for commit, files in git.earlier(checkout, (REQUIREMENTS, PYPROJECT), limit=_CHANGES):
+        with tempfile.TemporaryDirectory(prefix="gov-earlier-") as temporary:
+            for name, content in files.items():
+                (Path(temporary) / name).write_bytes(content)
+            declared = read_declared(workspace, Path(temporary))
+        # A file that it includes is not looked for: without it the node asks for too little.
+        if not any(entry.kind == "missing-file" for entry in declared.skipped):
+            yield commit, owned(owner, [line.text for line in declared.lines], _places(declared))
+
+
+def core_requirements(space: Workspace) -> requirements.Declared:
+    """What ComfyUI's requirements.txt declares; its torch lines are its own business."""
+    path = comfyui.requirements_path(space.comfyui_dir)
+    if path is None:
+        return requirements.Declared()
+    policy = requirements.Policy(torch_family=frozenset(), allow_git=True, allow_urls=True)
+    return requirements.read_file(path, space.comfyui_dir, policy=policy)

@@ -1,0 +1,39 @@
+"""What a decision works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from governance.base.errors import GovError
+from governance.base.progress import Live, Say, quiet, silent
+from governance.boundaries.uv import Uv
+from governance.truth.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a decision works with: the workspace, uv, and where to tell how it goes."""
+
+    workspace: Workspace
+    uv: Uv
+    say: Say = quiet
+    live: Live = silent
+
+    @contextmanager
+    def tidying(self) -> Iterator[None]:
+        """Around what follows a commit: it was made, so a failure or a Ctrl-C now is told and
+        changes nothing; `gov clean` deletes later what is left."""
+        try:
+            yield
+        except (OSError, GovError) as error:
+            self.say(f"not all was cleaned up: {error}; `gov clean` does it")
+        except KeyboardInterrupt:
+            self.say("cleaning up was interrupted; `gov clean` does it")
+
+
+def open_session(workspace: Workspace, say: Say = quiet, live: Live = silent) -> Session:
+    return Session(
+        workspace, Uv(workspace.uv_cache, memory=workspace.state / "interpreter.json"), say, live
+    )

@@ -1,0 +1,245 @@
+"""The stages of a decision: plan, lock, build, each with its inputs and outputs in a work folder.
+
+Every stage leaves a receipt with the digest of what made it, written last, so that a decision
+repeated after a failure redoes only what is missing, and a promote whose base has not moved finds
+the very lock and generation that were observed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.base.errors import Damaged, GovError
+from governance.boundaries import store
+from governance.boundaries.uv import Locked, Uv
+from governance.environments import generations
+from governance.truth import lockfile, redo, resolution, snapshots
+from governance.truth.documents import Generation
+from governance.truth.lockfile import Change
+from governance.truth.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a decision does to the declared truth.
+
+    `lines` None removes the group; `core` None leaves ComfyUI's own lines; `overrides` is the
+    whole new list of overrides, None leaves it; `exempt` packages are free of the resolution date.
+    """
+
+    group: str | None = None
+    lines: tuple[str, ...] | None = None
+    core: tuple[str, ...] | None = None
+    overrides: tuple[str, ...] | None = None
+    exempt: tuple[str, ...] = ()
+
+    def apply(self, project: resolution.Project) -> resolution.Project:
+        if self.core is not None:
+            project = project.with_group(resolution.CORE_GROUP, self.core)
+        if self.group is not None and self.lines is None:
+            project = project.without_group(self.group)
+        elif self.group is not None and self.lines is not None:
+            project = project.with_group(self.group, self.lines)
+        if self.overrides is not None:
+            project = project.with_overrides(self.overrides)
+        return project.with_exempt(self.exempt) if self.exempt else project
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The work folder of one decision, `state/work/<name>/`."""
+
+    workspace: Workspace
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.work / self.name
+
+    @property
+    def plan_receipt(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def lock_receipt(self) -> Path:
+        return self.folder / "lock.json"
+
+    @property
+    def build_receipt(self) -> Path:
+        return self.folder / "build.json"
+
+    @property
+    def verdict_receipt(self) -> Path:
+        return self.folder / "verdict.json"
+
+    def receipt(self, path: Path) -> dict[str, Any]:
+        """A receipt, empty where it is missing or damaged: then the stage is done again."""
+        try:
+            return store.read_object(path)
+        except (OSError, GovError):
+            return {}
+
+    def plan(self, edit: Edit) -> resolution.Project:
+        """Stage today's truth with `edit` applied; nothing to do where that is staged already."""
+        today = snapshots.truth(self.workspace)
+        inputs = _inputs(today, edit)
+        # Not locked yet: staged once more, since uv would prefer the versions of whatever lock
+        # lies there.
+        if self._is_staged(inputs) and self.is_locked():
+            return self.project()
+        lockfile.parse(today.lock, self.workspace.lock)  # damaged, uv would name no way out
+        for later in (self.lock_receipt, self.build_receipt, self.verdict_receipt):
+            later.unlink(missing_ok=True)
+        project = edit.apply(resolution.Project.read(today.pyproject, self.workspace.pyproject))
+        resolution.stage(self.folder, project, today.lock)
+        receipt = {"inputs": inputs, "pyproject_sha256": store.digest(project.encoded)}
+        store.write_json(self.plan_receipt, {**receipt, "base": today.digests()})
+        return project
+
+    def is_planned(self, edit: Edit) -> bool:
+        """Claim: what is staged is today's truth with `edit` applied."""
+        return self._is_staged(_inputs(snapshots.truth(self.workspace), edit))
+
+    def project(self) -> resolution.Project:
+        path = self.folder / "pyproject.toml"
+        return resolution.Project.read(path.read_bytes(), path)
+
+    def is_locked(self) -> bool:
+        """Claim: the staged lock is what uv made of the staged project."""
+        receipt = self.receipt(self.lock_receipt)
+        pyproject = store.file_digest(self.folder / "pyproject.toml")
+        lock = store.file_digest(self.folder / "uv.lock")
+        return bool(receipt) and receipt == {"pyproject_sha256": pyproject, "lock_sha256": lock}
+
+    def lock(self, uv: Uv) -> Locked:
+        """One `uv lock`, none where the staged lock is current."""
+        if self.is_locked():
+            return Locked(True, False, "")
+        locked = resolution.lock(uv, self.folder, self.project())
+        if locked.ok:
+            self.write_lock_receipt()
+        return locked
+
+    def write_lock_receipt(self) -> None:
+        receipt = {
+            "pyproject_sha256": store.file_digest(self.folder / "pyproject.toml"),
+            "lock_sha256": store.file_digest(self.folder / "uv.lock"),
+        }
+        store.write_json(self.lock_receipt, receipt)
+
+    def is_built(self) -> bool:
+        """Claim: the generation of the staged lock exists."""
+        receipt = self.receipt(self.build_receipt)
+        same = receipt.get("lock_sha256") == store.file_digest(self.folder / "uv.lock")
+        return same and self._manifest(receipt) is not None
+
+    def build(self, uv: Uv) -> Generation:
+        """The generation of the staged lock: the built one, else one `uv sync`."""
+        if self.is_built():
+            return self.generation()
+        made = generations.build(self.workspace, uv, self.folder)
+        self.write_build_receipt(made.name)
+        return made
+
+    def write_build_receipt(self, generation: str) -> None:
+        lock = store.file_digest(self.folder / "uv.lock")
+        store.write_json(self.build_receipt, {"lock_sha256": lock, "generation": generation})
+
+    def generation(self) -> Generation:
+        """Raises GovError where the stage `build` has not been done."""
+        found = self._manifest(self.receipt(self.build_receipt))
+        if found is None or not self.is_locked():
+            raise GovError(
+                f"{self.name} is not built",
+                hint="run the command from its beginning; every stage is done again as needed",
+                code="not_built",
+            )
+        return found
+
+    def verdict(self) -> dict[str, Any]:
+        """What was observed of the staged generation; empty where nothing was."""
+        receipt = self.receipt(self.verdict_receipt)
+        built = self.receipt(self.build_receipt).get("generation")
+        return receipt if receipt.get("generation") == built else {}
+
+    def write_verdict(self, kind: str, verdict: str, reason: str) -> None:
+        generation = self.receipt(self.build_receipt).get("generation")
+        store.write_json(
+            self.verdict_receipt,
+            {"generation": generation, "kind": kind, "verdict": verdict, "reason": reason},
+        )
+
+    def lock_versions(self) -> dict[str, str]:
+        """Of the staged lock; a built generation holds them already, which saves the parsing."""
+        built = self._manifest(self.receipt(self.build_receipt)) if self.is_built() else None
+        if built is not None:
+            return built.locked
+        path = self.folder / "uv.lock"
+        return lockfile.versions(lockfile.parse(path.read_bytes(), path))
+
+    def changes(self) -> list[Change]:
+        """What the staged lock would change in prod."""
+        prod = generations.prod(self.workspace)
+        return lockfile.changes(prod.locked if prod else {}, self.lock_versions())
+
+    def new_quarrels(self) -> list[dict[str, Any]]:
+        """Packages of the built generation that install the same files, where in prod they do not
+        or others lie there."""
+        prod = generations.prod(self.workspace)
+        known = prod.shared_files if prod else []
+        return [row for row in self.generation().shared_files if row not in known]
+
+    def documents(self) -> dict[str, bytes]:
+        """The staged bytes, for the commit."""
+        return {
+            "pyproject.toml": (self.folder / "pyproject.toml").read_bytes(),
+            "uv.lock": (self.folder / "uv.lock").read_bytes(),
+        }
+
+    def is_tested(self) -> bool:
+        """Claim: the staged generation was tested as what prod would be, or observed as that."""
+        return self.verdict().get("kind") in ("smoke", "promote")
+
+    def _is_staged(self, inputs: str) -> bool:
+        receipt = self.receipt(self.plan_receipt)
+        staged = store.file_digest(self.folder / "pyproject.toml")
+        return receipt.get("inputs") == inputs and receipt.get("pyproject_sha256") == staged
+
+    def clear(self) -> None:
+        store.remove_tree(self.folder)
+
+    def _manifest(self, receipt: dict[str, Any]) -> Generation | None:
+        name = receipt.get("generation")
+        return generations.usable(self.workspace, name) if isinstance(name, str) else None
+
+
+def _inputs(today: snapshots.Truth, edit: Edit) -> str:
+    return store.digest(
+        store.dump_json([store.digest(today.pyproject), store.digest(today.lock), asdict(edit)])
+    )
+
+
+def receipt_bytes(
+    workspace: Workspace, content: snapshots.Truth, generation: str | None, verb: str, **more: Any
+) -> bytes:
+    """state/receipt.json: the truth and the generation as the last command left them."""
+    try:
+        before = store.read_object(workspace.receipt)
+    except FileNotFoundError:
+        before = {}
+    except Damaged:
+        store.set_aside(workspace.receipt)
+        before = {}
+    now = {"schema": 1, **content.digests(), "generation": generation, "by": verb}
+    return store.dump_json({**before, **now, **more})
+
+
+def base_moved(workspace: Workspace, base: dict[str, Any]) -> bool:
+    """The truth has other requirements or another lock than at `base`; nodes do not count."""
+    now = {
+        "pyproject_sha256": store.digest(redo.read_document(workspace, workspace.pyproject)),
+        "lock_sha256": store.digest(redo.read_document(workspace, workspace.lock)),
+    }
+    return any(base.get(name) != value for name, value in now.items())

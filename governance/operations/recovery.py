@@ -1,0 +1,61 @@
+"""The frame of every writing command: hold the workspace, finish what was cut off, go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from governance.boundaries import store
+from governance.environments import generations
+from governance.truth import ledger, redo, workspace
+from governance.truth.workspace import Workspace
+
+
+@contextmanager
+def exclusive(space: Workspace, verb: str) -> Iterator[list[str]]:
+    """Hold the workspace alone, recovered; yields sentences that tell what recovery did."""
+    with workspace.writing(space, verb) as just_now:
+        yield recover(space) if just_now else []
+
+
+def recover(space: Workspace) -> list[str]:
+    """Roll an interrupted commit forward, then drop what other interrupted work left behind."""
+    for folder in space.folders():
+        store.refuse_link(folder)
+    done = []
+    verb = redo.recover(space)
+    if verb is not None:
+        done.append(f"finished the interrupted `gov {verb}`")
+        ledger.rebuild(space)
+    for name in generations.discard_unfinished(space):
+        done.append(f"deleted the unfinished environment {name}")
+    for txid in _end_interrupted(space):
+        done.append(f"transaction {txid} was interrupted and is failed now")
+    _drop_temporaries(space)
+    _drop_node_code(space)
+    return done
+
+
+def _end_interrupted(space: Workspace) -> list[str]:
+    if not any(row.get("interrupted") for row in ledger.overview(space).pending):
+        return []
+    from governance.changes import ending  # half of what a rollback would import otherwise
+
+    return ending.end_interrupted(space)
+
+
+def _drop_temporaries(space: Workspace) -> None:
+    """Files and snapshots that were being written: none of them has come to count."""
+    for folder in (space.root, space.root / "bin", *space.folders()):
+        for left in folder.glob(f"{store.TEMPORARY}*"):
+            store.remove_tree(left)
+    for left in space.generations.glob(f"*.d/{store.TEMPORARY}*"):
+        store.remove_tree(left)
+
+
+def _drop_node_code(space: Workspace) -> None:
+    """Clones that never came into custom_nodes, and code that had left it to be deleted."""
+    for folder in redo.nurseries(space):
+        for pattern in ("add-*", "purge-*"):
+            for left in folder.glob(pattern):
+                store.remove_tree(left)

@@ -1,0 +1,96 @@
+"""What may be deleted: never what runs, what prod is or came from, or what a transaction needs."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from governance.base.errors import GovError
+from governance.boundaries import store
+from governance.changes.staging import Stages
+from governance.environments import generations
+from governance.truth import ledger, snapshots
+from governance.truth.workspace import Workspace
+
+
+def clean(workspace: Workspace, *, dry_run: bool = False) -> list[str]:
+    """Delete what is beyond retention; what was deleted (or would be), as workspace paths."""
+    doomed = [
+        *_generations(workspace),
+        *_of_finished(workspace, workspace.candidates),
+        *_of_finished(workspace, workspace.work),
+        *_logs(workspace),
+        *_orphan_snapshots(workspace),
+    ]
+    if not dry_run:
+        for path in doomed:
+            _delete(workspace, path)
+    return [str(path.relative_to(workspace.root)) for path in doomed]
+
+
+def _generations(workspace: Workspace) -> list[Path]:
+    """Generations beyond the newest N that nothing needs; one with damaged papers is old."""
+    kept = _needed(workspace)
+    made = {name: generations.usable(workspace, name) for name in generations.names(workspace)}
+    spare = [name for name in made if name not in kept]
+    spare.sort(key=lambda name: found.created_at if (found := made[name]) else "", reverse=True)
+    limit = int(workspace.config.number("storage.generations_keep"))
+    doomed = [name for name in spare[limit:] if not generations.is_in_use(workspace, name)]
+    return [generations.path(workspace, name) for name in doomed]
+
+
+def _needed(workspace: Workspace) -> set[str]:
+    """Prod, its parent, the newest snapshots' and what pending transactions would switch to."""
+    current = str(generations.current(workspace))
+    needed = {current}
+    prod = generations.usable(workspace, current)
+    if prod is not None:
+        needed.add(str(prod.parent))
+    for row in ledger.overview(workspace).pending:
+        stages = Stages(workspace, row["txid"])
+        needed.add(str(stages.receipt(stages.build_receipt).get("generation")))
+        with contextlib.suppress(GovError):
+            tx = ledger.load(workspace, row["txid"])
+            needed.add(str(tx.observation.get("generation")))
+            needed.add(str(tx.plan.get("generation")))
+    for row in snapshots.index(workspace)[-2:]:
+        with contextlib.suppress(GovError):
+            needed.add(str(snapshots.load(workspace, row["id"]).generation))
+    return needed
+
+
+def _of_finished(workspace: Workspace, folder: Path) -> list[Path]:
+    """Entries that belong to no transaction that is still open."""
+    if not folder.is_dir():
+        return []
+    held = {row["txid"] for row in ledger.overview(workspace).pending}
+    return [p for p in sorted(folder.iterdir()) if p.name.removesuffix("-smoke") not in held]
+
+
+def _logs(workspace: Workspace) -> list[Path]:
+    """Logs of transactions that are over, beyond the newest N."""
+    if not workspace.logs.is_dir():
+        return []
+    limit = int(workspace.config.number("storage.logs_keep"))
+    held = {row["txid"] for row in ledger.overview(workspace).pending}
+    found = sorted(workspace.logs.iterdir())
+    # By time: what a bug or a smoke test left has no transaction's id, which would sort by time.
+    newest_first = sorted(found, key=lambda path: path.lstat().st_mtime_ns, reverse=True)
+    ids = list(dict.fromkeys(path.name.partition(".")[0] for path in newest_first))
+    doomed = {name for name in ids[limit:] if name.removesuffix("-smoke") not in held}
+    return [path for path in found if path.name.partition(".")[0] in doomed]
+
+
+def _orphan_snapshots(workspace: Workspace) -> list[Path]:
+    """Snapshot folders that no index entry names: written before a commit that never came."""
+    if not workspace.snapshots.is_dir():
+        return []
+    known = {row["id"] for row in snapshots.index(workspace)}
+    return [p for p in sorted(workspace.snapshots.iterdir()) if p.name not in known]
+
+
+def _delete(workspace: Workspace, path: Path) -> None:
+    if path.parent == workspace.generations:
+        generations.discard(workspace, path.name)
+    else:
+        store.remove_tree(path)

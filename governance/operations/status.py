@@ -1,0 +1,95 @@
+"""What a workspace looks like right now.  Read only, and quick: it imports neither doit, tomlkit
+nor packaging."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from governance.base.errors import GovError
+from governance.boundaries import store
+from governance.truth import ledger, redo, registry, workspace
+from governance.truth.workspace import Workspace
+
+
+def status(space: Workspace) -> dict[str, Any]:
+    """The `data` of `gov status`."""
+    overview = ledger.overview(space)
+    records = registry.records(space)
+    return {
+        "root": str(space.root),
+        "comfyui_dir": space.config.text("comfyui_dir"),
+        "prod_env_exists": space.generation is not None,
+        "lock_exists": space.lock.is_file(),
+        "generation": space.generation,
+        "transactions_total": overview.total,
+        "transactions_pending": len(overview.pending),
+        "pending_transactions": overview.pending[-ledger.RECENT :],
+        "recent_transactions": overview.recent,
+        "nodes_total": len(records),
+        "nodes": [_node(record) for record in records],
+        "drift": drift(space),
+        "unfinished": _unfinished(space),
+        "held_by": workspace.holder(space),
+    }
+
+
+def drift(space: Workspace) -> dict[str, Any]:
+    """The last verify's verdict and its time; `verdict` is None where none was made."""
+    try:
+        report = store.read_object(space.verify_report)
+    except (OSError, GovError):
+        return {"verdict": None, "checked_at": None}
+    return {"verdict": report.get("verdict"), "checked_at": report.get("checked_at")}
+
+
+def warnings(space: Workspace) -> list[str]:
+    """What an operator should know before the next step."""
+    told = []
+    receipt = _receipt(space)
+    if receipt and _differs(space, space.pyproject, receipt.get("pyproject_sha256")):
+        told.append("pyproject.toml was edited by hand: `bin/doit` locks and installs it")
+    elif receipt and _differs(space, space.lock, receipt.get("lock_sha256")):
+        told.append("uv.lock was changed outside gov: `gov rollback` brings it back")
+    if redo.pending(space) is not None:
+        told.append("a command was cut off after its commit point: the next one finishes it")
+    return told + _stale_core(space)
+
+
+def _stale_core(space: Workspace) -> list[str]:
+    recorded = _receipt(space).get("core_sha256")
+    try:
+        path = space.comfyui_dir / "requirements.txt"
+    except GovError as error:
+        return [error.message]
+    if recorded is None or not _differs(space, path, recorded):
+        return []
+    return ["ComfyUI's requirements.txt changed since init: `gov init` takes the change in"]
+
+
+def _differs(space: Workspace, path: Path, recorded: object) -> bool:
+    """Whether `path` is not what the receipt says; looked at only where it is newer than that,
+    since the receipt is the last file of every commit."""
+    try:
+        if path.stat().st_mtime_ns <= space.receipt.stat().st_mtime_ns:
+            return False
+    except FileNotFoundError:
+        return True
+    return store.file_digest(path) != recorded
+
+
+def _receipt(space: Workspace) -> dict[str, Any]:
+    try:
+        return store.read_object(space.receipt)
+    except (OSError, GovError):
+        return {}
+
+
+def _unfinished(space: Workspace) -> str | None:
+    intent = redo.pending(space)
+    return str(intent["verb"]) if intent is not None else None
+
+
+def _node(record: dict[str, Any]) -> dict[str, Any]:
+    wanted = ("id", "git_url", "commit", "enabled", "last_txid", "last_snapshot")
+    return {name: record.get(name) for name in wanted}

@@ -1,0 +1,317 @@
+"""Is everything as gov left it?  `verify` looks; `repair` builds anew what the lock determines."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from governance.base import clock
+from governance.base.errors import GovError
+from governance.boundaries import store
+from governance.changes import staging, trial_run
+from governance.changes.session import Session
+from governance.changes.staging import Stages
+from governance.code import inventory
+from governance.environments import generations
+from governance.environments.generations import Finding
+from governance.truth import freshness, lockfile, redo, registry, resolution, snapshots
+from governance.truth.documents import Generation
+from governance.truth.workspace import Workspace
+
+_LIMIT = 200
+
+
+# What is mended by the environment of the lock that prod was built from: a switch back where that
+# is as it was, else a build.
+_SWITCHED = frozenset({"no_prod", "other_generation"})
+_REBUILT = _SWITCHED | {"missing", "changed", "extra", "size", "hash"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """`findings` are empty where all is well; `notes` are no drift, but worth knowing."""
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    full: bool
+    generation: str | None
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+    @property
+    def cure(self) -> str:
+        """The way out: a build mends prod; what a person wrote, only a person can judge."""
+        kinds = {finding.kind for finding in self.findings}
+        if kinds & _REBUILT:
+            return "`gov repair` builds anew what the lock determines"
+        if kinds == {"missing_truth"}:
+            return "`gov init` brings a missing file back as it was"
+        return "bring back a snapshot with `gov rollback`, or take an edit in with `bin/doit`"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "verdict": "ok" if self.ok else "drift",
+            "checked_at": clock.stamp(),
+            "full": self.full,
+            "generation": self.generation,
+            "findings": [finding.to_json() for finding in self.findings[:_LIMIT]],
+            "findings_total": len(self.findings),
+            "notes": list(self.notes),
+        }
+
+
+def verify(workspace: Workspace, *, full: bool = False) -> Report:
+    """Prod against its files and lock, truth against prod's frozen copy, registry against groups
+    and clones.  `full` compares every file's hash with its RECORD."""
+    name = generations.current(workspace)
+    findings = _truth_findings(workspace)
+    if name is None:
+        findings.append(Finding("no_prod", str(workspace.prod), "prod leads to no environment"))
+    else:
+        findings += generations.check_files(workspace, name)
+        findings += _inside(workspace, name, full)
+        findings += _against_lock(workspace, name)
+    findings += _registry_findings(workspace)
+    return Report(tuple(findings), tuple(inventory.mismatches(workspace)), full, name)
+
+
+def attest(workspace: Workspace, *, full: bool = False) -> Report:
+    """Verify, write the report, then pass; raises GovError (code `drift`) where it does not."""
+    report = verify(workspace, full=full)
+    store.write_json(workspace.verify_report, report.to_json())
+    if not report.ok:
+        first = report.findings[0]
+        raise GovError(
+            f"{len(report.findings)} findings, the first: {first.kind} {first.path}",
+            hint=f"`gov verify` lists them; {report.cure}",
+            code="drift",
+            facts=report.to_json(),
+        )
+    return report
+
+
+def attest_smoke(session: Session) -> dict[str, Any]:
+    """Smoke-test prod's environment in a layer and write the report; raises where it fails."""
+    workspace = session.workspace
+    stages = _stages_of_prod(workspace, "smoke")
+    try:
+        verdict = trial_run.smoke(workspace, stages, session.uv, node=None, live=session.live)
+    finally:
+        stages.clear()
+    report = {
+        "schema": 1,
+        "verdict": "ok" if verdict.ok else "failed",
+        "reason": verdict.reason,
+        "generation": generations.current(workspace),
+        "checked_at": clock.stamp(),
+    }
+    store.write_json(workspace.smoke_report, report)
+    if not verdict.ok:
+        raise GovError(
+            f"the smoke test failed: {verdict.reason}",
+            hint="state/logs/smoke-smoke.*.log hold what ComfyUI said",
+            code="smoke_failed",
+            facts=report,
+        )
+    return report
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """`done` are sentences; `left` what no build mends."""
+
+    done: tuple[str, ...]
+    left: tuple[Finding, ...]
+
+
+def repair(session: Session) -> Repaired:
+    """Give prod the environment of the lock that it was built from, where verify finds it broken.
+
+    What is not determined by that (a truth that was edited, node code) is left and told.
+    """
+    workspace = session.workspace
+    store.refuse_other_than_link(workspace.prod)
+    report = verify(workspace, full=True)
+    broken = [f for f in report.findings if f.kind in _REBUILT]
+    left = tuple(f for f in report.findings if f.kind not in _REBUILT)
+    if not broken:
+        return Repaired((), left)
+    stages = _stage(workspace, "repair", _built_from(workspace))
+    damaged = any(finding.kind not in _SWITCHED for finding in broken)
+    made = generations.build(workspace, session.uv, stages.folder, fresh=damaged)
+    redo.commit(workspace, redo.Change("repair", _receipt(workspace, made.name), made.name))
+    with session.tidying():
+        _keep_baseline(workspace, report.generation, made.name)
+        stages.clear()
+    told = f"{len(broken)} findings in {report.generation or 'prod'}; prod is {made.name} now"
+    return Repaired((told,), left)
+
+
+def _built_from(workspace: Workspace) -> snapshots.Truth:
+    """What prod was built from: the frozen copy in its papers, else a snapshot that names it, else
+    the truth if that is as gov left it.  An edited truth never counts: a gate comes before it."""
+    name = _recorded(workspace)
+    known = name and (_frozen_copy(workspace, name) or _snapshot_of(workspace, name))
+    if known:
+        return known
+    if not freshness.lock_is_current(workspace):
+        raise GovError(
+            "nothing tells any more what prod was built from",
+            hint="bring back a snapshot with `gov rollback <snapshot_id>` (`gov snapshot list`)",
+            code="not_determined",
+        )
+    return snapshots.truth(workspace)
+
+
+def _recorded(workspace: Workspace) -> str | None:
+    """The generation that gov switched to last; prod's own where no receipt tells."""
+    name = freshness.receipt(workspace).get("generation")
+    return name if isinstance(name, str) else generations.current(workspace)
+
+
+def _frozen_copy(workspace: Workspace, name: str) -> snapshots.Truth | None:
+    """The truth in a generation's papers, if it is what its manifest names."""
+    made = generations.usable(workspace, name)
+    if made is None:
+        return None
+    papers = generations.papers(workspace, name)
+    try:
+        found = snapshots.Truth(
+            store.read_bytes(papers / "pyproject.toml"), store.read_bytes(papers / "uv.lock"), b"[]"
+        )
+    except FileNotFoundError:
+        return None
+    wanted = (made.pyproject_sha256, made.lock_sha256)
+    return found if wanted == (store.digest(found.pyproject), store.digest(found.lock)) else None
+
+
+def _snapshot_of(workspace: Workspace, name: str) -> snapshots.Truth | None:
+    """The content of the newest whole snapshot that names this generation."""
+    for row in reversed(snapshots.index(workspace)):
+        with suppress(GovError):
+            snapshot = snapshots.load(workspace, row["id"])
+            if snapshot.generation == name:
+                return snapshots.content(workspace, snapshot)
+    return None
+
+
+def _receipt(workspace: Workspace, generation: str) -> dict[str, bytes]:
+    """What gov wrote last stays what it was: an edit of the truth is found after a repair too."""
+    before = freshness.receipt(workspace)
+    kept = {key: before[key] for key in _RECEIPT_KEYS if key in before}
+    truth = snapshots.truth_as_it_is(workspace)
+    data = staging.receipt_bytes(workspace, truth, generation, "repair", **kept)
+    return {"state/receipt.json": data}
+
+
+def _keep_baseline(workspace: Workspace, old: str | None, new: str) -> None:
+    if old is None:
+        return
+    path = generations.papers(workspace, old) / trial_run.BASELINE
+    if path.is_file():
+        store.write(generations.papers(workspace, new) / trial_run.BASELINE, store.read_bytes(path))
+
+
+def _truth_findings(workspace: Workspace) -> list[Finding]:
+    findings = []
+    for path in workspace.truth:
+        if not path.is_file():
+            findings.append(Finding("missing_truth", str(path), "the file is gone"))
+    try:
+        receipt = store.read_object(workspace.receipt)
+    except FileNotFoundError:
+        receipt = {}
+    for path, key in zip(workspace.truth, _RECEIPT_KEYS, strict=True):
+        found = store.file_digest(path)
+        if found is not None and receipt.get(key) not in (None, found):
+            findings.append(Finding("edited", str(path), "changed outside gov"))
+    return findings
+
+
+_RECEIPT_KEYS = ("pyproject_sha256", "lock_sha256", "plugins_sha256")
+
+
+def _inside(workspace: Workspace, name: str, full: bool) -> list[Finding]:
+    """Prod holds the packages that were frozen when it was built; all of them whole, if `full`."""
+    folder = generations.path(workspace, name)
+    try:
+        findings = generations.check_records(folder) if full else []
+        frozen = set(generations.freeze(folder))
+    except GovError as error:
+        return [Finding("missing", str(folder), error.message)]
+    try:
+        made = generations.manifest(workspace, name)
+    except GovError as error:
+        return [*findings, Finding("no_prod", str(workspace.prod), error.message)]
+    if made is None:
+        detail = f"{name} has no manifest: it was never finished, or has lost it"
+        return [*findings, Finding("no_prod", str(workspace.prod), detail)]
+    for line in sorted(frozen ^ set(made.packages)):
+        what = "not in the build" if line in frozen else "missing"
+        findings.append(Finding("changed", f"{workspace.prod}: {line}", what))
+    return findings
+
+
+def _against_lock(workspace: Workspace, name: str) -> list[Finding]:
+    """Prod is what gov switched to last, and was built from today's lock."""
+    recorded = _recorded(workspace)
+    if recorded != name:
+        detail = f"it leads to {name}, gov switched to {recorded}"
+        return [Finding("other_generation", str(workspace.prod), detail)]
+    made = generations.usable(workspace, name)
+    if made is None or not workspace.lock.is_file() or _is_lock_of(workspace, made):
+        return []
+    return [Finding("other_lock", str(workspace.lock), "prod was built from another lock")]
+
+
+def _is_lock_of(workspace: Workspace, made: Generation) -> bool:
+    """By its bytes, or by its content: two locks of one set of requirements may differ in times."""
+    lock = store.read_bytes(workspace.lock)
+    if store.digest(lock) == made.lock_sha256:
+        return True
+    frozen = _frozen_copy(workspace, made.name)
+    if frozen is None:
+        return False
+    locks = (lock, frozen.lock)
+    return len({lockfile.content_digest(lockfile.parse(b, workspace.lock)) for b in locks}) == 1
+
+
+def _registry_findings(workspace: Workspace) -> list[Finding]:
+    """Every promoted node has its group; every node group has its node."""
+    if not workspace.pyproject.is_file() or not workspace.plugins.is_file():
+        return []
+    data = store.read_bytes(workspace.pyproject)
+    groups = resolution.Project.read(data, workspace.pyproject).groups
+    plugins = registry.load(workspace)
+    promoted = {plugin.group for plugin in plugins if plugin.last_snapshot is not None}
+    known = {plugin.group for plugin in plugins}
+    node_groups = {group for group in groups if group.startswith(resolution.NODE_PREFIX)}
+    findings = [Finding("no_group", group, "a promoted node") for group in promoted - groups.keys()]
+    findings += [Finding("no_node", group, "in pyproject.toml") for group in node_groups - known]
+    return findings
+
+
+def _stages_of_prod(workspace: Workspace, name: str) -> Stages:
+    """Prod's generation as if it were staged, so that it can be tried."""
+    generation = generations.current(workspace)
+    if generation is None:
+        raise GovError("there is no prod to test", hint="`gov init` builds it", code="no_prod")
+    papers = generations.papers(workspace, generation)
+    frozen = snapshots.Truth(
+        store.read_bytes(papers / "pyproject.toml"), store.read_bytes(papers / "uv.lock"), b"[]"
+    )
+    stages = _stage(workspace, name, frozen)
+    stages.write_build_receipt(generation)
+    return stages
+
+
+def _stage(workspace: Workspace, name: str, truth: snapshots.Truth) -> Stages:
+    stages = Stages(workspace, name)
+    project = resolution.Project.read(truth.pyproject, workspace.pyproject)
+    resolution.stage(stages.folder, project, truth.lock)
+    stages.write_lock_receipt()
+    return stages

@@ -1,0 +1,99 @@
+"""A view, cut down to what this machine supports: what `enter` is told to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from governance.base.errors import GovError
+from governance.sandbox.view import Layer, Support, View
+
+ENTER = Path(__file__).with_name("enter.py")
+
+
+class LayerPlan(TypedDict):
+    lower: str
+    upper: str
+    work: str
+    keep: list[str]
+
+
+class Plan(TypedDict):
+    """All paths are absolute; a layer's `upper` and `work` as named, all others real.
+
+    `seal` is by mounts; `landlock` is an ABI, 0 is none.
+    """
+
+    layers: list[LayerPlan]
+    writable: list[str] | None
+    read_only: list[str]
+    fence: bool
+    seal: bool
+    landlock: int
+    pid_namespace: bool
+    user_namespace: bool
+    grace: float
+
+
+def plan(view: View, support: Support) -> Plan:
+    """Raises GovError where the view needs a layer and none can be had."""
+    if view.layer is not None and not support.layer:
+        raise GovError(
+            f"no scratch layer can be mounted over {view.layer.lower}: {support.layer_reason}",
+            hint="use a copy of the environment instead of a layer",
+            code="no_layer",
+        )
+    layers = [view.layer] if view.layer is not None else []
+    layers += view.scratch if support.layer else ()
+    seal = view.is_fenced and support.read_only_mounts
+    own_processes = view.own_processes and support.pid_namespace
+    return Plan(
+        layers=[_real_layer(layer) for layer in layers],
+        writable=None if view.writable is None else [_real(path) for path in view.writable],
+        read_only=[_real(path) for path in view.read_only],
+        fence=view.is_fenced,
+        seal=seal,
+        landlock=support.landlock if _uses_landlock(view, seal) else 0,
+        pid_namespace=own_processes,
+        user_namespace=support.user_namespace and (seal or own_processes or bool(layers)),
+        grace=view.grace,
+    )
+
+
+def wrap(
+    view: View, support: Support, argv: Sequence[str], python: str = sys.executable
+) -> list[str]:
+    """An argv that runs `argv` inside `view`, as far as `support` goes.
+
+    Environment, standard streams and working directory are inherited.  The exit is the
+    program's own, by exit code or by signal; 125 with one line on stderr: it was never started.
+    """
+    return [python, "-I", "-S", str(ENTER), json.dumps(plan(view, support)), "--", *argv]
+
+
+def isolation(view: View, support: Support) -> str:
+    """How writes are fenced: "full" (mounts and Landlock), "mounts", "landlock" or "none"."""
+    made = plan(view, support)
+    if made["seal"]:
+        return "full" if made["landlock"] else "mounts"
+    return "landlock" if made["landlock"] else "none"
+
+
+def _uses_landlock(view: View, seal: bool) -> bool:
+    # It only knows what is allowed.  "All but these" is said better by mounts, where there are.
+    return view.writable is not None or (view.is_fenced and not seal)
+
+
+def _real_layer(layer: Layer) -> LayerPlan:
+    """Upper and work as they are named: a link that leads to them is refused, never followed."""
+    upper, work = (os.path.abspath(path) for path in (layer.upper, layer.work))  # noqa: PTH100
+    keep = [_real(path) for path in layer.keep]
+    return LayerPlan(lower=_real(layer.lower), upper=upper, work=work, keep=keep)
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)

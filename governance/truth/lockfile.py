@@ -1,0 +1,95 @@
+"""uv.lock read as data: versions, the digest that decides an environment, and what changed.
+
+Two locks of one set of requirements were seen to differ in `size` and time fields, so content is
+compared, never bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.boundaries import store
+
+_VOLATILE = frozenset({"size", "upload-time"})
+
+
+@dataclass(frozen=True)
+class Change:
+    """One package that differs; `before` or `after` is None where it is absent."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    @property
+    def kind(self) -> str:
+        if self.before is None:
+            return "added"
+        if self.after is None:
+            return "removed"
+        return "changed"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "kind": self.kind}
+
+
+def parse(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise store.damaged(path, str(error)) from None
+
+
+def content_digest(lock: Mapping[str, Any]) -> str:
+    """SHA-256 of the lock less its volatile fields: equal for equal environments."""
+    text = json.dumps(_stable(lock), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def versions(lock: Mapping[str, Any]) -> dict[str, str]:
+    """Name to version, or to `@ <source>` where the package does not come from an index."""
+    return {
+        package["name"]: _version(package)
+        for package in lock.get("package", [])
+        if "virtual" not in package.get("source", {})
+    }
+
+
+def frozen_versions(lines: Iterable[str]) -> dict[str, str]:
+    """The same from freeze lines (`name==version`, `name @ url`)."""
+    result: dict[str, str] = {}
+    for line in lines:
+        name, separator, version = line.partition("==")
+        if not separator:
+            name, _, url = line.partition(" @ ")
+            version = f"@ {url}"
+        result[name.strip()] = version
+    return result
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:
+    names = sorted(before.keys() | after.keys())
+    pairs = ((name, before.get(name), after.get(name)) for name in names)
+    return [Change(name, old, new) for name, old, new in pairs if old != new]
+
+
+def _version(package: Mapping[str, Any]) -> str:
+    source = package.get("source", {})
+    for kind in ("git", "url", "path", "directory", "editable"):
+        if kind in source:
+            return f"@ {source[kind]}"
+    return str(package.get("version", ""))
+
+
+def _stable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _stable(item) for key, item in value.items() if key not in _VOLATILE}
+    if isinstance(value, list):
+        return [_stable(item) for item in value]
+    return value

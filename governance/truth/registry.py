@@ -1,0 +1,66 @@
+"""state/plugins.json: the nodes that this workspace governs.  Part of the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from governance.base.errors import UsageError
+from governance.boundaries import store
+from governance.truth import redo
+from governance.truth.workspace import Workspace
+
+if TYPE_CHECKING:
+    from governance.truth.documents import Plugin
+
+
+def load(workspace: Workspace) -> list[Plugin]:
+    """All records.  A damaged file raises Damaged and is left as it is; so is a missing one."""
+    return parse(records(workspace), workspace)
+
+
+def records(workspace: Workspace) -> list[dict[str, Any]]:
+    """As load, but as they stand in the file: for questions, which need not pay for the model."""
+    try:
+        data = redo.read_document(workspace, workspace.plugins)
+    except FileNotFoundError:
+        raise store.damaged(workspace.plugins, "it is missing") from None
+    value = store.parse_json(data, workspace.plugins)
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise store.damaged(workspace.plugins, "it is not a list of objects")
+    return value
+
+
+def parse(value: Any, workspace: Workspace) -> list[Plugin]:
+    from governance.base import names
+    from governance.truth.documents import Plugin
+
+    if not isinstance(value, list):
+        raise store.damaged(workspace.plugins, f"holds a {type(value).__name__}, not a list")
+    plugins = [Plugin.from_json(record, workspace.plugins) for record in value]
+    for name in (name for plugin in plugins for name in (plugin.id, plugin.group)):
+        if not names.is_node_id(name):
+            raise store.damaged(workspace.plugins, f"{name!a} can name neither folder nor group")
+    return plugins
+
+
+def dump(plugins: Sequence[Plugin]) -> bytes:
+    return store.dump_json([plugin.to_json() for plugin in plugins])
+
+
+def find(plugins: Sequence[Plugin], node_id: str) -> Plugin:
+    """The record of `node_id`; UsageError names the near ones."""
+    for plugin in plugins:
+        if plugin.id == node_id:
+            return plugin
+    known = ", ".join(plugin.id for plugin in plugins[:8]) or "none"
+    raise UsageError(
+        f"no node {node_id!r} is registered",
+        hint=f"registered: {known}; add one with `gov node add <git_url>`",
+        code="unknown_node",
+        facts={"node_id": node_id},
+    )
+
+
+def replace(plugins: Sequence[Plugin], changed: Plugin) -> list[Plugin]:
+    return [changed if plugin.id == changed.id else plugin for plugin in plugins]

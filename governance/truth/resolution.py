@@ -1,0 +1,290 @@
+"""The declared truth as text: pyproject.toml made, read and edited; locked with one `uv lock`.
+
+`uv add` and `uv remove` are not used: uv truncates pyproject.toml in place, and a kill left 0
+bytes.  The text is edited with tomlkit in a staged copy, beside a copy of the current lock, whose
+versions uv then prefers.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from governance.base.errors import GovError
+from governance.boundaries import store
+from governance.boundaries.uv import Locked, Uv
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+CORE_GROUP = "core"
+NODE_PREFIX = "node-"
+SCHEMA = 1
+TORCH_FAMILY = ("torch", "torchvision", "torchaudio", "torchsde", "xformers", "triton")
+
+# uv forked the lock at 3.11.5 for one package that has a marker there; the interpreter's own
+# version as lower bound keeps one fork.
+_ENVIRONMENT = (
+    "sys_platform == '{system}' and platform_machine == '{machine}' "
+    "and implementation_name == 'cpython' and python_full_version >= '{python}'"
+)
+
+
+@dataclass(frozen=True)
+class Index:
+    """A package index: `url` of a simple index, or of a flat folder where `flat` is set."""
+
+    url: str
+    name: str = "gov"
+    flat: bool = False
+    default: bool = True
+    explicit: bool = False
+
+    def table(self) -> dict[str, Any]:
+        made: dict[str, Any] = {"name": self.name, "url": self.url}
+        if self.flat:
+            made["format"] = "flat"
+        if self.default:
+            made["default"] = True
+        if self.explicit:
+            made["explicit"] = True
+        return made
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a workspace's pyproject.toml says besides the groups.
+
+    `python` is the interpreter as named (a version or a path), `version` its full version,
+    `date` an ISO 8601 time, `sources` package name to index name.
+    """
+
+    python: str
+    version: str
+    date: str | None = None
+    indexes: Sequence[Index] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    no_build: bool = False
+
+    @property
+    def minor(self) -> str:
+        return ".".join(self.version.split(".")[:2])
+
+
+# The keys of [tool.uv] that settings decide, wholly or in part.
+_GOVERNED = (
+    "package",
+    "default-groups",
+    "environments",
+    "exclude-newer",
+    "exclude-newer-package",
+    "no-build",
+    "sources",
+    "index",
+)
+
+
+def new_project(settings: Settings, core: Sequence[str]) -> str:
+    """The text of a workspace's pyproject.toml."""
+    import tomlkit
+
+    document = tomlkit.document()
+    document.add(tomlkit.comment("The declared truth of this ComfyUI environment, kept by gov."))
+    document.add(tomlkit.comment("Change it with gov (see docs/04); uv.lock holds the versions."))
+    document["project"] = {
+        "name": "comfy-env",
+        "version": "0",
+        "requires-python": f"=={settings.minor}.*",
+        "dependencies": [],
+    }
+    document["dependency-groups"] = {CORE_GROUP: _lines(core)}
+    document["tool"] = {"uv": _uv_table(settings), "gov": _gov_table(settings)}
+    return tomlkit.dumps(document)
+
+
+@dataclass(frozen=True)
+class Project:
+    """The text of a workspace's pyproject.toml; every edit returns a new value."""
+
+    text: str
+    path: Path = Path("pyproject.toml")
+
+    @classmethod
+    def read(cls, data: bytes, path: Path) -> Project:
+        """Raises Damaged for what is not TOML or not ours."""
+        project = cls(data.decode(errors="replace"), path)
+        if "gov" not in project.data.get("tool", {}):
+            raise store.damaged(path, "it has no [tool.gov] table, so gov did not write it")
+        return project
+
+    @property
+    def data(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.text)
+        except (ValueError, RecursionError) as error:
+            raise store.damaged(self.path, str(error)) from None
+
+    @property
+    def python(self) -> str:
+        """The interpreter as named at init: a version or a path."""
+        return str(self.data["tool"]["gov"].get("python", _this_minor()))
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        found = self.data.get("dependency-groups", {})
+        return {
+            name: [line for line in lines if isinstance(line, str)] for name, lines in found.items()
+        }
+
+    @property
+    def overrides(self) -> list[str]:
+        return list(self.data.get("tool", {}).get("uv", {}).get("override-dependencies", []))
+
+    @property
+    def date(self) -> str | None:
+        """Packages newer than this are not considered (uv's exclude-newer)."""
+        value = self.data.get("tool", {}).get("uv", {}).get("exclude-newer")
+        return None if value is None else str(value)
+
+    @property
+    def indexes(self) -> list[dict[str, Any]]:
+        return list(self.data.get("tool", {}).get("uv", {}).get("index", []))
+
+    @property
+    def encoded(self) -> bytes:
+        return self.text.encode()
+
+    def with_group(self, name: str, lines: Sequence[str]) -> Project:
+        """The group holds exactly `lines`; an empty group stays, so that the node is seen."""
+        document = self._document()
+        document["dependency-groups"][name] = _lines(lines)
+        return self._of(document)
+
+    def without_group(self, name: str) -> Project:
+        document = self._document()
+        document["dependency-groups"].pop(name, None)
+        return self._of(document)
+
+    def with_overrides(self, lines: Sequence[str]) -> Project:
+        document = self._document()
+        table: Any = document["tool"]["uv"]
+        if lines:
+            table["override-dependencies"] = _lines(lines)
+        else:
+            table.pop("override-dependencies", None)
+        return self._of(document)
+
+    def with_exempt(self, names: Sequence[str]) -> Project:
+        """The resolution date does not bind these packages."""
+        document = self._document()
+        table: Any = document["tool"]["uv"]
+        known = dict(table.get("exclude-newer-package", {}))
+        table["exclude-newer-package"] = {**known, **dict.fromkeys(names, False)}
+        return self._of(document)
+
+    def with_settings(self, settings: Settings) -> Project:
+        """What the settings do not speak of stays: overrides, packages that a resolution freed
+        from the date, and what a maintainer added by hand."""
+        document = self._document()
+        document["project"]["requires-python"] = f"=={settings.minor}.*"
+        document["tool"]["uv"] = _merged(self.data["tool"].get("uv", {}), _uv_table(settings))
+        document["tool"]["gov"] = _gov_table(settings)
+        return self._of(document).with_overrides(self.overrides)
+
+    def _document(self) -> TOMLDocument:
+        import tomlkit
+
+        return tomlkit.parse(self.text)
+
+    def _of(self, document: TOMLDocument) -> Project:
+        import tomlkit
+
+        return Project(tomlkit.dumps(document), self.path)
+
+
+def stage(folder: Path, project: Project, lock: bytes | None) -> None:
+    """Lay the project, and the lock whose versions are preferred, into a work folder."""
+    store.make_folder(folder)
+    store.write(folder / "pyproject.toml", project.encoded)
+    if lock is not None:
+        store.write(folder / "uv.lock", lock)
+
+
+def lock(uv: Uv, folder: Path, project: Project) -> Locked:
+    """One `uv lock` of a staged project; its `uv.lock` is new and durable when it succeeded."""
+    locked = uv.lock(folder, python=project.python)
+    if locked.ok:
+        store.sync_file(folder / "uv.lock")
+        if (folder / "pyproject.toml").read_bytes() != project.encoded:
+            raise GovError(
+                "uv changed the staged pyproject.toml",
+                hint="this is not expected of this uv; report it with its version",
+                code="uv_failed",
+            )
+    return locked
+
+
+def _uv_table(settings: Settings) -> dict[str, Any]:
+    marker = _ENVIRONMENT.format(
+        system=sys.platform, machine=platform.machine(), python=settings.version
+    )
+    table: dict[str, Any] = {
+        "package": False,
+        "default-groups": "all",
+        "environments": [marker],
+    }
+    if settings.date:
+        table["exclude-newer"] = settings.date
+    if settings.date and settings.sources:
+        # An index of torch's own tells no upload times, and uv would then see none of its files.
+        # From the ordinary index the family obeys the date like all else: freed from it, torch
+        # stayed at 2.9 for its CUDA packages' sake while torchaudio went to 2.11, which it does
+        # not load.
+        table["exclude-newer-package"] = dict.fromkeys(TORCH_FAMILY, False)
+    if settings.no_build:
+        table["no-build"] = True
+    if settings.sources:
+        table["sources"] = {name: {"index": index} for name, index in settings.sources.items()}
+    if settings.indexes:
+        table["index"] = [index.table() for index in settings.indexes]
+    return table
+
+
+def _merged(before: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """`table` in place of what it speaks of in `before`."""
+    kept = {key: value for key, value in before.items() if key not in _GOVERNED}
+    indexes = [i for i in before.get("index", []) if not i.get("default") and i["name"] != "torch"]
+    sources = {
+        name: source
+        for name, source in before.get("sources", {}).items()
+        if source != {"index": "torch"}
+    }
+    freed = before.get("exclude-newer-package", {}) if "exclude-newer" in table else {}
+    more = {"index": indexes, "sources": sources, "exclude-newer-package": freed}
+    for key, rest in more.items():
+        if isinstance(rest, dict) and rest:
+            kept[key] = {**rest, **table.pop(key, {})}
+        elif rest:
+            kept[key] = [*table.pop(key, []), *rest]
+    return {**table, **kept}
+
+
+def _gov_table(settings: Settings) -> dict[str, Any]:
+    return {"schema": SCHEMA, "python": settings.python}
+
+
+def _lines(lines: Sequence[str]) -> Any:
+    import tomlkit
+
+    array = tomlkit.array()
+    array.extend(lines)
+    return array.multiline(len(lines) > 0)
+
+
+def _this_minor() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,0 +1,219 @@
+"""Snapshots of the truth: whole and durable before they are indexed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.base import clock, names
+from governance.base.errors import Damaged, GovError, UsageError
+from governance.base.shape import TEXT_OR_NONE, Shape, mismatch
+from governance.boundaries import store
+from governance.truth import ledger, redo, registry
+from governance.truth.documents import Snapshot
+from governance.truth.workspace import Workspace
+
+_ENTRY: Shape = {"id": str, "created_at": str, "reason": str, "ref?": TEXT_OR_NONE}
+FILES = ("pyproject.toml", "uv.lock", "plugins.json")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The bytes of the three files."""
+
+    pyproject: bytes
+    lock: bytes
+    plugins: bytes
+
+    def digests(self) -> dict[str, str]:
+        return {
+            "pyproject_sha256": store.digest(self.pyproject),
+            "lock_sha256": store.digest(self.lock),
+            "plugins_sha256": store.digest(self.plugins),
+        }
+
+    def documents(self) -> dict[str, bytes]:
+        """As paths of the workspace, for a commit."""
+        return {
+            "pyproject.toml": self.pyproject,
+            "uv.lock": self.lock,
+            "state/plugins.json": self.plugins,
+        }
+
+
+def truth(workspace: Workspace) -> Truth:
+    """Raises GovError naming the file that is missing."""
+    parts = []
+    for path in workspace.truth:
+        try:
+            parts.append(redo.read_document(workspace, path))
+        except FileNotFoundError:
+            raise GovError(
+                f"{path} is missing",
+                hint="bring it back with `gov rollback <snapshot_id>` (see `gov snapshot list`), "
+                "or run `gov init`",
+                code="truth_missing",
+                facts={"path": str(path)},
+            ) from None
+    return Truth(*parts)
+
+
+def truth_as_it_is(workspace: Workspace) -> Truth:
+    """As truth, with nothing where a file is missing: evidence, before a rollback replaces it."""
+    return Truth(*(store.read_bytes(path) if path.is_file() else b"" for path in workspace.truth))
+
+
+def index(workspace: Workspace) -> list[dict[str, Any]]:
+    """The index entries, oldest first."""
+    try:
+        data = redo.read_document(workspace, workspace.snapshots_index)
+    except FileNotFoundError:
+        return []
+    value = store.parse_json(data, workspace.snapshots_index)
+    if isinstance(value, dict):
+        store.check_schema(value, workspace.snapshots_index)
+    entries = value.get("snapshots") if isinstance(value, dict) else None
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        raise store.damaged(workspace.snapshots_index, "it is not a list of snapshots")
+    return entries
+
+
+def _is_entry(value: Any) -> bool:
+    if mismatch(value, _ENTRY, "an entry") is not None:
+        return False
+    return names.is_snapshot_id(value["id"])
+
+
+def write(
+    workspace: Workspace, content: Truth, *, reason: str, generation: str | None, ref: str | None
+) -> Snapshot:
+    """Write a snapshot whole and durable; it counts only once its index entry exists."""
+    index(workspace)  # a damaged index could never take the entry: say so first
+    moment = clock.now()
+    snapshot = Snapshot(
+        id=names.new_snapshot_id(moment),
+        created_at=clock.stamp(moment),
+        reason=reason,
+        ref=ref,
+        generation=generation,
+        digests=content.digests(),
+        nodes=_node_ids(workspace, content),
+    )
+    store.make_folder(workspace.snapshots)
+    unfinished = workspace.snapshots / f"{store.TEMPORARY}{snapshot.id}"
+    final = workspace.snapshots / snapshot.id
+    try:
+        files = dict(zip(FILES, _parts(content), strict=True))
+        store.write_folder(unfinished, {**files, "meta.json": store.dump_json(snapshot.to_json())})
+        store.move(unfinished, final)
+    except BaseException:
+        store.remove_tree(unfinished)
+        raise
+    return snapshot
+
+
+def entry(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "id": snapshot.id,
+        "created_at": snapshot.created_at,
+        "reason": snapshot.reason,
+        "ref": snapshot.ref,
+    }
+
+
+def _node_ids(workspace: Workspace, content: Truth) -> list[str]:
+    """For the list of snapshots only: a damaged registry is kept as it is, as evidence."""
+    try:
+        value = store.parse_json(content.plugins, workspace.plugins)
+        return [plugin.id for plugin in registry.parse(value, workspace)]
+    except Damaged:
+        return []
+
+
+def take(
+    workspace: Workspace,
+    *,
+    reason: str,
+    generation: str | None,
+    ref: str | None = None,
+    content: Truth | None = None,
+) -> Snapshot:
+    """A snapshot of the truth as it is now (or of `content`), indexed at once."""
+    snapshot = write(
+        workspace,
+        content or truth(workspace),
+        reason=reason,
+        generation=generation,
+        ref=ref,
+    )
+    store.write(workspace.snapshots_index, indexed(workspace, snapshot))
+    return snapshot
+
+
+def indexed(workspace: Workspace, *added: Snapshot) -> bytes:
+    """The index document with `added` at its end."""
+    entries = index(workspace) + [entry(snapshot) for snapshot in added]
+    return store.dump_json({"snapshots": entries})
+
+
+def load(workspace: Workspace, snapshot_id: str) -> Snapshot:
+    """The metadata of an indexed snapshot.  UsageError where there is none."""
+    path = workspace.snapshots / names.snapshot_id(snapshot_id) / "meta.json"
+    known = {row["id"] for row in index(workspace)}
+    if snapshot_id not in known or not path.is_file():
+        raise UsageError(
+            f"no snapshot {snapshot_id}",
+            hint="`gov snapshot list` shows them",
+            code="unknown_snapshot",
+            facts={"snapshot_id": snapshot_id},
+        )
+    found = Snapshot.from_json(store.read_object(path), path)
+    if found.id != snapshot_id:
+        raise store.damaged(path, f"it is the record of {found.id!a}")
+    return found
+
+
+def content(workspace: Workspace, snapshot: Snapshot) -> Truth:
+    """The three files of a snapshot, checked against the digests in its meta.json."""
+    folder = workspace.snapshots / snapshot.id
+    try:
+        found = Truth(*(store.read_bytes(folder / name) for name in FILES))
+    except FileNotFoundError as error:
+        raise store.damaged(Path(str(error.filename)), "it is missing") from None
+    for name, digest in found.digests().items():
+        if snapshot.digests.get(name) != digest:
+            raise store.damaged(folder, f"its files do not match {name} in meta.json")
+    return found
+
+
+def prune(workspace: Workspace, *, keep: Sequence[str]) -> list[str]:
+    """Drop the oldest snapshots beyond the limit, never one in `keep` or named by a pending
+    transaction.  The index goes first, so that no entry ever lacks its folder."""
+    limit = int(workspace.config.number("storage.snapshots_keep"))
+    entries = index(workspace)
+    excess = len(entries) - limit
+    if excess <= 0:
+        return []
+    held = set(keep) | _named_by_pending(workspace)
+    dropped = [row["id"] for row in entries if row["id"] not in held][:excess]
+    rest = [row for row in entries if row["id"] not in dropped]
+    store.write_json(workspace.snapshots_index, {"snapshots": rest})
+    for snapshot_id in dropped:
+        store.remove_tree(workspace.snapshots / names.snapshot_id(snapshot_id))
+    return dropped
+
+
+def _parts(content: Truth) -> tuple[bytes, bytes, bytes]:
+    return content.pyproject, content.lock, content.plugins
+
+
+def _named_by_pending(workspace: Workspace) -> set[str]:
+    found: set[str] = set()
+    for row in ledger.overview(workspace).pending:
+        if row["status"] == "damaged":
+            continue
+        promotion = ledger.load(workspace, row["txid"]).promotion
+        found |= {str(promotion.get("pre_snapshot")), str(promotion.get("post_snapshot"))}
+    return found
