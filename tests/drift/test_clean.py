@@ -45,7 +45,7 @@ def test_a_dry_run_tells_what_a_run_does(model, gov):
 def test_prod_and_its_parent_stay(model, gov):
     spare(model)
     prod = model.space.generation
-    parent = retention.environment.manifest(model.space, prod).parent
+    parent = retention.generations.manifest(model.space, prod).parent
     gov.json("clean").ok()
     gov.json("clean").ok()
     assert {prod, parent} <= generations(model)
