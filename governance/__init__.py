@@ -1,3 +1,3 @@
-"""Govern the Python environment of a ComfyUI installation (see docs/02)."""
+"""Govern a ComfyUI installation: its Python environment and its code (see docs/02)."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

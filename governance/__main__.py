@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 # Run by path, Python puts this folder first, and `-m` the current one: neither may shadow a module.
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
+# Isolated (-I, as the launchers start it) it puts none.
+sys.path[: not sys.flags.safe_path] = [str(Path(__file__).resolve().parent.parent)]
 
 from governance.cli.main import run  # noqa: E402
 

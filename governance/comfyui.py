@@ -27,6 +27,7 @@ _MAX_SOURCE_BYTES = 1 << 20
 
 _TRACEBACK_LINES = 40
 _QUOTED_LINES = 50
+_CAUSES = 4
 _LINE_CHARACTERS = 400
 
 
@@ -66,6 +67,12 @@ def custom_nodes(comfyui_dir: Path) -> Path:
     return comfyui_dir / "custom_nodes"
 
 
+def class_sources(comfyui_dir: Path) -> list[Path]:
+    """Where ComfyUI registers its own node classes."""
+    wanted = (comfyui_dir / name for name in ("nodes.py", "comfy_extras", "comfy_api_nodes"))
+    return [path for path in wanted if path.exists()]
+
+
 def requirements_path(comfyui_dir: Path) -> Path | None:
     path = comfyui_dir / "requirements.txt"
     return path if path.is_file() else None
@@ -93,6 +100,13 @@ def node_folders(comfyui_dir: Path) -> list[NodeFolder]:
         for entry in _entries(folder / ".disabled")
     ]
     return sorted(found, key=lambda entry: (entry.name, str(entry.path)))
+
+
+def disabled_place(comfyui_dir: Path, name: str) -> Path | None:
+    """Where the code of a node lies that somebody switched off."""
+    wanted = name.removesuffix(".py").lower()
+    off = (entry for entry in node_folders(comfyui_dir) if not entry.enabled)
+    return next((e.path for e in off if e.name.removesuffix(".py").lower() == wanted), None)
 
 
 def read_flags(comfyui_dir: Path) -> frozenset[str]:
@@ -203,7 +217,8 @@ _LOADED_IN_PART = re.compile(
 class Log:
     """What ComfyUI's own lines say, read one by one as they come, from both streams.
 
-    Names are names of entries of custom_nodes.  `said` are lines in which something goes on with
+    Names are names of entries of custom_nodes.  `causes` are the errors that a traceback follows
+    from.  `said` are lines in which something goes on with
     less, and the ends of tracebacks through a node's file that no other line explains.
     `unreadable_classes` come with their error.  Once it is `stopping`, what it complains of is our
     own doing.
@@ -212,6 +227,7 @@ class Log:
     imports: dict[str, NodeImport] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     tracebacks: dict[str, list[str]] = field(default_factory=dict)
+    causes: dict[str, list[str]] = field(default_factory=dict)
     startup_script_errors: dict[str, str] = field(default_factory=dict)
     unreadable_classes: dict[str, str] = field(default_factory=dict)
     core_failures: list[str] = field(default_factory=list)
@@ -224,6 +240,7 @@ class Log:
     _open: dict[str, deque[str]] = field(default_factory=dict)
     _quoted: dict[str, list[str]] = field(default_factory=dict)
     _chained: set[str] = field(default_factory=set)
+    _causes: dict[str, list[str]] = field(default_factory=dict)
     _unreadable: dict[str, str] = field(default_factory=dict)
 
     def feed(self, stream: str, line: str) -> None:
@@ -251,9 +268,7 @@ class Log:
         """Collect the lines of a traceback: its head, what is indented, and its last line."""
         _, head, rest = line.partition(_TRACEBACK)
         if head:  # what stands before it is a logger's own, such as the level
-            if stream not in self._chained:
-                self._quoted.pop(stream, None)
-            self._chained.discard(stream)
+            self._begin_traceback(stream)
             self._open[stream] = deque([head + rest], maxlen=_TRACEBACK_LINES)
             return True
         lines = self._open.get(stream)
@@ -264,6 +279,16 @@ class Log:
         if line and not line.startswith((" ", "Traceback")):
             self._end_traceback(stream, self.last_traceback)
         return True
+
+    def _begin_traceback(self, stream: str) -> None:
+        """One that follows from another keeps that one's error."""
+        if stream in self._chained:
+            before = list(self._open.get(stream, ()))[-1:]
+            self._causes[stream] = [*self._causes.get(stream, ()), *before][-_CAUSES:]
+        else:
+            self._quoted.pop(stream, None)
+            self._causes.pop(stream, None)
+        self._chained.discard(stream)
 
     def _end_traceback(self, stream: str, lines: list[str]) -> None:
         error = lines[-1].strip()
@@ -289,6 +314,7 @@ class Log:
             name = _name(found[1])
             self.errors[name] = found[2] or "no message"
             self.tracebacks[name] = [text for text in self._open.get(stream, ()) if text.strip()]
+            self.causes[name] = self._causes.get(stream, [])
         elif found := _SKIPPED.search(line):
             self.errors[_name(found[1])] = f"skipped by ComfyUI due to {found[2]}"
         elif found := _ENTRYPOINT.search(line):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TextIO
 
 # Run by path, Python puts this folder first, and `-m` the current one: neither may shadow a module.
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
+# Isolated (-I, as the launchers start it) it puts none.
+sys.path[: not sys.flags.safe_path] = [str(Path(__file__).resolve().parent.parent)]
 
 from doit.doit_cmd import DoitMain  # noqa: E402
 
@@ -71,11 +72,14 @@ class _Heard:
 
 def _ended_badly() -> GovError | None:
     """A run that came to no good is a finished task, and still no success."""
-    for name, result in current().results.items():
-        if name.startswith(("tx_run:", "resolve:")):
+    from governance.truth.documents import Transaction
+
+    for result in current().results.values():
+        tx = result[0] if isinstance(result, tuple) else result
+        if isinstance(tx, Transaction):
             from governance.changes import plan
 
-            return plan.error_of(result)
+            return plan.error_of(tx)
     return None
 
 

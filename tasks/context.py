@@ -109,45 +109,9 @@ def approval_of(
     reason: str = "",
     allow_failed_run: bool = False,
     accept_skipped: bool = False,
+    accept_findings: bool = False,
 ) -> Approval:
+    """What doit parsed, as the gates take it."""
     from governance.changes.gates import Approval
 
-    return Approval(approve_core, reason or None, allow_failed_run, accept_skipped)
-
-
-APPROVAL_PARAMS = [
-    {
-        "name": "approve_core",
-        "long": "approve-core",
-        "type": bool,
-        "default": False,
-        "help": "allow changes of core packages (needs --reason)",
-    },
-    {
-        "name": "reason",
-        "long": "reason",
-        "type": str,
-        "default": "",
-        "help": "why the change of core packages is wanted; recorded",
-    },
-]
-
-FAILED_RUN_PARAM = {
-    "name": "allow_failed_run",
-    "long": "allow-failed-run",
-    "type": bool,
-    "default": False,
-    "help": "go on although ComfyUI did not come up as it should",
-}
-
-PROMOTE_PARAMS = [
-    *APPROVAL_PARAMS,
-    FAILED_RUN_PARAM,
-    {
-        "name": "accept_skipped",
-        "long": "accept-skipped",
-        "type": bool,
-        "default": False,
-        "help": "promote although requirement lines were skipped",
-    },
-]
+    return Approval(approve_core, reason or None, allow_failed_run, accept_skipped, accept_findings)

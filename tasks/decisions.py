@@ -1,200 +1,282 @@
-"""Decisions: one person decided, one commit follows.  The stages of a promote are tasks with
-receipts under state/work/<txid>/; the commit owns no target and is never up to date."""
+"""Decisions: one person decided, one commit follows.  Each makes steps; the stages of the road are
+tasks with receipts under state/work/<txid>/; the commit owns no target and is never up to date."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tasks import bodies
 from tasks.claims import Claim
-from tasks.context import (
-    APPROVAL_PARAMS,
-    FAILED_RUN_PARAM,
-    PROMOTE_PARAMS,
-    act,
-    approval_of,
-    current,
-    here,
+from tasks.context import act, approval_of, current, here
+from tasks.parameters import (
+    APPROVAL,
+    FAILED_RUN,
+    GATES,
+    LOCAL,
+    Param,
+    flag,
+    text,
+    words,
 )
 
 Task = dict[str, Any]
 
 
+# --- nodes ------------------------------------------------------------------------------------
+
+
 def task_node_add() -> Task:
-    """clone a node into custom_nodes and register it"""
-    return {
-        "actions": [(_node_add,)],
-        "params": [
-            {"name": "url", "long": "url", "type": str, "default": "", "help": "where from"},
-            {
-                "name": "ref",
-                "long": "ref",
-                "type": str,
-                "default": "",
-                "help": "what to check out",
-            },
-            {"name": "node_id", "long": "id", "type": str, "default": "", "help": "its folder"},
-        ],
-        "uptodate": [False],
-    }
+    """clone a node into custom_nodes and register it, or adopt what lies there"""
+    named = [text("ref", "what to check out"), text("node_id", "its folder", "id")]
+    # Empty and not typed are not the same: an empty ref or id is a mistake of a script.
+    params = [text("url", "where from"), *(param._replace(default=None) for param in named)]
+    return _decision("node_add", bodies.node_add, params)
 
 
 def task_node_remove() -> Iterator[Task]:
     """take a node and what only it needed out of prod"""
-    yield _group("node_remove", task_node_remove)
-    for node_id in _node_ids():
-        yield {
-            "name": node_id,
-            "actions": [(_node_remove, [node_id])],
-            "params": [
-                *APPROVAL_PARAMS,
-                FAILED_RUN_PARAM,
-                {
-                    "name": "purge_code",
-                    "long": "purge-code",
-                    "type": bool,
-                    "default": False,
-                    "help": "delete its folder too",
-                },
-            ],
-            "uptodate": [False],
-        }
+    params = [*APPROVAL, FAILED_RUN, flag("purge", "take its folder away too", "purge-code")]
+    yield from _for_each("node_remove", task_node_remove, _node_ids(), bodies.node_remove, params)
 
 
-def task_tx_run() -> Iterator[Task]:
-    """start ComfyUI with a node in a candidate, and record what it changed"""
-    yield _group("tx_run", task_tx_run)
-    for node_id in _node_ids():
-        yield {
-            "name": node_id,
-            "actions": [(_tx_run, [node_id])],
-            "params": [
-                {
-                    "name": "timeout",
-                    "long": "timeout",
-                    "type": float,
-                    "default": 0.0,
-                    "help": "seconds until ComfyUI must answer",
-                }
-            ],
-            "uptodate": [False],
-        }
+def task_node_update() -> Task:
+    """observe what is newer of nodes, all in one candidate"""
+    params = [text("to", "a branch, tag or commit"), flag("all_nodes", "of all nodes", "all")]
+    return _decision("node_update", bodies.node_update, [*params, *LOCAL], "nodes")
+
+
+def task_node_enable() -> Task:
+    """load disabled nodes again"""
+    return _decision("node_enable", bodies.node_enable, GATES, "nodes")
+
+
+def task_node_disable() -> Task:
+    """load nodes no more; their code stays"""
+    return _decision("node_disable", bodies.node_disable, GATES, "nodes")
+
+
+def task_node_with() -> Task:
+    """give a node packages that it does not declare: NODE PKG..."""
+    return _decision("node_with", bodies.node_with, [], "words")
+
+
+def task_node_without() -> Task:
+    """take such packages away again: NODE PKG..."""
+    return _decision("node_without", bodies.node_without, [], "words")
+
+
+# --- the rest of the installation -------------------------------------------------------------
+
+
+def task_comfyui_update() -> Task:
+    """observe ComfyUI at a newer commit, with every promoted node"""
+    return _decision(
+        "comfyui_update", bodies.comfyui_update, [text("to", "a branch, tag or commit"), *LOCAL]
+    )
+
+
+def task_torch() -> Task:
+    """observe torch from another backend"""
+    return _decision("torch", bodies.torch, [], "words")
+
+
+def task_python() -> Task:
+    """observe prod with another Python"""
+    return _decision("python", bodies.python, [], "words")
+
+
+def task_upgrade() -> Task:
+    """observe newer versions of packages"""
+    return _decision("upgrade", bodies.upgrade, [flag("all_packages", "of all", "all")], "words")
+
+
+def task_pin() -> Task:
+    """observe prod with packages held at a version"""
+    return _decision("pin", bodies.pin, [], "words")
+
+
+def task_unpin() -> Task:
+    """observe prod with packages set free"""
+    return _decision("unpin", bodies.unpin, [], "words")
+
+
+# --- transactions -----------------------------------------------------------------------------
+
+
+def task_tx_run() -> Task:
+    """start ComfyUI with nodes in a candidate, and record what they change"""
+    params = [
+        Param("timeout", "timeout", float, 0.0, "seconds until ComfyUI must answer"),
+        flag("all_or_nothing", "set no failing node aside", "all-or-nothing"),
+    ]
+    return _decision("tx_run", bodies.tx_run, params, "nodes")
 
 
 def task_promote_plan() -> Iterator[Task]:
-    """stage 1: today's truth with the transaction's requirements"""
-    yield _group("promote_plan", task_promote_plan)
+    """stage 1: today's truth with the steps of the transaction"""
     space = here()
-    for txid, stages in _promotable():
-        yield _stage(
-            "promote_plan",
-            txid,
-            file_dep=[space.pyproject, space.lock],
-            targets=[stages.plan_receipt, stages.folder / "pyproject.toml"],
-            claim=Claim("the staged plan is today's", _is_planned, txid),
-        )
+    yield from _stage_for_each(
+        "promote_plan",
+        task_promote_plan,
+        "plan",
+        None,
+        lambda stages: (
+            [path for path in (space.pyproject, space.lock) if path.is_file()],
+            [stages.plan_receipt, stages.folder / "pyproject.toml"],
+            ("the staged plan is today's", bodies.is_planned, stages.name),
+        ),
+    )
 
 
 def task_promote_lock() -> Iterator[Task]:
     """stage 2: one uv lock of the plan"""
-    yield _group("promote_lock", task_promote_lock)
-    for txid, stages in _promotable():
-        yield _stage(
-            "promote_lock",
-            txid,
-            after="promote_plan",
-            file_dep=[stages.folder / "pyproject.toml"],
-            targets=[stages.lock_receipt],
-            claim=Claim("the staged lock is that of the plan", stages.is_locked),
-        )
+    yield from _stage_for_each(
+        "promote_lock",
+        task_promote_lock,
+        "lock",
+        "promote_plan",
+        lambda stages: (
+            [stages.folder / "pyproject.toml"],
+            [stages.lock_receipt],
+            ("the staged lock is that of the plan", stages.is_locked),
+        ),
+    )
 
 
 def task_promote_build() -> Iterator[Task]:
     """stage 3: the environment of the staged lock"""
-    yield _group("promote_build", task_promote_build)
-    for txid, stages in _promotable():
-        yield _stage(
-            "promote_build",
-            txid,
-            after="promote_lock",
-            file_dep=[stages.lock_receipt],
-            targets=[stages.build_receipt],
-            claim=Claim("the staged environment is built", stages.is_built),
-        )
+    yield from _stage_for_each(
+        "promote_build",
+        task_promote_build,
+        "build",
+        "promote_lock",
+        lambda stages: (
+            [stages.lock_receipt],
+            [stages.build_receipt],
+            ("the staged environment is built", stages.is_built),
+        ),
+    )
 
 
-def task_promote_smoke() -> Iterator[Task]:
-    """stage 4: ComfyUI starts in it: observed, or tested"""
-    yield _group("promote_smoke", task_promote_smoke)
-    for txid, stages in _promotable():
-        yield _stage(
-            "promote_smoke",
-            txid,
-            after="promote_build",
-            file_dep=[stages.build_receipt],
-            targets=[stages.verdict_receipt],
-            claim=Claim("the staged environment was tested", stages.is_tested),
-        )
+def task_promote_observe() -> Iterator[Task]:
+    """stage 4: ComfyUI starts with it, where nothing has seen this set of packages and code"""
+    yield from _stage_for_each(
+        "promote_observe",
+        task_promote_observe,
+        "observe",
+        "promote_build",
+        lambda stages: (
+            [stages.build_receipt],
+            [],
+            ("this set of packages and code was observed", bodies.is_observed, stages.name),
+        ),
+    )
 
 
 def task_promote() -> Iterator[Task]:
-    """stage 5: the gates, the snapshots and the switch of prod"""
+    """stage 5: the gates, the snapshots and the switch of prod and code"""
     yield _group("promote", task_promote)
     for txid, _ in _promotable():
         yield {
+            **_decision(f"promote:{txid}", bodies.promote, GATES, None, txid),
             "name": txid,
-            "actions": [(_promote, [txid])],
-            "params": PROMOTE_PARAMS,
-            "task_dep": [f"promote_smoke:{txid}"],
-            "uptodate": [False],
+            "task_dep": [f"promote_observe:{txid}"],
         }
 
 
 def task_resolve() -> Iterator[Task]:
     """lock a conflicting transaction once more, with pins"""
-    yield _group("resolve", task_resolve)
-    for txid in _pending():
-        yield {
-            "name": txid,
-            "actions": [(_resolve, [txid])],
-            "params": [
-                {
-                    "name": "pins",
-                    "long": "pin",
-                    "type": list,
-                    "default": [],
-                    "help": "package==version; may be given several times",
-                }
-            ],
-            "uptodate": [False],
-        }
+    params = [words("pins", "package==version; may be given several times", "pin")]
+    yield from _for_each("resolve", task_resolve, _pending(), bodies.resolve, params)
+
+
+def task_tx_rerun() -> Iterator[Task]:
+    """observe the steps of a transaction once more, on today's truth"""
+    yield from _for_each("tx_rerun", task_tx_rerun, _pending(), bodies.tx_rerun, [])
 
 
 def task_tx_abort() -> Iterator[Task]:
     """end a transaction and clean its candidate"""
-    yield _group("tx_abort", task_tx_abort)
-    for txid in _pending():
-        yield {"name": txid, "actions": [(_tx_abort, [txid])], "uptodate": [False]}
+    yield from _for_each("tx_abort", task_tx_abort, _pending(), bodies.tx_abort, [])
+
+
+# --- the way back, and care -------------------------------------------------------------------
 
 
 def task_rollback() -> Iterator[Task]:
-    """bring back a snapshot: its truth and its environment"""
-    yield _group("rollback", task_rollback)
-    for snapshot_id in _snapshot_ids():
-        yield {"name": snapshot_id, "actions": [(_rollback, [snapshot_id])], "uptodate": [False]}
+    """bring back a snapshot: its truth, its environment and its code"""
+    params = [
+        *GATES,
+        flag("packages_only", "leave the code as it is", "packages-only"),
+        flag("discard_local", "overwrite edited files of nodes", "discard-local"),
+    ]
+    yield from _for_each("rollback", task_rollback, _snapshot_ids(), bodies.rollback, params)
+
+
+def task_undo() -> Task:
+    """take back the last change of prod"""
+    params = [*GATES, flag("discard_local", "overwrite edited files of nodes", "discard-local")]
+    return _decision("undo", bodies.undo, params)
 
 
 def task_repair() -> Task:
     """build anew what verify found broken, from the lock"""
-    return {"actions": [(act, ["repair", _repair])], "uptodate": [False]}
+    return _decision("repair", bodies.repair, [])
 
 
 def task_prune() -> Task:
     """delete environments, candidates, work folders and logs beyond retention"""
-    return {"actions": [(act, ["prune", _clean])], "uptodate": [False]}
+    return _decision("prune", bodies.clean, [flag("dry_run", "show what would go", "dry-run")])
 
 
 # --- shapes -----------------------------------------------------------------------------------
+
+Body = Callable[..., Any]
+Facts = Callable[[Any], tuple[list[Any], list[Any], tuple[Any, ...]]]
+
+
+def _decision(
+    name: str, body: Body, params: list[Param], pos_arg: str | None = None, about: str | None = None
+) -> Task:
+    """A task that is never up to date.  `about` is the first argument of the body."""
+    known = [param.name for param in params] + ([pos_arg] if pos_arg else [])
+    made: Task = {
+        "actions": [(_act, [name, body, known, about])],
+        "params": [param.to_doit() for param in params],
+        "uptodate": [False],
+    }
+    return {**made, "pos_arg": pos_arg} if pos_arg else made
+
+
+def _act(name: str, body: Body, known: list[str], about: str | None, **options: Any) -> Any:
+    """What doit parsed, or what `gov` gave in its place."""
+    typed = {key: options[key] for key in known if key in options}
+    allowed = {key: typed.pop(key) for key in _APPROVALS if key in typed}
+    if allowed:
+        typed["approval"] = approval_of(**allowed)
+
+    def done(session: Any, **given: Any) -> Any:
+        return body(session, *([about] if about is not None else []), **given)
+
+    return act(name, done, **typed)
+
+
+_APPROVALS = (
+    "approve_core",
+    "reason",
+    "allow_failed_run",
+    "accept_skipped",
+    "accept_findings",
+)
+
+
+def _for_each(
+    basename: str, creator: Callable[..., Any], names: list[str], body: Body, params: list[Param]
+) -> Iterator[Task]:
+    yield _group(basename, creator)
+    for name in names:
+        yield {**_decision(f"{basename}:{name}", body, params, None, name), "name": name}
 
 
 def _group(basename: str, creator: Callable[..., Any]) -> Task:
@@ -202,31 +284,35 @@ def _group(basename: str, creator: Callable[..., Any]) -> Task:
     return {"basename": basename, "name": None, "doc": creator.__doc__}
 
 
-def _stage(
-    basename: str,
-    txid: str,
-    *,
-    file_dep: list[Any],
-    targets: list[Any],
-    claim: Claim,
-    after: str | None = None,
-) -> Task:
-    return {
-        "name": txid,
-        "actions": [(_run_stage, [basename, txid])],
-        "task_dep": [f"{after}:{txid}"] if after else [],
-        "file_dep": file_dep,
-        "targets": targets,
-        "uptodate": [claim],
-    }
+def _stage_for_each(
+    basename: str, creator: Callable[..., Any], stage: str, after: str | None, facts: Facts
+) -> Iterator[Task]:
+    yield _group(basename, creator)
+    for txid, stages in _promotable():
+        file_dep, targets, claim = facts(stages)
+        yield {
+            "name": txid,
+            "actions": [(_run_stage, [basename, stage, txid])],
+            "task_dep": [f"{after}:{txid}"] if after else [],
+            "file_dep": file_dep,
+            "targets": targets,
+            "uptodate": [Claim(*claim)],
+        }
+
+
+def _run_stage(basename: str, stage: str, txid: str) -> Any:
+    approval = current().given.get(f"promote:{txid}", {}).get("approval")
+
+    def staged(session: Any) -> Any:
+        return bodies.stage(session, stage, txid, approval)
+
+    return act(f"{basename}:{txid}", staged)
 
 
 def _promotable() -> Iterator[tuple[str, Any]]:
     for row in _overview():
         if row["status"] in _PROMOTABLE:
-            from governance.changes.staging import (
-                Stages,  # only paid for where something is pending
-            )
+            from governance.changes.staging import Stages  # only paid for where one is pending
 
             yield row["txid"], Stages(here(), row["txid"])
 
@@ -263,124 +349,3 @@ def _snapshot_ids() -> list[str]:
         return [str(row["id"]) for row in rows]
     except (GovError, FileNotFoundError, KeyError, TypeError):
         return []  # the action of any other task tells what is wrong
-
-
-def _is_planned(txid: str) -> bool:
-    from governance.changes import plan
-    from governance.changes.staging import Stages
-    from governance.truth import ledger
-
-    space = here()
-    return Stages(space, txid).is_planned(plan.edit_of(space, ledger.load(space, txid)))
-
-
-# --- actions ----------------------------------------------------------------------------------
-
-
-def _node_add(url: str = "", ref: str = "", node_id: str = "") -> Any:
-    from pathlib import Path
-
-    from governance.changes import nodes
-
-    def added(session: Any, **given: Any) -> Any:
-        return nodes.add(session, **given)
-
-    typed = {"url": url, "ref": ref or None, "node_id": node_id or None, "cwd": Path.cwd()}
-    return act("node_add", added, **typed)
-
-
-def _node_remove(
-    node_id: str,
-    approve_core: bool = False,
-    reason: str = "",
-    purge_code: bool = False,
-    allow_failed_run: bool = False,
-) -> Any:
-    from governance.changes import nodes
-
-    def removed(session: Any, **given: Any) -> Any:
-        return nodes.remove(session, node_id, **given)
-
-    approval = approval_of(approve_core, reason, allow_failed_run)
-    return act(f"node_remove:{node_id}", removed, purge=purge_code, approval=approval)
-
-
-def _tx_run(node_id: str, timeout: float = 0.0) -> Any:
-    from governance.changes import run
-
-    def ran(session: Any, **given: Any) -> Any:
-        return run.run(session, node_id, **given)
-
-    return act(f"tx_run:{node_id}", ran, timeout=timeout or None)
-
-
-def _run_stage(basename: str, txid: str) -> Any:
-    from governance.changes import promotion
-
-    stages = {
-        "promote_plan": promotion.stage_plan,
-        "promote_lock": promotion.stage_lock,
-        "promote_build": promotion.stage_build,
-        "promote_smoke": promotion.stage_smoke,
-    }
-    approval = current().given.get(f"promote:{txid}", {}).get("approval")
-
-    def staged(session: Any) -> Any:
-        return stages[basename](session, txid, approval)
-
-    return act(f"{basename}:{txid}", staged)
-
-
-def _promote(
-    txid: str,
-    approve_core: bool = False,
-    reason: str = "",
-    allow_failed_run: bool = False,
-    accept_skipped: bool = False,
-) -> Any:
-    from governance.changes import promotion
-
-    def promoted(session: Any, **given: Any) -> Any:
-        return promotion.promote(session, txid, **given)
-
-    approval = approval_of(approve_core, reason, allow_failed_run, accept_skipped)
-    return act(f"promote:{txid}", promoted, approval=approval)
-
-
-def _resolve(txid: str, pins: list[str]) -> Any:
-    from governance.changes import ending
-
-    def resolved(session: Any, **given: Any) -> Any:
-        return ending.resolve(session, txid, **given)
-
-    return act(f"resolve:{txid}", resolved, pins=pins)
-
-
-def _tx_abort(txid: str) -> Any:
-    from governance.changes import ending
-
-    def aborted(session: Any, **given: Any) -> Any:
-        return ending.abort(session, txid, **given)
-
-    return act(f"tx_abort:{txid}", aborted)
-
-
-def _rollback(snapshot_id: str) -> Any:
-    from governance.changes import rollback
-
-    def rolled_back(session: Any) -> Any:
-        return rollback.rollback(session, snapshot_id)
-
-    return act(f"rollback:{snapshot_id}", rolled_back)
-
-
-def _repair(session: Any) -> Any:
-    from governance.operations import verify
-
-    return verify.repair(session)
-
-
-def _clean(session: Any, dry_run: bool = False) -> Any:
-    from governance.operations import retention
-
-    return retention.clean(session.workspace, dry_run=dry_run)

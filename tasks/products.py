@@ -6,7 +6,8 @@ from typing import Any
 
 from governance.truth import freshness
 from tasks.claims import Claim
-from tasks.context import APPROVAL_PARAMS, act, approval_of, current, here
+from tasks.context import act, approval_of, current, here
+from tasks.parameters import GATES
 
 Task = dict[str, Any]
 
@@ -23,12 +24,11 @@ def task_init() -> Task:
 
 
 def task_lock() -> Task:
-    """uv.lock from pyproject.toml, where that was edited by hand"""
+    """the lock of a pyproject.toml that was edited by hand, staged"""
     space = here()
     return {
         "actions": [(act, ["lock", _lock])],
         "file_dep": [space.pyproject],
-        "targets": [space.lock],
         "uptodate": [
             Claim(
                 "uv.lock is what was locked from this pyproject.toml",
@@ -40,16 +40,16 @@ def task_lock() -> Task:
 
 
 def task_sync() -> Task:
-    """prod from uv.lock: a new environment, tested, and one switch"""
+    """prod from pyproject.toml: locked, built, observed, and one switch"""
     space = here()
     return {
         "actions": [(_sync,)],
-        "params": APPROVAL_PARAMS,
+        "params": [param.to_doit() for param in GATES],
         "task_dep": ["lock"],
-        "file_dep": [space.lock],
+        "file_dep": [space.pyproject, *([space.lock] if space.lock.is_file() else [])],
         "targets": [space.prod],
         "uptodate": [
-            Claim("prod is the environment of this uv.lock", freshness.prod_is_current, space)
+            Claim("prod is the environment of this project and lock", freshness.is_settled, space)
         ],
     }
 
@@ -94,11 +94,17 @@ def _lock(session: Any) -> Any:
     return derive.lock(session)
 
 
-def _sync(approve_core: bool = False, reason: str = "") -> Any:
+def _sync(
+    approve_core: bool = False,
+    reason: str = "",
+    allow_failed_run: bool = False,
+    accept_skipped: bool = False,
+    accept_findings: bool = False,
+) -> Any:
     from governance.changes import derive
 
-    approval = approval_of(approve_core, reason)
-    return act("sync", lambda session, approval=approval: derive.sync(session, approval))
+    approval = approval_of(approve_core, reason, allow_failed_run, accept_skipped, accept_findings)
+    return act("sync", derive.sync, approval=approval)
 
 
 def _freeze(session: Any) -> Any:

@@ -68,6 +68,15 @@ def is_snapshot_id(text: str) -> bool:
     return _SNAPSHOT_ID.fullmatch(text) is not None
 
 
+def is_id(text: str) -> bool:
+    """Of a transaction or a snapshot."""
+    return is_snapshot_id(text) or is_txid(text)
+
+
+def is_txid(text: str) -> bool:
+    return _TXID.fullmatch(text) is not None
+
+
 def is_txid_file(name: str) -> bool:
     """Whether `name` is `<txid>.json`."""
     return _TXID_FILE.fullmatch(name) is not None

@@ -76,14 +76,28 @@ SETTINGS = (
     Setting(
         "tx.node_folder_writable",
         True,
-        "`tx run`: the node may write into its own folder (its install.py usually does).",
+        "`tx run`: the node may write into its own folder (its install.py usually does); what it "
+        "writes goes into a scratch layer.",
     ),
     Setting(
         "tx.smoke_test_cmd",
         "",
         "Replaces the smoke test of `tx promote`; {python} and {comfyui_dir} are filled in.",
     ),
+    Setting(
+        "tx.smoke_test",
+        "auto",
+        "When a promote starts ComfyUI: auto only where nothing has observed this set of packages "
+        "and code, always at every promote.",
+        ("auto", "always"),
+    ),
     Setting("tx.log_limit_mb", 20, "A log of an observed run is cut beyond this size."),
+    Setting(
+        "sandbox.pass_environment",
+        [],
+        "Environment variables that observed programs get beside the harmless ones, by name or "
+        'pattern, for example ["HF_TOKEN", "MYAPP_*"].',
+    ),
     Setting(
         "policy.core_packages",
         CORE_PACKAGES,
@@ -143,6 +157,11 @@ SETTINGS = (
     ),
     Setting("storage.snapshots_keep", 50, "Snapshots kept; older ones go when a new one is made."),
     Setting("storage.generations_keep", 5, "`gov clean`: environments kept beside those in use."),
+    Setting(
+        "storage.kept_days",
+        30,
+        "`gov clean`: files of yours in the folder of a purged node are kept so many days.",
+    ),
     Setting("storage.logs_keep", 100, "`gov clean`: logs of so many transactions are kept."),
 )
 

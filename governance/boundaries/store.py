@@ -15,7 +15,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from governance.base.errors import Damaged, GovError, UsageError
 
@@ -23,6 +23,7 @@ MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 TEMPORARY = ".tmp-"
 # Folders are opened within folders when a tree is deleted, down to this level.
 _DEEPEST = 50
+_TAIL_BYTES = 1 << 16
 SCHEMA = 1
 
 
@@ -87,6 +88,53 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise disk_error(path, error) from error
     finally:
         _drop(temporary)
+
+
+def append_line(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add one JSON object, which has an `id`, as the last line, durably; nothing where it is
+    there.  What a crash left of a line that was being written goes first."""
+    line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    refuse_link(path.parent)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "r+b") as stream:
+            _drop_torn_line(stream)
+            if not _ends_with(stream, line):
+                stream.seek(0, os.SEEK_END)
+                stream.write(line)
+                stream.flush()
+            os.fsync(stream.fileno())
+        sync_folder(path.parent)
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def _drop_torn_line(stream: BinaryIO) -> None:
+    size = stream.seek(0, os.SEEK_END)
+    while size:
+        stream.seek(start := max(0, size - _TAIL_BYTES))
+        tail = stream.read(size - start)
+        if (end := tail.rfind(b"\n")) >= 0 or start == 0:
+            stream.truncate(start + end + 1)
+            return
+        size = start
+
+
+def _ends_with(stream: BinaryIO, line: bytes) -> bool:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - len(line)))
+    return stream.read() == line
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy one plain file with its permissions; not durable until its filesystem is synced."""
+    import shutil
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target, follow_symlinks=False)
+    except OSError as error:
+        raise disk_error(target, error) from error
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -269,6 +317,17 @@ def move(source: Path, target: Path) -> None:
             sync_folder(source.parent)
     except OSError as error:
         raise disk_error(target, error) from error
+
+
+def mount_of(folder: Path) -> int:
+    """The number of its mount: only within one can be renamed.  Its filesystem does not tell: a
+    folder of the same disk may be mounted once more, as volumes of containers are."""
+    descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:
+        facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+        return next(int(line.split()[1]) for line in facts.splitlines() if "mnt_id" in line)
+    finally:
+        os.close(descriptor)
 
 
 def remove_file(path: Path) -> None:

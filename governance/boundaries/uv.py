@@ -58,12 +58,15 @@ class Uv:
     memory: Path | None = None
 
     def lock(self, project: Path, *, python: str, extra: Sequence[str] = ()) -> Locked:
-        """One `uv lock` in the folder `project`.  Raises GovError where it is not a conflict."""
+        """One `uv lock` in the folder `project`.
+
+        Raises GovError where another choice of requirements would not mend it.
+        """
         found = str(self.find_python(python))
         done = self._run(["lock", "--project", str(project), "--python", found, *extra], project)
         if done.ok:
             return Locked(True, False, done.stderr)
-        if is_conflict(done.stderr):
+        if is_conflict(done.stderr) or is_unbuildable(done.stderr):
             return Locked(False, True, done.stderr)
         raise failure("uv lock", done)
 
@@ -95,6 +98,10 @@ class Uv:
         if names:
             self._run(["cache", "clean", *names], None)
 
+    def prune(self) -> None:
+        """Delete what no entry of the cache leads to any more."""
+        self._run(["cache", "prune"], None)
+
     def find_python(self, spec: str) -> Path:
         """The interpreter for a version or path, as uv finds it.  Raises GovError."""
         known = self._remembered(spec)
@@ -104,7 +111,7 @@ class Uv:
         if not done.ok and "No interpreter found" in done.stderr:
             raise UsageError(
                 f"there is no Python {spec} on this machine",
-                hint="install it, or name another version or an interpreter with --python",
+                hint="install it, or take another: `gov python VERSION` (`gov init`: --python)",
                 code="bad_python",
             )
         if not done.ok:
@@ -160,6 +167,14 @@ class Uv:
         )
 
 
+def check(cache: Path, python: Path) -> list[str]:
+    """What `uv pip check` says of an environment: `The package x requires y>=2, but ...`."""
+    argv = [executable(), "pip", "check", "--python", str(python), "--color", "never"]
+    done = process.run(argv, env=Uv(cache).environment())
+    lines = [line.strip().replace("`", "") for line in done.stderr.splitlines()]
+    return sorted(line for line in lines if line.startswith("The package "))
+
+
 def executable() -> str:
     """uv as installed beside this Python (a dependency from the index), else the one on PATH."""
     beside = Path(sys.executable).parent / "uv"
@@ -177,6 +192,11 @@ def executable() -> str:
 
 def is_conflict(log: str) -> bool:
     return "No solution found" in log and not _could_not_look(log)
+
+
+def is_unbuildable(log: str) -> bool:
+    """A package has to be built to be read, and that fails: another choice may mend it."""
+    return _diagnosis(log)[0] == "build_failed" and not _could_not_look(log)
 
 
 def failure(doing: str, done: process.Completed) -> GovError:

@@ -4,45 +4,119 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from governance import comfyui
 from governance.base import names
 from governance.observation import Observation
+from governance.requirements.distributions import distribution_of
 from governance.truth.documents import Transaction
 from governance.truth.lockfile import frozen_versions
 from governance.truth.workspace import Workspace
 
-_MISSING = re.compile(r"No module named '([^']+)'")
+_MISSING = re.compile(r"No module named '?([\w.]+)'?")
+# A node that catches the ImportError raises one of its own.
+_CAUSE = re.compile(r"^ModuleNotFoundError: No module named '([^']+)'")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A module that a node failed for; `declared`: the node asks for a package that would bring
+    it, which did not."""
+
+    node: str
+    module: str
+    distribution: str | None
+    declared: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def explained(workspace: Workspace, tx: Transaction, seen: Observation) -> str:
     """The reason of an observation; after `No module named 'x'`, whose module that is.
 
-    All that the node declares was installed before it started, so what is missing is not declared,
+    All that a node declares was installed before it started, so what is missing is not declared,
     unless its line was skipped.
     """
-    report = seen.nodes.get(tx.node_id)
-    error = report.error or "" if report and report.loaded is False else ""
-    found = _MISSING.search(error)
-    why = _why(workspace, tx, seen, found[1]) if found else None
-    return seen.reason.replace(error, f"{error}, {why}", 1) if why else seen.reason
+    reason = seen.reason
+    for name, module, error in _absent(seen):
+        why = _why(workspace, tx, seen, name, module)
+        if why and error:
+            is_named = bool(_MISSING.search(error))
+            told = f", {why}" if is_named else f" (no module named {module!r}, {why})"
+            reason = reason.replace(error, error + told, 1)
+    return reason
 
 
-def _why(workspace: Workspace, tx: Transaction, seen: Observation, module: str) -> str | None:
+def missing(workspace: Workspace, nodes: Mapping[str, Any], seen: Observation) -> list[Missing]:
+    """The modules that nodes failed for and that a package would bring; `nodes` as a transaction
+    has them, id -> part with `declared`."""
+    locked = frozen_versions(seen.post_freeze)
+    return [
+        _missing(nodes, name, module, locked)
+        for name, module, _ in _absent(seen)
+        if _comes_from_a_package(workspace, name, module, locked)
+    ]
+
+
+def _missing(
+    nodes: Mapping[str, Any], name: str, module: str, locked: Mapping[str, str]
+) -> Missing:
+    node = name.removesuffix(".py")
+    distribution = distribution_of(module, locked)
+    lines = nodes.get(node, {}).get("declared", {}).get("lines", [])
+    asked = {line["name"] for line in lines}
+    return Missing(node, module, distribution, distribution in asked)
+
+
+def _absent(seen: Observation) -> Iterator[tuple[str, str, str]]:
+    """Node, module and the whole error, of every node that failed for a missing module."""
+    for name in seen.subjects:
+        report = seen.nodes.get(name)
+        if report is None or report.loaded is not False:
+            continue
+        error = report.error or ""
+        found = _MISSING.search(error)
+        module = found[1] if found else _cause(report.causes)
+        if module:
+            yield name, module, error
+
+
+def _cause(errors: list[str]) -> str | None:
+    """The module whose absence led to another error."""
+    found = [match[1] for line in errors if (match := _CAUSE.match(line.strip()))]
+    return found[-1] if found else None
+
+
+def _comes_from_a_package(
+    workspace: Workspace, name: str, module: str, locked: Mapping[str, str]
+) -> bool:
+    """Neither ComfyUI's own, nor the node's, nor Python's, nor a part of what is installed."""
+    top = module.partition(".")[0]
+    own = (workspace.comfyui_dir, workspace.custom_nodes / name)
+    if top in sys.stdlib_module_names or any(_lies_in(folder, top) for folder in own):
+        return False
+    return names.normalise(top) not in locked
+
+
+def _why(
+    workspace: Workspace, tx: Transaction, seen: Observation, name: str, module: str
+) -> str | None:
     top = module.partition(".")[0]
     if _lies_in(workspace.comfyui_dir, top):
         version = comfyui.version(workspace.comfyui_dir) or "of this version"
         return f"which is ComfyUI's own and not in ComfyUI {version}"
     if module != top:
         return _of_package(names.normalise(top), seen)
-    if _lies_in(workspace.custom_nodes / tx.node_id, top):
+    if _lies_in(workspace.custom_nodes / name, top):
         return None
     if top in sys.stdlib_module_names:
         return "which is Python's own, but this Python lacks it"
-    return _of_declared(tx, names.normalise(top))
+    return _of_declared(tx, name, names.normalise(top))
 
 
 def _of_package(package: str, seen: Observation) -> str | None:
@@ -51,8 +125,9 @@ def _of_package(package: str, seen: Observation) -> str | None:
     return f"which {package} {version} does not have" if version else None
 
 
-def _of_declared(tx: Transaction, package: str) -> str | None:
-    declared: Mapping[str, Any] = tx.plan.get("declared", {})
+def _of_declared(tx: Transaction, name: str, package: str) -> str | None:
+    node = name.removesuffix(".py")
+    declared: Mapping[str, Any] = tx.nodes.get(node, {}).get("declared", {})
     for entry in declared.get("skipped", []):
         if package in names.normalise(entry["raw"]):
             place = f"{entry['origin']['file']}:{entry['origin']['line']}"
@@ -60,8 +135,8 @@ def _of_declared(tx: Transaction, package: str) -> str | None:
     if any(line["name"] == package for line in declared.get("lines", [])):
         return None
     # A module may come from a package of another name, whose line was skipped.
-    name = " under that name" if declared.get("skipped") else ""
-    return f"which {tx.node_id} does not declare{name}"
+    more = " under that name" if declared.get("skipped") else ""
+    return f"which {node} does not declare{more}"
 
 
 def _lies_in(folder: Path, module: str) -> bool:

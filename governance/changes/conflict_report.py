@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from governance.base import clock
 from governance.boundaries import store
-from governance.changes import explanation, provenance
-from governance.changes.session import Session
-from governance.changes.staging import Stages
+from governance.changes import explanation, plan, provenance
+from governance.changes.work import Work
 from governance.conflict.answer import Report
 from governance.conflict.problem import NODE
-from governance.truth.documents import Conflict, Transaction
+from governance.truth.documents import Conflict
 
 
-def write(session: Session, tx: Transaction, stages: Stages, log: str) -> str:
+def write(work: Work, log: str) -> str:
     """Explain a failed lock, write the report, and return its path in the workspace."""
-    session.say("the requirements conflict; looking for the cause and for fixes")
-    found = _explained(session, tx, stages, log)
+    tx = work.tx
+    work.session.say("the requirements conflict; looking for the cause and for fixes")
+    found = _explained(work, log)
     chosen = {name: tx.resolution.get(name, []) for name in ("dropped", "exempt", "overrides")}
     document = Conflict(
         txid=tx.txid,
@@ -32,21 +32,25 @@ def write(session: Session, tx: Transaction, stages: Stages, log: str) -> str:
         resolution={"pins": tx.resolution_pins, **chosen},
     )
     path = f"state/conflicts/{tx.txid}.json"
-    store.write_json(session.workspace.root / path, document.to_json())
+    store.write_json(work.workspace.root / path, document.to_json())
     return path
 
 
-def _explained(session: Session, tx: Transaction, stages: Stages, log: str) -> Report:
-    project = stages.project()
-    owner = f"{NODE}{tx.node_id}"
-    places = provenance.places_of(tx.plan.get("declared", {}))
+def _explained(work: Work, log: str) -> Report:
+    """The lines of its nodes are the new ones; of a change without nodes all lines are old."""
+    tx, workspace = work.tx, work.workspace
+    project = work.stages.project()
+    nodes = list(tx.nodes)
+    owners = tuple(f"{NODE}{node}" for node in nodes) or (provenance.newcomer(tx),)
+    lines = tuple(line for node in nodes for line in plan.owned_lines(tx, node))
+    alone = nodes[0] if len(nodes) == 1 else None
     return explanation.of_project(
-        session.workspace,
-        session.uv,
+        workspace,
+        work.session.uv,
         project,
-        newcomer=owner,
-        newcomer_lines=tuple(provenance.owned(owner, tx.lines, places)),
+        newcomers=owners,
+        newcomer_lines=lines,
         log=log,
-        say=session.say,
-        code=explanation.Code.in_place(session.workspace, tx.node_id),
+        say=work.session.say,
+        code=explanation.Code.in_place(workspace, alone) if alone else None,
     )

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from governance.base.errors import GovError, NeedsResolution, Refused
+from governance.base.errors import NeedsResolution, Refused
 from governance.boundaries import store
-from governance.changes import gates, staging, trial_run
+from governance.changes import begin, pipeline, steps
+from governance.changes.draft import Draft
 from governance.changes.gates import Approval
 from governance.changes.session import Session
 from governance.changes.staging import Stages
+from governance.changes.steps import Step
 from governance.environments import generations
-from governance.truth import freshness, redo, registry, resolution, snapshots
+from governance.truth import freshness, registry, resolution, snapshots
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
 
 LOCK_STAGES = "lock"
-SYNC_STAGES = "sync"
 
 
 @dataclass(frozen=True)
@@ -37,103 +38,63 @@ class Synced:
 def lock(session: Session) -> bool:
     """Lock a pyproject.toml that was edited by hand; whether there was work.
 
-    A lock that was changed outside gov is an error, never a silent re-lock.
+    The lock is staged like any other and becomes uv.lock with the commit of `sync`, so that an
+    edit that a gate refuses leaves no trace.  A lock that was changed outside gov is an error.
     """
     workspace = session.workspace
     if freshness.lock_is_current(workspace):
         return False
     freshness.refuse_tampered_lock(workspace)
     stages = Stages(workspace, LOCK_STAGES)
-    pyproject = store.read_bytes(workspace.pyproject)
-    project = resolution.Project.read(pyproject, workspace.pyproject)
-    before = store.read_bytes(workspace.lock) if workspace.lock.is_file() else None
-    resolution.stage(stages.folder, project, before)
-    stages.lock_receipt.unlink(missing_ok=True)
+    stages.plan(_edited(workspace))
     locked = stages.lock(session.uv)
     if not locked.ok:
         raise NeedsResolution(
             f"{workspace.pyproject} does not lock: " + " ".join(locked.log.split())[-600:],
-            hint="mend the groups, or bring the file back with `gov rollback`",
+            hint="mend the groups, or take the edit back with `gov rollback last`",
             facts={"log": locked.log[-8000:]},
         )
-    _commit_lock(workspace, stages)
-    stages.clear()
     return True
 
 
-def _commit_lock(workspace: Workspace, stages: Stages) -> None:
-    documents = stages.documents()
-    plugins = redo.read_document(workspace, workspace.plugins)
-    new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], plugins)
-    generation = generations.current(workspace)
-    changed = {
-        "uv.lock": new.lock,
-        "state/receipt.json": staging.receipt_bytes(workspace, new, generation, "lock"),
-    }
-    redo.commit(workspace, redo.Change("lock", changed))
+def _edited(workspace: Workspace) -> Draft:
+    """Today's truth as somebody edited it; a lost uv.lock is made anew."""
+    data = store.read_bytes(workspace.pyproject)
+    before = store.read_bytes(workspace.lock) if workspace.lock.is_file() else None
+    project = resolution.Project.read(data, workspace.pyproject)
+    return Draft(project, tuple(registry.load(workspace)), before)
 
 
 # --- sync -------------------------------------------------------------------------------------
 
 
 def sync(session: Session, approval: Approval) -> Synced | None:
-    """Build the environment of uv.lock and switch prod to it, behind the core gate and a smoke
-    test; None where there is no work."""
+    """Take a hand edit into prod, on the same road as any change; None where there is no work."""
     workspace = session.workspace
-    if freshness.prod_is_current(workspace):
+    if freshness.is_settled(workspace):
         return None
-    if not freshness.lock_is_current(workspace):
-        freshness.refuse_tampered_lock(workspace)
-        raise Refused(
-            "uv.lock is not that of pyproject.toml",
-            hint="run `doit lock` first (a plain `doit` does both)",
-            code="lock_stale",
-        )
-    stages = _staged_truth(workspace)
-    generation = stages.build(session.uv)
-    found = stages.changes()
-    core = gates.core_changes(workspace, found)
-    core += gates.core_overwritten(workspace, stages.new_quarrels())
-    gates.require_core(core, approval)
-    _smoke(session, stages)
-    generations.require_sound(workspace, generation.name)
-    done = _switch(workspace, generation.name, found)
-    stages.clear()
-    return done
+    work = begin.begin(session, [Step(steps.EDIT)], kind="edit")
+    work.stages.adopt(Stages(workspace, LOCK_STAGES))
+    try:
+        done = pipeline.apply(session, work, approval)
+    except Refused as error:
+        raise _taken_back(workspace, error) from None
+    with session.tidying():
+        work.stages.clear()
+        Stages(workspace, LOCK_STAGES).clear()
+    return Synced(done.generation, done.pre_snapshot, done.post_snapshot, done.changes)
 
 
-def _staged_truth(workspace: Workspace) -> Stages:
-    stages = Stages(workspace, SYNC_STAGES)
-    truth = snapshots.truth(workspace)
-    project = resolution.Project.read(truth.pyproject, workspace.pyproject)
-    resolution.stage(stages.folder, project, truth.lock)
-    stages.write_lock_receipt()
-    return stages
-
-
-def _smoke(session: Session, stages: Stages) -> None:
-    session.say("smoke test of the new environment")
-    verdict = trial_run.smoke(session.workspace, stages, session.uv, node=None, live=session.live)
-    if not verdict.ok:
-        raise GovError(
-            f"the smoke test failed: {verdict.reason}",
-            hint="state/logs/ tells more; prod is as it was",
-            code="smoke_failed",
-        )
-
-
-def _switch(workspace: Workspace, generation: str, found: list[Change]) -> Synced:
-    truth = snapshots.truth(workspace)
-    old = generations.current(workspace)
-    pre = snapshots.take(workspace, reason="sync_pre", generation=old)
-    post = snapshots.write(workspace, truth, reason="sync", generation=generation, ref=None)
-    documents = {
-        "state/snapshots_index.json": snapshots.indexed(workspace, post),
-        "state/receipt.json": staging.receipt_bytes(workspace, truth, generation, "sync"),
-    }
-    redo.commit(workspace, redo.Change("sync", documents, generation))
-    snapshots.prune(workspace, keep=(pre.id, post.id))
-    return Synced(generation, pre.id, post.id, tuple(found))
+def _taken_back(workspace: Workspace, error: Refused) -> Refused:
+    """How to go on with an edit that a gate refused, and how to take it back."""
+    way = 'bin/doit sync --approve-core --reason "why"' if error.code == "core_approval" else ""
+    go_on = f"`{way}` takes the edit in; " if way else f"{error.hint}; "
+    return Refused(
+        f"{workspace.pyproject} was edited, and {error.message}",
+        hint=f"{go_on}`gov rollback last` takes it back",
+        code=error.code,
+        facts=error.facts,
+    )
 
 
 # --- freeze -----------------------------------------------------------------------------------

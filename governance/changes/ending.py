@@ -8,9 +8,10 @@ from governance.base import clock
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import store
 from governance.changes import plan
-from governance.changes.recording import end
+from governance.changes.observing import end
 from governance.changes.session import Session
 from governance.changes.staging import Stages
+from governance.changes.work import open_work
 from governance.environments import candidate
 from governance.truth import ledger
 from governance.truth.documents import (
@@ -88,11 +89,14 @@ def resolve(
     from governance.changes import explanation
 
     workspace = session.workspace
-    tx = ledger.load(workspace, txid)
+    work = open_work(session, txid)
+    tx = work.tx
     if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):
         tx.move(RESOLVED)
     latest = {pin.name: pin for pin in map(requirements.parse_pin, pins)}
-    explanation.require_known(workspace, session.uv, latest.values(), session.say)
+    explanation.require_known(
+        workspace, session.uv, work.draft.project, latest.values(), session.say
+    )
     if anew:
         tx.resolution_pins = []
         tx.resolution |= {"dropped": [], "exempt": [], "overrides": []}
@@ -100,11 +104,11 @@ def resolve(
     tx.resolution_pins = [*kept, *(pin.text for pin in latest.values())]
     for kind, given in (("dropped", dropped), ("exempt", exempt), ("overrides", overrides)):
         tx.resolution[kind] = list(dict.fromkeys([*tx.resolution.get(kind, ()), *given]))
-    if plan.lock(session, tx, Stages(workspace, txid)):
-        _require_asked_for(tx, Stages(workspace, txid))
+    if plan.lock(work):
+        _require_asked_for(tx, work.stages)
         tx.move(RESOLVED)
         tx.conflict_report = None
-        tx.plan = {**tx.plan, **plan.summary(workspace, Stages(workspace, txid))}
+        tx.plan = {**tx.plan, **plan.summary(work)}
     ledger.save(workspace, tx)
     return tx
 

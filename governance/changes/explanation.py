@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import store
@@ -23,7 +22,6 @@ from governance.conflict.problem import NODE, PIN, Owned, Problem
 from governance.conflict.solver import CONFLICT, Question, Solved, UvSolver
 from governance.environments import generations
 from governance.requirements import Line, group_name
-from governance.truth import lockfile
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
@@ -54,22 +52,22 @@ def of_project(
     uv: Uv,
     project: Project,
     *,
-    newcomer: str,
+    newcomers: tuple[str, ...],
     newcomer_lines: tuple[Owned, ...],
     log: str,
     say: Say,
     code: Code | None = None,
     causes_only: bool = False,
 ) -> Report:
-    """`newcomer` is the owner ("node:<id>") whose lines are new; the others locked before.
+    """`newcomers` are the owners ("node:<id>") whose lines are new; the others locked before.
 
     Earlier commits of its `code` are tried as fixes.
     """
     lines = provenance.owned_lines(workspace, project)
-    own_group = group_name(newcomer.removeprefix(NODE))
-    others = tuple(line for line in lines if line.group != own_group)
+    own = {group_name(owner.removeprefix(NODE)) for owner in newcomers}
+    others = tuple(line for line in lines if line.group not in own)
     problem = Problem(
-        (*others, *newcomer_lines), tuple(project.overrides), frozenset({newcomer}), log
+        (*others, *newcomer_lines), tuple(project.overrides), frozenset(newcomers), log
     )
     # Beside the workspace: questions explain too, and they neither lock nor write in it.
     with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
@@ -80,9 +78,9 @@ def of_project(
             core_packages=gates.core_names(workspace),
             deadline=workspace.config.number("resolution.explain_seconds"),
             progress=say,
-            lock_now=lock_of_prod(workspace),
+            lock_now=generations.lock_of_prod(workspace),
             causes_only=causes_only,
-            refs=None if code is None else lambda: _earlier(workspace, code, newcomer),
+            refs=None if code is None else lambda: _earlier(workspace, code, newcomers[0]),
         )
     return found if code is None else replace(found, fixes=tuple(map(code.told, found.fixes)))
 
@@ -93,9 +91,10 @@ def _earlier(workspace: Workspace, code: Code, owner: str) -> Iterator[Ref]:
         yield from provenance.earlier_lines(workspace, code.checkout, owner)
 
 
-def require_known(workspace: Workspace, uv: Uv, pins: Iterable[Line], say: Say) -> None:
+def require_known(
+    workspace: Workspace, uv: Uv, project: Project, pins: Iterable[Line], say: Say
+) -> None:
     """UsageError for a pin on a version that cannot be had here, whoever asks for it."""
-    project = Project.read(store.read_bytes(workspace.pyproject), workspace.pyproject)
     with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
         asking = solver(workspace, uv, project.with_overrides([]), Path(temporary))
         for pin in pins:
@@ -130,12 +129,3 @@ def solver(workspace: Workspace, uv: Uv, project: Project, folder: Path) -> UvSo
 def versions_now(workspace: Workspace) -> dict[str, str]:
     prod = generations.prod(workspace)
     return prod.locked if prod else {}
-
-
-def lock_of_prod(workspace: Workspace) -> dict[str, Any]:
-    """The lock that prod was built from; empty where there is no prod."""
-    name = generations.current(workspace)
-    if name is None:
-        return {}
-    path = generations.papers(workspace, name) / "uv.lock"
-    return lockfile.parse(store.read_bytes(path), path)

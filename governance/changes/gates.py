@@ -1,14 +1,15 @@
-"""What stands between a plan and prod.  Gates are asked by the commit itself, whatever road led
-to it (`gov`, `doit`, `doit -s`, `doit ignore`)."""
+"""What stands between a plan and prod.  The commit itself checks every gate, whatever road led to
+it (`gov`, `doit`, `doit -s`, `doit ignore`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from governance.base.errors import Refused, UsageError
 from governance.base.names import normalise
+from governance.truth.documents import Transaction
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
 
@@ -21,6 +22,7 @@ class Approval:
     reason: str | None = None
     failed_run: bool = False
     accept_skipped: bool = False
+    findings: bool = False
 
     def check(self) -> None:
         """--approve-core without a reason approves nothing: the reason is what is audited."""
@@ -30,6 +32,78 @@ class Approval:
                 hint='say why: --approve-core --reason "..."',
                 code="reason_missing",
             )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the gates ask about.  `failed` is why a run failed, `skipped` the transaction whose
+    skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node,
+    `broken` the requirements of packages that the environment does not meet and prod did."""
+
+    what: str
+    core: Sequence[Change] = ()
+    failed: str | None = None
+    skipped: Transaction | None = None
+    rewritten: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    broken: Sequence[str] = ()
+
+
+def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
+    """Every gate, in one order for every verb.  Raises Refused."""
+    approval.check()
+    if facts.failed and not approval.failed_run:
+        raise Refused(
+            facts.failed,
+            hint=f"`gov tx inspect {facts.what}` shows more; "
+            "--allow-failed-run promotes it all the same",
+            code="failed_run",
+            facts={"txid": facts.what},
+        )
+    tx = facts.skipped
+    asks = skipped_policy(workspace) == "ask"
+    if tx is not None and tx.skipped_requirements and asks and not approval.accept_skipped:
+        raise skipped_refusal(tx, "they would not be installed")
+    require_core(facts.core, approval)
+    _require_no_finding(facts, approval)
+
+
+def _require_no_finding(facts: Facts, approval: Approval) -> None:
+    if approval.findings:
+        return
+    for node, names in facts.rewritten.items():
+        raise Refused(
+            f"{node} rewrote its own files while it was observed: {', '.join(names[:5])}",
+            hint="look at them with `gov tx shell`; --accept-findings promotes it all the same",
+            code="rewrote_itself",
+            facts={"node": node, "files": list(names)},
+        )
+    if facts.broken:
+        raise Refused(
+            f"a requirement would not be met: {facts.broken[0]}",
+            hint="a pin or an override holds that package: `gov why <package>` names it, "
+            "`gov unpin <package>` frees it; --accept-findings goes on all the same",
+            code="broken_requirement",
+            facts={"broken": list(facts.broken)},
+        )
+
+
+def skipped_policy(workspace: Workspace) -> str:
+    return workspace.config.text("policy.skipped_requirements")
+
+
+def skipped_refusal(tx: Transaction, why: str) -> Refused:
+    first = tx.skipped_requirements[0]
+    origin = first["origin"]
+    place = f"{origin['file']}:{origin['line']}" if origin["file"] else "installed at start,"
+    more = len(tx.skipped_requirements) - 1
+    tail = f" and {more} more" if more else ""
+    return Refused(
+        f"{first.get('node') or tx.what}: requirement lines were skipped, {why}: "
+        f"{place} {first['raw']!r} ({first['reason']}){tail}",
+        hint="--accept-skipped goes on without them; config.toml's [policy] can take more kinds",
+        code="skipped_requirements",
+        facts={"skipped": tx.skipped_requirements},
+    )
 
 
 def core_names(workspace: Workspace) -> frozenset[str]:

@@ -1,235 +1,153 @@
-"""`tx promote`: its stages, and the commit that makes a candidate's generation prod."""
+"""The last stage: every gate, the snapshots, and the redo record that makes a change true."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from governance import git
 from governance.base import clock
-from governance.base.errors import GovError, NeedsResolution, Refused, UsageError
-from governance.changes import gates, plan, staging, trial_run
-from governance.changes.gates import Approval
-from governance.changes.recording import record
-from governance.changes.session import Session
-from governance.changes.staging import Stages
+from governance.base.errors import GovError, Refused
+from governance.boundaries import store
+from governance.changes import (
+    audit,
+    checkouts,
+    gates,
+    staging,
+    steps,
+    trial_run,
+    verdicts,
+)
+from governance.changes.checkouts import Staged
+from governance.changes.draft import COMFYUI, Draft, Target
+from governance.changes.gates import Approval, Facts
+from governance.changes.work import Work, changed_places
 from governance.environments import generations
-from governance.truth import ledger, redo, registry, snapshots
+from governance.truth import inventory, ledger, redo, registry, snapshots
 from governance.truth.documents import (
-    COMPLETED,
     FAILED,
     PROMOTE_FAILED,
     PROMOTED,
-    RESOLVED,
     Plugin,
     Snapshot,
     Transaction,
 )
-from governance.truth.lockfile import Change, changes, frozen_versions
-from governance.truth.workspace import Workspace
+from governance.truth.lockfile import Change
+
+# How the two snapshots of a change are named, by the kind of its transaction.
+REASONS = {
+    "add": ("promote_pre", "promote_post"),
+    "remove": ("remove_pre", "remove_post"),
+    "rollback": ("rollback_pre", "rollback_post"),
+    "init": ("init_pre", "init"),
+    "edit": ("sync_pre", "sync"),
+}
+VERBS = {"add": "tx promote", "remove": "node remove", "edit": "sync"}
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What a promote did; `changes` are those that prod saw."""
+    """What a change did; `changes` are those that prod saw, `code` what moved on the disk, `kept`
+    where files of the user's lie that left custom_nodes."""
 
     transaction: Transaction
     generation: str
     pre_snapshot: str
     post_snapshot: str
     changes: tuple[Change, ...]
+    code: tuple[dict[str, Any], ...] = ()
+    kept: tuple[str, ...] = ()
+    check_seconds: float = 0.0
 
 
-def promotable(workspace: Workspace, txid: str, approval: Approval) -> Transaction:
-    """The transaction, if its state and its run allow a promote; else Refused."""
-    tx = ledger.load(workspace, txid)
-    snapshots.index(workspace)  # damaged, it is told before anything is staged or tested
-    if tx.status not in (COMPLETED, RESOLVED, FAILED, PROMOTE_FAILED):
-        tx.move(PROMOTED)
-    approval.check()
-    verdict = tx.observation.get("verdict")
-    if (tx.status == FAILED or verdict == "failed") and not approval.failed_run:
-        raise Refused(
-            f"the run of {txid} failed: {tx.observation.get('reason') or 'see its logs'}",
-            hint="`gov tx inspect` tells more; --allow-failed-run promotes it all the same",
-            code="failed_run",
-            facts={"txid": txid},
-        )
-    asks = plan.skipped_policy(workspace) == "ask"
-    if tx.skipped_requirements and asks and not approval.accept_skipped:
-        raise plan.skipped_refusal(tx, "they would not be installed")
-    _refuse_moved_node(workspace, tx)
-    return tx
+# --- gates ------------------------------------------------------------------------------------
 
 
-def _refuse_moved_node(workspace: Workspace, tx: Transaction) -> None:
-    """The code that ComfyUI would load is the one whose requirements are promoted."""
-    head = git.head(workspace.custom_nodes / tx.node_id)
-    if tx.commit is None or head == tx.commit:
-        return
-    found = f"at {head[:12]}" if head else "no clone that git can read"
-    raise Refused(
-        f"{tx.node_id} is {found}, and {tx.commit[:12]} is what was observed",
-        hint=f"`gov tx run {tx.node_id}` observes it as it is now; or check out what was observed",
+def require_run(work: Work, approval: Approval) -> None:
+    """The gates that need nothing but the record."""
+    tx = work.tx
+    failed = tx.status == FAILED or tx.observation.get("verdict") == "failed"
+    reason = str(tx.observation.get("reason") or "see its logs")
+    gates.require_all(
+        work.workspace,
+        Facts(
+            what=tx.txid,
+            failed=f"the run of {tx.txid} failed: {reason}" if failed else None,
+            skipped=tx,
+            rewritten=dict(tx.observation.get("rewritten", {})),
+        ),
+        approval,
+    )
+
+
+def refuse_moved_code(work: Work) -> None:
+    """What was observed is what is promoted: the code of its nodes lies there as it did."""
+    expected = {node: part.get("before") for node, part in work.tx.nodes.items()}
+    if work.tx.comfyui.get("before"):
+        expected[COMFYUI] = work.tx.comfyui["before"]
+    for place in changed_places(work, {p: c for p, c in expected.items() if c is not None}):
+        raise _moved(work, place, str(expected[place]))
+
+
+def core_changes(work: Work) -> list[Change]:
+    """Core packages that would change, or whose files would be another package's; the first prod
+    changes nothing."""
+    if generations.current(work.workspace) is None:
+        return []
+    found = gates.core_changes(work.workspace, work.stages.changes())
+    if work.stages.is_built():
+        found += gates.core_overwritten(work.workspace, work.stages.new_shared_files())
+    return found
+
+
+def _moved(work: Work, place: str, before: str) -> Refused:
+    now = work.states.get(place)
+    name = place.lstrip("@")
+    source = checkouts.repository(work.workspace, place)
+    files = source.differing(before, now.code) if now is not None else []
+    if now is None:
+        found = "is gone"
+    elif now.head and now.head != before and not now.modified:
+        found = f"is at {now.head[:12]}"
+    else:
+        found = f"was edited ({', '.join(files[:5])})"
+    return Refused(
+        f"{name} {found} since it was observed at {before[:12]}",
+        hint=f"`gov tx run {name}` observes it as it is now; or put back what was observed",
         code="moved_node",
-        facts={"txid": tx.txid, "observed": tx.commit, "found": head},
+        facts={"txid": work.tx.txid, "observed": before, "files": files[:50]},
     )
 
 
-def stage_plan(session: Session, txid: str, _: Approval | None = None) -> None:
-    """Stage today's truth with the transaction's requirements."""
-    tx = ledger.load(session.workspace, txid)
-    Stages(session.workspace, txid).plan(plan.edit_of(session.workspace, tx))
+def _require_stages(work: Work, made: Draft) -> None:
+    """The staged files are this change on today's truth, locked, built and observed."""
+    receipt = work.stages.receipt(work.stages.plan_receipt)
+    base = receipt.get("base", {})
+    if not work.stages.is_planned(made) or staging.base_moved(work.workspace, base):
+        raise _stale(work.tx, "the truth or the plan has changed since it was staged")
+    if not work.stages.is_locked() or not work.stages.is_built():
+        raise _stale(work.tx, "it is not locked and built")
 
 
-def stage_lock(session: Session, txid: str, _: Approval | None = None) -> None:
-    """Lock the staged requirements, once; a conflict moves the transaction and is raised."""
-    workspace = session.workspace
-    tx = ledger.load(workspace, txid)
-    with _promoting(workspace, tx):
-        if not plan.lock(session, tx, Stages(workspace, txid)):
-            ledger.save(workspace, tx)
-            raise plan.needs_resolution(tx)
-        _refuse_moved_versions(workspace, tx)
-
-
-def stage_build(session: Session, txid: str, approval: Approval | None = None) -> None:
-    """Build the generation of the staged lock, unless it is there."""
-    workspace = session.workspace
-    stages = Stages(workspace, txid)
-    if approval is not None:
-        gates.require_core(gates.core_changes(workspace, stages.changes()), approval)
-    with _promoting(workspace, ledger.load(workspace, txid)):
-        if not stages.is_built():
-            session.say("building the new environment")
-        stages.build(session.uv)
-
-
-def stage_smoke(session: Session, txid: str, approval: Approval | None = None) -> None:
-    """The new generation is observed where no run has seen it, else smoke-tested."""
-    workspace = session.workspace
-    stages = Stages(workspace, txid)
-    tx = ledger.load(workspace, txid)
-    with _promoting(workspace, tx):
-        if stages.is_tested():
-            return
-        if stages.verdict().get("kind") == "run":
-            _smoke(session, tx, stages)
-        else:
-            _observe_again(session, tx, stages, approval or Approval())
-
-
-def promote(session: Session, txid: str, approval: Approval) -> Promotion:
-    """Every gate once more, the snapshots, and the switch.  This is what makes it true."""
-    workspace = session.workspace
-    tx = promotable(workspace, txid, approval)
-    stages = Stages(workspace, txid)
-    _require_current(workspace, tx, stages)
-    found = stages.changes()
-    core = gates.core_changes(workspace, found)
-    core += gates.core_overwritten(workspace, stages.new_quarrels())
-    gates.require_core(core, approval)
-    _require_verdict(tx, stages, approval)
-    with _promoting(workspace, tx):
-        generation = stages.generation().name
-        checked = generations.require_sound(workspace, generation)
-        _note_time(tx, "file_check", checked)
-        return _commit(session, tx, stages, approval, found, core)
-
-
-def _smoke(session: Session, tx: Transaction, stages: Stages) -> None:
-    session.say("smoke test of the new environment")
-    started = time.monotonic()
-    verdict = trial_run.smoke(
-        session.workspace, stages, session.uv, node=tx.node_id, live=session.live
-    )
-    if not verdict.ok and tx.observation.get("verdict") != "failed":
-        raise GovError(
-            f"the smoke test failed: {verdict.reason}",
-            hint=f"`gov tx inspect {tx.txid}` and state/logs/ tell more; prod is as it was",
-            code="smoke_failed",
-            facts={"txid": tx.txid},
-        )
-    _note_time(tx, "smoke", time.monotonic() - started)
-    ledger.save(session.workspace, tx)
-    stages.write_verdict("smoke", "completed" if verdict.ok else "failed", verdict.reason)
-
-
-def _note_time(tx: Transaction, what: str, seconds: float) -> None:
-    """Seconds, kept with the promotion: what a promote waited for."""
-    tx.promotion.setdefault("times", {})[what] = round(seconds, 3)
-
-
-def _observe_again(session: Session, tx: Transaction, stages: Stages, approval: Approval) -> None:
-    """No run has seen this generation: watch it exactly as `tx run` does."""
-    workspace = session.workspace
-    session.say("observing the new environment, which no run has seen")
-    for told in _locked_otherwise(tx, stages):
-        session.say(told)
-    seen = trial_run.watch(
-        workspace,
-        stages,
-        session.uv,
-        node=tx.node_id,
-        timeout=workspace.config.number("tx.timeout_seconds"),
-        live=session.live,
-    )
-    before = list(tx.promotion_plan["override_additions"])
-    record(workspace, tx, seen, environment_seconds=0.0)
-    ledger.save(workspace, tx)
-    found = seen.observation
-    if found.verdict != "completed" and not approval.failed_run:
-        raise GovError(
-            f"ComfyUI did not come up with the new environment: {found.reason}",
-            hint=f"`gov tx inspect {tx.txid}` tells more; prod is as it was",
-            code="smoke_failed",
-            facts={"txid": tx.txid},
-        )
-    new = [line for line in tx.promotion_plan["override_additions"] if line not in before]
-    if new:
-        raise GovError(
-            f"{tx.node_id} installed more at start: {', '.join(new)}",
-            hint=f"they are in the plan now: run `gov tx promote {tx.txid}` again",
-            code="more_undeclared",
-            facts={"txid": tx.txid, "additions": new},
-        )
-    stages.write_verdict("promote", found.verdict, found.reason)
-
-
-def _locked_otherwise(tx: Transaction, stages: Stages) -> list[str]:
-    """The undeclared packages that the lock holds at another version than the node's own pip took,
-    which knows neither the resolution date nor what the other nodes ask for."""
-    locked = stages.lock_versions()
-    taken = frozen_versions(tx.post_freeze)
-    return [
-        f"{tx.node_id} installed {name} {taken[name]} by itself, the lock takes {locked[name]}"
-        for name in tx.diff.get("undeclared", [])
-        if name in taken and locked.get(name, taken[name]) != taken[name]
-    ]
-
-
-def _require_current(workspace: Workspace, tx: Transaction, stages: Stages) -> None:
-    """The staged files are today's truth with this transaction's edit, locked and built."""
-    receipt = stages.receipt(stages.plan_receipt)
-    expected = plan.edit_of(workspace, tx)
-    if not stages.is_planned(expected) or staging.base_moved(workspace, receipt.get("base", {})):
-        raise _stale(tx, "the truth or the plan has changed since it was staged")
-    if not stages.is_locked() or not stages.is_built():
-        raise _stale(tx, "it is not locked and built")
-
-
-def _require_verdict(tx: Transaction, stages: Stages, approval: Approval) -> None:
-    verdict = stages.verdict()
-    if not stages.is_tested():
-        raise _stale(tx, "the new environment has been neither observed nor tested")
-    if verdict["verdict"] != "completed" and not approval.failed_run:
+def _require_verdict(work: Work, approval: Approval) -> dict[str, Any]:
+    if verdicts.has_run_before(work):
+        return {"verdict": "completed", "reason": "it was prod before"}
+    found = verdicts.verdict_of(work)
+    if not found:
+        if approval.failed_run and not work.stages.verdict():
+            return {"verdict": "failed", "reason": "it was not observed to its end"}
+        raise _stale(work.tx, "the new environment has not been observed with this code")
+    if found["verdict"] != "completed" and not approval.failed_run:
         raise Refused(
-            f"the new environment did not pass: {verdict['reason']}",
+            f"the new environment did not pass: {found['reason']}",
             hint="--allow-failed-run promotes it all the same",
             code="failed_run",
         )
+    if not verdicts.passed_smoke(work):
+        raise _stale(work.tx, "it has not passed its smoke test")
+    return found
 
 
 def _stale(tx: Transaction, why: str) -> Refused:
@@ -241,121 +159,345 @@ def _stale(tx: Transaction, why: str) -> Refused:
     )
 
 
-def moved_versions(workspace: Workspace, tx: Transaction, now: dict[str, str]) -> list[Change]:
-    """On a moved base: where the plan of today has other versions than the node was observed
-    with."""
-    observed = frozen_versions(tx.observation.get("installed_freeze", []))
-    # A resolution changes versions on purpose; promote observes what came of it.
-    resolved = tx.resolution_pins or tx.resolution["dropped"] or tx.resolution["exempt"]
-    is_run = tx.status in (COMPLETED, FAILED) or not resolved
-    if not observed or not is_run or not staging.base_moved(workspace, tx.base):
-        return []
-    return [change for change in changes(observed, now) if change.kind == "changed"]
+# --- the commit -------------------------------------------------------------------------------
 
 
-def _refuse_moved_versions(workspace: Workspace, tx: Transaction) -> None:
-    moved = moved_versions(workspace, tx, Stages(workspace, tx.txid).lock_versions())
-    if moved:
-        told = "; ".join(gates.describe(change) for change in moved[:6])
-        raise Refused(
-            f"prod moved since {tx.txid} ran, and what it was observed with would differ: {told}",
-            hint=f"`gov tx promote {tx.txid} --rebase` observes it again on today's truth first",
-            code="moved_base",
-            facts={"changes": [change.to_json() for change in moved]},
-        )
+def commit(work: Work, approval: Approval) -> Promotion:
+    """Every gate once more, the snapshots, and the switch.  This is what makes it true."""
+    workspace, tx = work.workspace, work.tx
+    made = work.draft
+    require_run(work, approval)
+    refuse_moved_code(work)
+    _require_stages(work, made)
+    found = work.stages.changes()
+    core = core_changes(work)
+    is_first = generations.current(workspace) is None
+    broken = [] if is_first else work.stages.new_broken()
+    facts = Facts(what=tx.txid, core=core, broken=broken)
+    gates.require_all(workspace, facts, approval)
+    verdict = _require_verdict(work, approval)
+    try:
+        generation = work.stages.generation().name
+        checked = generations.require_sound(workspace, generation)
+        verdicts.note_time(tx, "file_check", checked)
+        return _commit(work, made, approval, found, core, verdict, checked)
+    except GovError as error:
+        note_failure(work, error)
+        raise
+
+
+def note_failure(work: Work, error: GovError) -> None:
+    """What failed on the way to prod is kept with the transaction, unless it is beyond its commit
+    point: then recovery brings it to its end."""
+    tx = work.tx
+    error.facts.setdefault("txid", tx.txid)
+    if isinstance(error, Refused) or redo.is_pending(work.workspace) or work.is_transient:
+        return
+    fresh = ledger.load(work.workspace, tx.txid)
+    if fresh.status not in (PROMOTED, "running"):
+        fresh.move(PROMOTE_FAILED)
+        fresh.promotion = {**fresh.promotion, "status": PROMOTE_FAILED, "error": error.message}
+        ledger.save(work.workspace, fresh)
+
+
+@dataclass
+class _Writing:
+    """What one commit puts together, on the way to its redo record."""
+
+    staged: list[Staged]
+    moves: list[redo.Move]
+    kept: list[Path]
+    doomed: list[Path]
 
 
 def _commit(
-    session: Session,
-    tx: Transaction,
-    stages: Stages,
+    work: Work,
+    made: Draft,
     approval: Approval,
     found: Sequence[Change],
     core: Sequence[Change],
+    verdict: Mapping[str, Any],
+    checked: float,
 ) -> Promotion:
-    workspace = session.workspace
-    generation = stages.generation().name
-    old = generations.current(workspace)
-    pre = snapshots.take(workspace, reason="promote_pre", generation=old, ref=tx.txid)
-    documents = stages.documents()
-    plugins = _plugins_after(workspace, tx, pre.id)
+    workspace, tx = work.workspace, work.tx
+    generation = work.stages.generation().name
+    pre = _pre_snapshot(work)
+    before = pre.id if pre else None
+    writing = _code(work, made)
+    code = _code_changes(work, made)
+    plugins = _plugins_after(work, made, before)
+    documents = work.stages.documents()
+    new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], registry.dump(plugins))
+    _note_promotion(tx, approval, before, core)
+    post = snapshots.write(
+        workspace, new, reason=_reasons(tx)[1], generation=generation, ref=_post_ref(work), ran=True
+    )
+    tx.promotion["post_snapshot"] = post.id
+    entry = _entry(work, found, code, (before, post.id), verdict)
+    _write(work, new, generation, post, writing, entry)
+    with work.session.tidying():
+        trial_run.adopt_baseline(workspace, work.stages, generation, verdict)
+        for path in writing.doomed:
+            store.remove_tree(path)
+        snapshots.prune(workspace, keep=(*_restored(work), *filter(None, [before]), post.id))
+    kept = tuple(str(path) for path in writing.kept)
+    return Promotion(
+        tx, generation, before or "", post.id, tuple(found), tuple(code), kept, checked
+    )
+
+
+def _restored(work: Work) -> list[str]:
+    """The snapshots that this change brings back: they are kept at the limit too."""
+    return [str(step.facts["snapshot"]) for step in work.steps if step.kind == steps.RESTORE]
+
+
+def _reasons(tx: Transaction) -> tuple[str, str]:
+    return REASONS.get(tx.kind, (f"{tx.kind}_pre", f"{tx.kind}_post"))
+
+
+def _pre_snapshot(work: Work) -> Snapshot | None:
+    """The truth as it is, damaged or not: a rollback is the way out of that.  None where there is
+    no truth yet."""
+    workspace = work.workspace
+    if not workspace.lock.is_file() and not workspace.pyproject.is_file():
+        return None
+    content = snapshots.truth_as_it_is(workspace)
+    current = generations.current(workspace)
+    return snapshots.take(
+        workspace,
+        reason=_reasons(work.tx)[0],
+        generation=current,
+        ref=_pre_ref(work.tx),
+        content=content,
+        ran=snapshots.is_of_prod(workspace, content),
+    )
+
+
+def _pre_ref(tx: Transaction) -> str | None:
+    """What the first version wrote: the node of a removal, the target of a rollback."""
+    if tx.kind == "remove":
+        return tx.node_id
+    restored = next((row for row in tx.steps if row["kind"] == steps.RESTORE), None)
+    return str(restored["snapshot"]) if restored else tx.txid
+
+
+def _post_ref(work: Work) -> str | None:
+    """As before it, but never a transaction that has no record."""
+    ref = _pre_ref(work.tx)
+    return None if work.is_transient and ref == work.tx.txid else ref
+
+
+def _note_promotion(
+    tx: Transaction, approval: Approval, pre: str | None, core: Sequence[Change]
+) -> None:
     tx.move(PROMOTED)
     tx.ended_at = clock.stamp()
+    tx.process = {}
     tx.promotion = {
+        **tx.promotion,
         "status": PROMOTED,
         "reason": approval.reason,
-        "pre_snapshot": pre.id,
+        "pre_snapshot": pre,
         "post_snapshot": None,
         "error": None,
-        "times": tx.promotion.get("times", {}),
         "approved_core": [change.to_json() for change in core],
         "allowed_failed_run": approval.failed_run and tx.observation.get("verdict") == "failed",
         "accepted_skipped": approval.accept_skipped and bool(tx.skipped_requirements),
+        "accepted_findings": approval.findings,
     }
-    new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], registry.dump(plugins))
-    post = snapshots.write(
-        workspace, new, reason="promote_post", generation=generation, ref=tx.txid
+
+
+def _plugins_after(work: Work, made: Draft, pre: str | None) -> list[Plugin]:
+    """The registry as the change leaves it: what it took in names it."""
+    now = clock.stamp()
+    taken = set() if work.is_at_once else {str(s.node) for s in work.steps if s.node}
+    return [
+        replace(p, last_txid=work.tx.txid, last_snapshot=pre, updated_at=now)
+        if p.id in taken and p.group in made.project.groups
+        else p
+        for p in made.plugins
+    ]
+
+
+def _entry(
+    work: Work,
+    found: Sequence[Change],
+    code: Sequence[Mapping[str, Any]],
+    pair: tuple[str | None, str],
+    verdict: Mapping[str, Any],
+) -> dict[str, Any]:
+    tx = work.tx
+    approvals = {
+        name: tx.promotion[name]
+        for name in ("approved_core", "allowed_failed_run", "accepted_skipped", "accepted_findings")
+        if tx.promotion.get(name)
+    }
+    return audit.entry(
+        identity=pair[1],
+        verb=VERBS.get(tx.kind, tx.kind),
+        steps=[step.words() for step in work.steps],
+        changes=found,
+        code=code,
+        who=audit.made(work.workspace),
+        facts={
+            "txid": tx.txid,
+            "pre": pair[0],
+            "reason": tx.promotion.get("reason"),
+            "approvals": approvals,
+            "verdict": verdict.get("verdict"),
+        },
     )
-    tx.promotion["post_snapshot"] = post.id
-    _write_truth(session, tx, new, generation, post)
-    with session.tidying():
-        trial_run.adopt_baseline(workspace, stages, generation)
-        snapshots.prune(workspace, keep=(pre.id, post.id))
-    return Promotion(tx, generation, pre.id, post.id, tuple(found))
 
 
-def _write_truth(
-    session: Session,
-    tx: Transaction,
+def _write(
+    work: Work,
     new: snapshots.Truth,
     generation: str,
     post: Snapshot,
+    writing: _Writing,
+    entry: Mapping[str, Any],
 ) -> None:
-    workspace = session.workspace
+    workspace, tx = work.workspace, work.tx
+    verb = VERBS.get(tx.kind, tx.kind)
+    more = {"core_sha256": store.file_digest(workspace.comfyui_dir / "requirements.txt")}
+    own = {} if work.is_transient else {ledger.path(workspace, tx.txid): ledger.dump(tx)}
     documents = {
         **new.documents(),
-        ledger.path(workspace, tx.txid): ledger.dump(tx),
+        **own,
         "state/snapshots_index.json": snapshots.indexed(workspace, post),
-        "state/receipt.json": staging.receipt_bytes(workspace, new, generation, "tx promote"),
-    }
-    with ledger.indexed(workspace, tx.txid):
-        redo.commit(workspace, redo.Change("tx promote", documents, generation))
-
-
-def _plugins_after(workspace: Workspace, tx: Transaction, snapshot: str) -> list[Plugin]:
-    plugins = registry.load(workspace)
-    plugin = registry.find(plugins, tx.node_id)
-    edit = plan.edit_of(workspace, tx)
-    changed = replace(
-        plugin,
-        managed_deps=list(edit.lines or ()),
-        override_deps=list(
-            dict.fromkeys(
-                [*plugin.override_deps, *tx.resolution_pins, *tx.resolution.get("without", ())]
-            )
+        "state/receipt.json": staging.receipt_bytes(
+            workspace, new, generation, verb, **(more if _takes_core(work) else {})
         ),
-        last_txid=tx.txid,
-        last_snapshot=snapshot,
-        commit=tx.commit or plugin.commit,
-        updated_at=clock.stamp(),
+    }
+    record = redo.Record(
+        verb,
+        documents,
+        generation,
+        tuple(writing.moves),
+        tuple(checkouts.records(workspace, writing.staged)),
+        entry,
     )
-    return registry.replace(plugins, changed)
+    if work.is_transient:
+        redo.commit(workspace, record)
+        return
+    with ledger.indexed(workspace, tx.txid):
+        redo.commit(workspace, record)
 
 
-@contextmanager
-def _promoting(workspace: Workspace, tx: Transaction) -> Iterator[None]:
-    """A stage that fails leaves `promote_failed` with the error; a refusal changes nothing."""
-    try:
-        yield
-    except (Refused, NeedsResolution, UsageError):
-        raise
-    except GovError as error:
-        error.facts.setdefault("txid", tx.txid)
-        if redo.is_pending(workspace):
-            raise  # the record is part of a change that recovery brings to its end
-        fresh = ledger.load(workspace, tx.txid)
-        if fresh.status != PROMOTED:
-            fresh.move(PROMOTE_FAILED)
-            fresh.promotion = {**fresh.promotion, "status": PROMOTE_FAILED, "error": error.message}
-            ledger.save(workspace, fresh)
-        raise
+def _takes_core(work: Work) -> bool:
+    return bool(work.tx.comfyui) or work.tx.kind in ("init", "rollback")
+
+
+# --- code -------------------------------------------------------------------------------------
+
+
+def _code(work: Work, made: Draft) -> _Writing:
+    """Which files and folders move with this change; nothing has moved yet."""
+    workspace = work.workspace
+    staged = work.staged()
+    nursery = redo.nursery(workspace)
+    moves = checkouts.restored(workspace, staged, made.plugins, nursery)
+    writing = _Writing(staged, moves, [], [])
+    for node in made.purged:
+        _purge(work, node, nursery, writing)
+    if any(step.kind in _RENAMING for step in work.steps):
+        for plugin in made.plugins:
+            writing.moves += _renamed(work, plugin)
+    _take_along(work, made, writing)
+    return writing
+
+
+def _purge(work: Work, node: str, nursery: Path, writing: _Writing) -> None:
+    """The folder leaves custom_nodes by one rename.  It is deleted afterwards where all of it is
+    in the repository, and kept where it holds files that are the user's own."""
+    workspace = work.workspace
+    plugin = registry.find(registry.load(workspace), node)
+    found = inventory.locate(workspace, plugin)
+    if found.state == inventory.MISSING:
+        return
+    now = checkouts.state(workspace, plugin)
+    own = now is not None and bool(
+        now.modified or checkouts.untracked(workspace, node, found.path, now)
+    )
+    stamp = clock.stamp().replace(":", "").replace("-", "")
+    word = f"kept-{node}-{stamp}" if own else f"purge-{secrets.token_hex(4)}"
+    target = nursery / word
+    writing.moves.append(redo.Move(found.path, target))
+    (writing.kept if own else writing.doomed).append(target)
+
+
+_RENAMING = (steps.ENABLE, steps.DISABLE, steps.RESTORE)
+
+
+def _renamed(work: Work, plugin: Plugin) -> list[redo.Move]:
+    """A disabled node's folder ends in `.disabled`, which ComfyUI's loader passes over; one that
+    is loaded lies in its place, also where it was purged and kept."""
+    place = registry.place(work.workspace, plugin)
+    found = checkouts.whereabouts(work.workspace, plugin)
+    if found is None or plugin.last_snapshot is None:
+        return []
+    if plugin.enabled and found != place:
+        return [redo.Move(found, place)]
+    if not plugin.enabled and found == place:
+        return [redo.Move(place, place.with_name(f"{place.name}.disabled"))]
+    return []
+
+
+def _take_along(work: Work, made: Draft, writing: _Writing) -> None:
+    """What a node's install.py made in the node's own folder while it was observed belongs to the
+    node as ComfyUI-Manager would have left it: it comes along, never over a file that is there."""
+    for node, part in work.tx.nodes.items():
+        if part.get("made"):
+            place = registry.place(work.workspace, made.plugin(node))
+            writing.staged.append(checkouts.made(work.stages, node, place, part["made"]))
+
+
+def _code_changes(work: Work, made: Draft) -> list[dict[str, Any]]:
+    """What moves on the disk, as rows: place, the commit before and after."""
+    rows = []
+    for one in work.staged():
+        now = work.states.get(one.place)
+        rows.append(
+            {
+                "place": one.place.lstrip("@"),
+                "before": (now.head or now.code) if now else None,
+                "after": one.head or one.after,
+            }
+        )
+    if any(step.facts.get("packages_only") for step in work.steps):
+        return rows
+    now_known = {p.id: p for p in registry.parse_or_none(work.workspace)}
+    later = {p.id: p for p in made.plugins}
+    for node in dict.fromkeys([*now_known, *later]):
+        rows += _row_of(node, now_known.get(node), later.get(node), rows)
+    return rows
+
+
+def _row_of(
+    node: str, before: Plugin | None, after: Plugin | None, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """A node that comes, goes, or is switched on or off without a file that moves."""
+    if any(row["place"] == node for row in rows):
+        return []
+    old = before.commit if before and registry.is_promoted(before) else None
+    new = after.commit if after and after.enabled and node else None
+    if old == new or (
+        before is not None
+        and after is not None
+        and before.enabled == after.enabled
+        and before.commit == after.commit
+    ):
+        return []
+    return [{"place": node, "before": old, "after": new}]
+
+
+def targets_of(plugins: Sequence[Plugin], comfyui: Mapping[str, str]) -> dict[str, Target]:
+    """The code that a truth names, by place."""
+    found = {
+        plugin.id: Target(plugin.commit if plugin.kind == "clone" else None, code)
+        for plugin in plugins
+        if (code := plugin.code or plugin.commit)
+    }
+    if comfyui.get("code"):
+        found[COMFYUI] = Target(comfyui.get("commit"), comfyui["code"])
+    return found

@@ -9,15 +9,19 @@ from typing import Any
 
 from governance import comfyui, git, requirements
 from governance.base.errors import GovError
+from governance.code.repository import Repository
 from governance.conflict.problem import CORE, NODE, Owned
 from governance.requirements import PYPROJECT, REQUIREMENTS, Declared, requirement_name
 from governance.truth import ledger, registry
-from governance.truth.documents import Plugin
+from governance.truth.documents import Plugin, Transaction
 from governance.truth.resolution import CORE_GROUP, NODE_PREFIX, Project
 from governance.truth.workspace import Workspace
 
 # Changes of its requirement files, back from now, at which a node may have fitted.
 _CHANGES = 20
+
+# The place of ComfyUI itself among those of nodes, whose ids never begin so.
+COMFYUI = "@ComfyUI"
 
 Places = Mapping[str, tuple[str, int]]
 
@@ -102,5 +106,35 @@ def core_requirements(space: Workspace) -> requirements.Declared:
     path = comfyui.requirements_path(space.comfyui_dir)
     if path is None:
         return requirements.Declared()
-    policy = requirements.Policy(torch_family=frozenset(), allow_git=True, allow_urls=True)
-    return requirements.read_file(path, space.comfyui_dir, policy=policy)
+    return requirements.read_file(path, space.comfyui_dir, policy=_CORE_POLICY)
+
+
+def newcomer(tx: Transaction) -> str:
+    """Who is new in a change that is about no node: what somebody edited, updated or pinned."""
+    return f"{NODE}{tx.kind}"
+
+
+def merged_core(workspace: Workspace, project: Project, declared: Declared) -> list[str]:
+    """ComfyUI's own lines, and after them what the operator added to the group by hand: a line
+    whose package neither these nor the requirements.txt of the recorded commit ask for."""
+    new = [line.text for line in declared.lines]
+    code = project.comfyui.get("code")
+    source = Repository(workspace.code / f"{COMFYUI}.git")
+    known = core_at(source, code).lines if code and source.has(code) else ()
+    names = {line.name for line in (*declared.lines, *known)}
+    before = project.groups.get(CORE_GROUP, [])
+    return [*new, *(line for line in before if requirement_name(line) not in names)]
+
+
+def core_at(source: Repository, code: str) -> Declared:
+    """What ComfyUI's requirements.txt declares at a commit."""
+    data = source.read(code, REQUIREMENTS)
+    if data is None:
+        return Declared()
+    with tempfile.TemporaryDirectory(prefix="gov-core-") as temporary:
+        path = Path(temporary) / REQUIREMENTS
+        path.write_bytes(data)
+        return requirements.read_file(path, Path(temporary), policy=_CORE_POLICY)
+
+
+_CORE_POLICY = requirements.Policy(torch_family=frozenset(), allow_git=True, allow_urls=True)

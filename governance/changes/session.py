@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from governance.base.errors import GovError
 from governance.base.progress import Live, Say, quiet, silent
@@ -14,12 +14,16 @@ from governance.truth.workspace import Workspace
 
 @dataclass(frozen=True)
 class Session:
-    """What a decision works with: the workspace, uv, and where to tell how it goes."""
+    """What a decision works with: the workspace, uv, and where to tell how it goes.
+
+    `opened` holds the transactions that this command has under way, by id (see work.py).
+    """
 
     workspace: Workspace
     uv: Uv
     say: Say = quiet
     live: Live = silent
+    opened: dict[str, object] = field(default_factory=dict)
 
     @contextmanager
     def tidying(self) -> Iterator[None]:

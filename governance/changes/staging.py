@@ -7,44 +7,19 @@ the very lock and generation that were observed.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from governance.base.errors import Damaged, GovError
 from governance.boundaries import store
 from governance.boundaries.uv import Locked, Uv
+from governance.changes.draft import Draft
 from governance.environments import generations
-from governance.truth import lockfile, redo, resolution, snapshots
+from governance.truth import freshness, lockfile, resolution, snapshots
 from governance.truth.documents import Generation
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Edit:
-    """What a decision does to the declared truth.
-
-    `lines` None removes the group; `core` None leaves ComfyUI's own lines; `overrides` is the
-    whole new list of overrides, None leaves it; `exempt` packages are free of the resolution date.
-    """
-
-    group: str | None = None
-    lines: tuple[str, ...] | None = None
-    core: tuple[str, ...] | None = None
-    overrides: tuple[str, ...] | None = None
-    exempt: tuple[str, ...] = ()
-
-    def apply(self, project: resolution.Project) -> resolution.Project:
-        if self.core is not None:
-            project = project.with_group(resolution.CORE_GROUP, self.core)
-        if self.group is not None and self.lines is None:
-            project = project.without_group(self.group)
-        elif self.group is not None and self.lines is not None:
-            project = project.with_group(self.group, self.lines)
-        if self.overrides is not None:
-            project = project.with_overrides(self.overrides)
-        return project.with_exempt(self.exempt) if self.exempt else project
 
 
 @dataclass(frozen=True)
@@ -74,6 +49,10 @@ class Stages:
     def verdict_receipt(self) -> Path:
         return self.folder / "verdict.json"
 
+    @property
+    def smoke_receipt(self) -> Path:
+        return self.folder / "smoke.json"
+
     def receipt(self, path: Path) -> dict[str, Any]:
         """A receipt, empty where it is missing or damaged: then the stage is done again."""
         try:
@@ -81,26 +60,66 @@ class Stages:
         except (OSError, GovError):
             return {}
 
-    def plan(self, edit: Edit) -> resolution.Project:
-        """Stage today's truth with `edit` applied; nothing to do where that is staged already."""
-        today = snapshots.truth(self.workspace)
-        inputs = _inputs(today, edit)
+    def plan(self, draft: Draft) -> resolution.Project:
+        """Stage the draft; nothing to do where that is staged already."""
+        today = snapshots.truth_as_it_is(self.workspace)
+        inputs = _inputs(today, draft)
         # Not locked yet: staged once more, since uv would prefer the versions of whatever lock
         # lies there.
         if self._is_staged(inputs) and self.is_locked():
             return self.project()
-        lockfile.parse(today.lock, self.workspace.lock)  # damaged, uv would name no way out
-        for later in (self.lock_receipt, self.build_receipt, self.verdict_receipt):
+        if draft.lock:  # damaged, uv would name no way out
+            lockfile.parse(draft.lock, self.workspace.lock)
+        for later in (
+            self.lock_receipt,
+            self.build_receipt,
+            self.verdict_receipt,
+            self.smoke_receipt,
+        ):
             later.unlink(missing_ok=True)
-        project = edit.apply(resolution.Project.read(today.pyproject, self.workspace.pyproject))
-        resolution.stage(self.folder, project, today.lock)
-        receipt = {"inputs": inputs, "pyproject_sha256": store.digest(project.encoded)}
+        resolution.stage(self.folder, draft.project, draft.lock)
+        receipt = {
+            "inputs": inputs,
+            "pyproject_sha256": store.digest(draft.project.encoded),
+            "upgrade": list(draft.upgrade),
+        }
         store.write_json(self.plan_receipt, {**receipt, "base": today.digests()})
-        return project
+        if draft.exact or self._needs_no_lock(today, draft):
+            self.write_lock_receipt()
+        if draft.exact and draft.generation:
+            self._take_built(draft.generation)
+        return draft.project
 
-    def is_planned(self, edit: Edit) -> bool:
-        """Claim: what is staged is today's truth with `edit` applied."""
-        return self._is_staged(_inputs(snapshots.truth(self.workspace), edit))
+    def _take_built(self, name: str) -> None:
+        """The generation that a snapshot ran with, whatever uv or Python would build today; a
+        damaged one, or one that cannot start any more, is built again."""
+        made = generations.usable(self.workspace, name)
+        if made is None or made.lock_sha256 != store.file_digest(self.folder / "uv.lock"):
+            return
+        if generations.is_sound(self.workspace, name):
+            self.write_build_receipt(name)
+
+    def _needs_no_lock(self, today: snapshots.Truth, draft: Draft) -> bool:
+        """The same project with the lock that gov made from it."""
+        same = draft.project.encoded == today.pyproject and draft.lock == today.lock
+        return same and not draft.upgrade and freshness.lock_is_current(self.workspace)
+
+    def adopt(self, other: Stages) -> None:
+        """Take over what another work folder has locked for the same plan: one lock a decision."""
+        if not other.is_locked():
+            return
+        store.make_folder(self.folder)
+        for name in ("pyproject.toml", "uv.lock"):
+            store.write(self.folder / name, store.read_bytes(other.folder / name))
+        for ours, theirs in (
+            (self.plan_receipt, other.plan_receipt),
+            (self.lock_receipt, other.lock_receipt),
+        ):
+            store.write_json(ours, other.receipt(theirs))
+
+    def is_planned(self, draft: Draft) -> bool:
+        """Claim: what is staged is this draft on today's truth."""
+        return self._is_staged(_inputs(snapshots.truth_as_it_is(self.workspace), draft))
 
     def project(self) -> resolution.Project:
         path = self.folder / "pyproject.toml"
@@ -117,7 +136,8 @@ class Stages:
         """One `uv lock`, none where the staged lock is current."""
         if self.is_locked():
             return Locked(True, False, "")
-        locked = resolution.lock(uv, self.folder, self.project())
+        upgrade = self.receipt(self.plan_receipt).get("upgrade", ())
+        locked = resolution.lock(uv, self.folder, self.project(), upgrade)
         if locked.ok:
             self.write_lock_receipt()
         return locked
@@ -164,12 +184,20 @@ class Stages:
         built = self.receipt(self.build_receipt).get("generation")
         return receipt if receipt.get("generation") == built else {}
 
-    def write_verdict(self, kind: str, verdict: str, reason: str) -> None:
+    def write_verdict(self, seen: str, verdict: str, reason: str) -> None:
+        """`seen` is the digest of what was loaded, packages and code (see observed.digest)."""
         generation = self.receipt(self.build_receipt).get("generation")
         store.write_json(
             self.verdict_receipt,
-            {"generation": generation, "kind": kind, "verdict": verdict, "reason": reason},
+            {"generation": generation, "seen": seen, "verdict": verdict, "reason": reason},
         )
+
+    def passed_smoke(self, seen: str, wanted: str) -> bool:
+        return self.receipt(self.smoke_receipt) == {"seen": seen, "wanted": wanted}
+
+    def write_smoke(self, seen: str, wanted: str) -> None:
+        """`wanted` names the smoke test that passed: the operator's command, or "always"."""
+        store.write_json(self.smoke_receipt, {"seen": seen, "wanted": wanted})
 
     def lock_versions(self) -> dict[str, str]:
         """Of the staged lock; a built generation holds them already, which saves the parsing."""
@@ -184,12 +212,20 @@ class Stages:
         prod = generations.prod(self.workspace)
         return lockfile.changes(prod.locked if prod else {}, self.lock_versions())
 
-    def new_quarrels(self) -> list[dict[str, Any]]:
+    def new_shared_files(self) -> list[dict[str, Any]]:
         """Packages of the built generation that install the same files, where in prod they do not
         or others lie there."""
         prod = generations.prod(self.workspace)
         known = prod.shared_files if prod else []
         return [row for row in self.generation().shared_files if row not in known]
+
+    def new_broken(self) -> list[str]:
+        """Requirements of packages that the built environment does not meet, though prod does or
+        has no such package."""
+        prod = generations.prod(self.workspace)
+        known = set(generations.broken(self.workspace, prod)) if prod else set()
+        now = generations.broken(self.workspace, self.generation())
+        return [line for line in now if line not in known]
 
     def documents(self) -> dict[str, bytes]:
         """The staged bytes, for the commit."""
@@ -197,10 +233,6 @@ class Stages:
             "pyproject.toml": (self.folder / "pyproject.toml").read_bytes(),
             "uv.lock": (self.folder / "uv.lock").read_bytes(),
         }
-
-    def is_tested(self) -> bool:
-        """Claim: the staged generation was tested as what prod would be, or observed as that."""
-        return self.verdict().get("kind") in ("smoke", "promote")
 
     def _is_staged(self, inputs: str) -> bool:
         receipt = self.receipt(self.plan_receipt)
@@ -215,10 +247,10 @@ class Stages:
         return generations.usable(self.workspace, name) if isinstance(name, str) else None
 
 
-def _inputs(today: snapshots.Truth, edit: Edit) -> str:
-    return store.digest(
-        store.dump_json([store.digest(today.pyproject), store.digest(today.lock), asdict(edit)])
-    )
+def _inputs(today: snapshots.Truth, draft: Draft) -> str:
+    parts = (today.pyproject, today.lock, draft.project.encoded, draft.lock or b"")
+    chosen = [draft.exact, list(draft.upgrade)]
+    return store.digest(store.dump_json([*map(store.digest, parts), *chosen]))
 
 
 def receipt_bytes(
@@ -238,8 +270,5 @@ def receipt_bytes(
 
 def base_moved(workspace: Workspace, base: dict[str, Any]) -> bool:
     """The truth has other requirements or another lock than at `base`; nodes do not count."""
-    now = {
-        "pyproject_sha256": store.digest(redo.read_document(workspace, workspace.pyproject)),
-        "lock_sha256": store.digest(redo.read_document(workspace, workspace.lock)),
-    }
-    return any(base.get(name) != value for name, value in now.items())
+    now = snapshots.truth_as_it_is(workspace).digests()
+    return any(base.get(name) != now[name] for name in ("pyproject_sha256", "lock_sha256"))

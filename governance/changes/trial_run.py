@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from governance import comfyui, observation
 from governance.base import names
 from governance.base.errors import GovError
-from governance.base.progress import Live, silent
+from governance.base.progress import Live
 from governance.boundaries import process, store
 from governance.boundaries.uv import Uv
+from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.environments import candidate, generations
+from governance.environments import candidate, generations, surroundings
 from governance.environments.candidate import Candidate
 from governance.truth import registry
 from governance.truth.lockfile import Change, changes, frozen_versions
@@ -48,6 +49,11 @@ class Asked(NamedTuple):
     text: str
     at: str = ""
 
+    @property
+    def node(self) -> str:
+        """The folder of the node that asked; "" where nobody knows."""
+        return self.at.partition("/")[0] if "/" in self.at else ""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -60,22 +66,32 @@ class Watched:
     additions: list[Asked]
 
 
-def watch(
-    workspace: Workspace,
-    stages: Stages,
-    uv: Uv,
-    *,
-    node: str | None,
-    timeout: float,
-    live: Live = silent,
-) -> Watched:
-    """Observe the staged generation with `node` (a folder of custom_nodes) and what is promoted."""
+@dataclass(frozen=True)
+class Load:
+    """What is loaded in a trial, by the names of ComfyUI's loader: `subjects` are watched,
+    `governed` only expected to load as before, `gone` are not loaded any more.  `code` are the
+    files that tell the layer which code to lay in it (see checkouts.lay_plan), `laid` the names
+    that only the layer has; `absent` are sentences about nodes whose folder is not there."""
+
+    subjects: tuple[str, ...] = ()
+    governed: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    code: tuple[Path, ...] = ()
+    laid: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Watched:
+    """Observe the staged generation with what is to be loaded in it."""
+    workspace = session.workspace
     generation = stages.generation().name
-    made = _prepare(workspace, stages, uv, generation, node)
+    made = _prepare(workspace, stages, session.uv, generation, load)
     canaries = made.try_fence()
-    request = _request(workspace, made, stages.name, node, timeout, live)
+    request = _request(workspace, made, stages.name, load, timeout, session.live)
     seen = observation.observe(request)
     seen.generation = generation
+    seen.limits += made.limits()
+    seen.warnings += load.absent
     stage_baseline(stages, seen)
     seen.isolation = made.isolation() if all(c.stopped for c in canaries) else "none"
     seen.canaries = [asdict(canary) for canary in canaries]
@@ -91,26 +107,15 @@ class Verdict:
     reason: str
 
 
-def smoke(
-    workspace: Workspace,
-    stages: Stages,
-    uv: Uv,
-    *,
-    node: str | None,
-    live: Live = silent,
-    quick: bool = True,
-    without: str | None = None,
-) -> Verdict:
+def smoke(session: Session, stages: Stages, load: Load) -> Verdict:
     """The core packages import, and ComfyUI starts in the staged generation.
-
-    `without` is a promoted node that is about to go: it is not loaded, and only nodes that loaded
-    in prod so far are expected to load.
 
     `tx.smoke_test_cmd` replaces both.  Runs in a layer of its own: nothing is written.
     """
+    workspace = session.workspace
     generation = stages.generation().name
     name = f"{stages.name}-smoke"
-    made = _prepare(workspace, stages, uv, generation, node, name=name)
+    made = _prepare(workspace, stages, session.uv, generation, load, name=name)
     try:
         command = workspace.config.text("tx.smoke_test_cmd")
         if command:
@@ -119,25 +124,18 @@ def smoke(
         if broken:
             return Verdict(False, broken)
         timeout = workspace.config.number("tx.timeout_seconds")
-        seen = observation.observe(
-            _request(
-                workspace, made, name, None, timeout, live, also=node, quick=quick, without=without
-            )
-        )
-        if not quick:
-            stage_baseline(stages, seen)
+        quick = replace(load, governed=(*load.subjects, *load.governed), subjects=())
+        request = _request(workspace, made, name, quick, timeout, session.live, quick=True)
+        seen = observation.observe(request)
         return Verdict(seen.completed, seen.reason)
     finally:
         candidate.discard(workspace, name)
 
 
-def promoted(workspace: Workspace) -> tuple[str, ...]:
-    """Folders of the nodes that have been promoted and are enabled."""
-    return tuple(
-        plugin.id
-        for plugin in registry.load(workspace)
-        if plugin.enabled and plugin.last_snapshot is not None
-    )
+def loaded_now(workspace: Workspace) -> Load:
+    """What `gov run` would load."""
+    promoted = registry.promoted(workspace)
+    return Load(governed=tuple(registry.loader_name(plugin) for plugin in promoted))
 
 
 def baseline(workspace: Workspace) -> observation.Baseline | None:
@@ -157,12 +155,15 @@ def stage_baseline(stages: Stages, seen: observation.Observation) -> None:
     store.write_json(stages.folder / BASELINE, seen.baseline().to_json())
 
 
-def adopt_baseline(workspace: Workspace, stages: Stages, generation: str) -> None:
-    """What the staged trial saw is what the next one is compared with."""
+def adopt_baseline(
+    workspace: Workspace, stages: Stages, generation: str, verdict: Mapping[str, Any]
+) -> None:
+    """What the staged trial saw is what the next one is compared with, unless it failed where
+    there is a better one."""
     staged = stages.folder / BASELINE
-    if staged.is_file():
-        papers = generations.papers(workspace, generation)
-        store.write(papers / BASELINE, store.read_bytes(staged))
+    kept = generations.papers(workspace, generation) / BASELINE
+    if staged.is_file() and (verdict.get("verdict") == "completed" or not kept.is_file()):
+        store.write(kept, store.read_bytes(staged))
 
 
 def start_arguments(workspace: Workspace) -> tuple[str, ...]:
@@ -181,7 +182,7 @@ def _prepare(
     stages: Stages,
     uv: Uv,
     generation: str,
-    node: str | None,
+    load: Load,
     *,
     name: str | None = None,
 ) -> Candidate:
@@ -189,19 +190,19 @@ def _prepare(
         project = stages.project()
         uv.sync(stages.folder, target, python=project.python, link_mode="copy", offline=False)
 
-    folder = workspace.custom_nodes / node if node is not None else None
-    own = workspace.config.flag("tx.node_folder_writable") and name is None
-    if folder is not None:
-        store.refuse_link(folder)  # where it leads, the node could write
-    writable = (folder,) if folder is not None and own else ()
+    for node in load.subjects:
+        surroundings.refuse_own(workspace, workspace.custom_nodes / node)
+    may_write = workspace.config.flag("tx.node_folder_writable")
+    sealed = () if may_write else tuple(workspace.custom_nodes / n for n in load.subjects)
     return candidate.prepare(
         workspace,
         name or stages.name,
         generation,
         stages.project(),
-        writable=writable,
+        sealed=sealed,
         copy=copy,
         pip=name is None,
+        code=load.code,
     )
 
 
@@ -209,46 +210,44 @@ def _request(
     workspace: Workspace,
     made: Candidate,
     name: str,
-    node: str | None,
+    load: Load,
     timeout: float,
     live: Live,
     *,
-    also: str | None = None,
     quick: bool = False,
-    without: str | None = None,
 ) -> observation.Request:
-    others = (*promoted(workspace), also)
-    governed = tuple(n for n in others if n is not None and n not in (node, without))
     return observation.Request(
-        comfyui_dir=workspace.comfyui_dir,
+        comfyui_dir=made.comfyui_dir,
         python=made.python,
         environment=made.environment,
-        node=node,
-        governed=tuple(dict.fromkeys(governed)),
+        subjects=load.subjects,
+        governed=load.governed,
+        laid=load.laid,
         folder=made.folder,
         stdout_log=workspace.logs / f"{name}.stdout.log",
         stderr_log=workspace.logs / f"{name}.stderr.log",
         timeout=timeout,
-        settle=0.0 if node is None else workspace.config.number("tx.settle_seconds"),
+        settle=workspace.config.number("tx.settle_seconds") if load.subjects else 0.0,
         install_script=workspace.config.flag("tx.run_install_script"),
         quick=quick,
         extra_args=start_arguments(workspace),
         environ=made.environ(),
         enter=made.enter,
         live=live,
-        baseline=_expected(workspace, without) if without or not quick else None,
-        exclude=candidate.own_packages(),
+        baseline=_expected(workspace, load.gone),
         log_limit=int(workspace.config.number("tx.log_limit_mb") * 1024 * 1024),
     )
 
 
-def _expected(workspace: Workspace, without: str | None) -> observation.Baseline | None:
-    """The baseline; without a node that goes, its classes cannot be missed."""
+def _expected(workspace: Workspace, gone: Sequence[str]) -> observation.Baseline | None:
+    """The baseline, without the nodes that go: their classes cannot be missed."""
     known = baseline(workspace)
-    if known is None or without is None:
+    if known is None or not gone:
         return known
-    loaded = tuple(name for name in known.loaded if name != without)
-    return observation.Baseline({}, loaded, known.said)
+    modules = {f"custom_nodes.{name.removesuffix('.py')}" for name in gone}
+    classes = {name: module for name, module in known.classes.items() if module not in modules}
+    loaded = tuple(name for name in known.loaded if name not in gone)
+    return replace(known, classes=classes, loaded=loaded)
 
 
 def _import_core(workspace: Workspace, stages: Stages, made: Candidate) -> str | None:
@@ -266,15 +265,13 @@ def _import_core(workspace: Workspace, stages: Stages, made: Candidate) -> str |
 
 def _own_smoke(workspace: Workspace, made: Candidate, command: str) -> Verdict:
     filled = [
-        part.replace("{python}", str(made.python)).replace(
-            "{comfyui_dir}", str(workspace.comfyui_dir)
-        )
+        part.replace("{python}", str(made.python)).replace("{comfyui_dir}", str(made.comfyui_dir))
         for part in shlex.split(command)
     ]
     done = process.run(
         made.enter(filled),
         env=made.environ(),
-        cwd=workspace.comfyui_dir,
+        cwd=made.comfyui_dir,
         timeout=workspace.config.number("tx.timeout_seconds"),
     )
     return Verdict(done.ok, f"tx.smoke_test_cmd ended with exit code {done.returncode}")

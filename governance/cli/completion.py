@@ -80,7 +80,7 @@ def _verbs(at: argparse.ArgumentParser) -> Any:
 
 def _offered(cursor: Cursor, current: str) -> list[str]:
     if cursor.option is not None:
-        return _values(cursor, cursor.option)
+        return _values(cursor, cursor.option, current)
     if current.startswith("-"):
         return _options(cursor.parser)
     verbs = _verbs(cursor.parser)
@@ -88,7 +88,9 @@ def _offered(cursor: Cursor, current: str) -> list[str]:
         return [_line(action.dest, action.help) for action in verbs._choices_actions]
     places = [action for action in cursor.parser._actions if not action.option_strings]
     if cursor.positionals < len(places):
-        return _values(cursor, places[cursor.positionals])
+        return _values(cursor, places[cursor.positionals], current)
+    if places and places[-1].nargs in ("*", "+"):
+        return _values(cursor, places[-1], current)
     return _options(cursor.parser)
 
 
@@ -102,7 +104,7 @@ def _options(at: argparse.ArgumentParser) -> list[str]:
     ]
 
 
-def _values(cursor: Cursor, action: argparse.Action) -> list[str]:
+def _values(cursor: Cursor, action: argparse.Action, current: str) -> list[str]:
     if action.choices is not None:
         return [_line(str(choice)) for choice in action.choices]
     if action.type is Path:
@@ -112,7 +114,9 @@ def _values(cursor: Cursor, action: argparse.Action) -> list[str]:
     known = _KNOWN.get(action.dest)
     if known is None or action.option_strings:
         return []
-    return list(known(workspace.find(cursor.root), str(cursor.parser.get_default("words"))))
+    # Words for an id are offered to who begins one; an empty line is answered with ids.
+    words = [_line(_LAST, "the newest")] if current and action.dest in _IDS else []
+    return [*words, *known(workspace.find(cursor.root), str(cursor.parser.get_default("words")))]
 
 
 def _txids(space: Workspace, verb: str) -> Iterable[str]:
@@ -138,7 +142,9 @@ def _can_move(status: str, verb: str) -> bool:
 def _snapshots(space: Workspace, verb: str) -> Iterable[str]:
     from governance.truth import snapshots
 
-    for row in reversed(snapshots.index(space)):
+    rows = snapshots.index(space)
+    yield from (_line(str(row["name"]), row["id"]) for row in rows if row.get("name"))
+    for row in reversed(rows):
         yield _line(row["id"], f"{row.get('reason', '')} {row.get('ref') or ''}")
 
 
@@ -157,11 +163,14 @@ def _packages(space: Workspace, verb: str) -> Iterable[str]:
         yield _line(name, version)
 
 
+_LAST = "last"
+_IDS = frozenset({"txid", "snapshot_id"})
 _PATHS = frozenset({"git_url", "index", "what"})
 _KNOWN: dict[str, Values] = {
     "txid": _txids,
     "snapshot_id": _snapshots,
     "node_id": _nodes,
+    "nodes": _nodes,
     "package": _packages,
 }
 

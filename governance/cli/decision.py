@@ -54,6 +54,7 @@ def approval(arguments: Namespace) -> Approval:
         arguments.reason,
         getattr(arguments, "allow_failed_run", False),
         getattr(arguments, "accept_skipped", False),
+        getattr(arguments, "accept_findings", False),
     )
     made.check()
     return made

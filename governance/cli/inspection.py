@@ -23,7 +23,9 @@ from governance.truth.workspace import Workspace
 
 def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     """`data` is the transaction as JSON, as `tx inspect` gives it."""
-    told: list[Part] = [f"{data['txid']}  {data['node_id']}  {_state(data)}"]
+    told: list[Part] = [f"{data['txid']}  {_what(data)}  {_state(data)}"]
+    told += _news(data)
+    told += _set_aside(data)
     told += _observed(data["observation"])
     told += _diff(data)
     told += _skipped(data)
@@ -38,16 +40,64 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     return told
 
 
+def _what(data: Mapping[str, Any]) -> str:
+    """Its nodes, else the kind of change."""
+    nodes = list(dict.fromkeys(str(r["node"]) for r in data.get("steps", []) if r.get("node")))
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    return (", ".join(nodes[:3]) + more) or str(data["node_id"] or data["kind"])
+
+
+def _news(data: Mapping[str, Any]) -> list[Part]:
+    """Code that would come: the commits of each place, with their first lines."""
+    comfyui = data.get("comfyui", {})
+    rows = [("ComfyUI", comfyui)] if comfyui.get("from") else []
+    rows += [(node, part) for node, part in data.get("nodes", {}).items() if part.get("from")]
+    return [line for name, part in rows for line in commits(name, part)]
+
+
+def commits(name: str, part: Mapping[str, Any]) -> list[str]:
+    """What would come for one clone."""
+    count = int(part.get("count", 0))
+    word = "commit" if count == 1 else "commits"
+    told = [f"  {name}: {str(part['from'])[:12]} -> {str(part['commit'])[:12]}, {count} new {word}"]
+    shown = [str(text) for text in part.get("subjects", [])][:5]
+    told += [f"      {text}" for text in shown]
+    more = count - len(shown)
+    return [*told, *([f"      and {more} more"] if more > 0 and shown else [])]
+
+
+def _set_aside(data: Mapping[str, Any]) -> list[Part]:
+    """Nodes that failed by themselves, and how to try each again."""
+    rows = data.get("set_aside", [])
+    if not rows:
+        return []
+    kept = len({row["node"] for row in data["steps"] if row.get("node")})
+    told: list[Part] = [f"  {kept} of {kept + len(rows)} nodes; set aside:"]
+    for row in rows:
+        step = row["step"]
+        verb = "gov node update" if step["kind"] == "update" else "gov tx run"
+        told.append(f"    {step['node']}: {row['reason']}")
+        told.append(f"      try it again with: {verb} {step['node']}")
+    return told
+
+
 def next_steps(data: Mapping[str, Any]) -> list[Part]:
     """What to type next."""
     txid = data["txid"]
     if data["status"] in (COMPLETED, RESOLVED):
         core = ' --approve-core --reason "..."' if _touches_core(data) else ""
         skipped = " --accept-skipped" if data["skipped_requirements"] else ""
+        skipped += " --accept-findings" if data["observation"].get("rewritten") else ""
         return [f"next: gov tx promote {txid}{core}{skipped}"]
     if data["status"] == NEEDS_RESOLUTION:
         return []
-    return [f"next: gov tx inspect {txid}, or gov tx abort {txid}"]
+    missing = data["observation"].get("missing_modules", [])
+    told: list[Part] = [
+        f"next: gov tx run {row['node']} --with '{row['distribution']}'"
+        for row in missing
+        if row.get("distribution") and not row.get("declared")
+    ]
+    return [*told, f"next: gov tx inspect {txid}, or gov tx abort {txid}"]
 
 
 def resolution(space: Workspace, tx: Transaction) -> list[Part]:
@@ -190,6 +240,10 @@ def _observed(seen: Mapping[str, Any]) -> list[Part]:
     if seen.get("isolation") == "none":
         told.append("  NOT ISOLATED: this kernel offers no fence; the node could write anywhere")
     told += [f"  collateral: {text}" for text in map(str, seen.get("collateral", []))]
+    told += [
+        f"  rewrote its own files: {node}: {', '.join(names[:5])}"
+        for node, names in seen.get("rewritten", {}).items()
+    ]
     for name, node in seen.get("nodes", {}).items():
         told += _node(name, node, str(seen.get("reason", "")))
     told += [f"  warning: {text}" for text in seen.get("warnings", [])]

@@ -40,8 +40,9 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     arguments: Namespace | None = None
     try:
-        from governance.cli import parser
+        from governance.cli import parser, surroundings
 
+        surroundings.check(argv)
         arguments = parser.parse(argv)
         outcome = _act(arguments)
     except Exception as error:  # everything that is not ours is a bug of ours

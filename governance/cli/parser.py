@@ -66,12 +66,131 @@ def _init(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--torch-backend", metavar="NAME", help="cpu, cu130, ... or an index URL")
     p.add_argument("--index", metavar="URL", help="package index, or a folder of wheels")
-    _approval(p)
+    _gates(p)
 
 
 def _approval(p: argparse.ArgumentParser) -> None:
     p.add_argument("--approve-core", action="store_true", help="allow changes of core packages")
     p.add_argument("--reason", metavar="TEXT", help="why; recorded, needed with --approve-core")
+
+
+def _gates(p: argparse.ArgumentParser) -> None:
+    _approval(p)
+    p.add_argument("--allow-failed-run", action="store_true", help="although the run failed")
+    p.add_argument("--accept-skipped", action="store_true", help="although lines were skipped")
+    p.add_argument(
+        "--accept-findings", action="store_true", help="although something else was found"
+    )
+
+
+def _local(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--keep-local", action="store_true", help="carry edited files over")
+    p.add_argument(
+        "--discard-local", action="store_true", help="overwrite edited files; a copy is kept"
+    )
+
+
+def _trying(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="until ComfyUI must answer")
+    p.add_argument("--dry-run", action="store_true", help="show what would come, change nothing")
+    p.add_argument("--promote", action="store_true", help="promote it where the run completes")
+    _gates(p)
+
+
+def _node_list(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--outdated", action="store_true", help="ask the remotes what is newer")
+
+
+def _node_show(p: argparse.ArgumentParser) -> None:
+    p.add_argument("node_id")
+
+
+def _node_update(p: argparse.ArgumentParser) -> None:
+    p.add_argument("nodes", nargs="*", metavar="NODE_ID", help="the nodes to update")
+    p.add_argument("--all", action="store_true", dest="all_nodes", help="all promoted nodes")
+    p.add_argument("--to", metavar="REF", help="a branch, tag or commit instead of the newest")
+    p.add_argument(
+        "--all-or-nothing", action="store_true", help="set no node aside that fails by itself"
+    )
+    _local(p)
+    _trying(p)
+
+
+def _node_switch(p: argparse.ArgumentParser) -> None:
+    p.add_argument("nodes", nargs="+", metavar="NODE_ID")
+    p.add_argument("--dry-run", action="store_true", help="show what would change")
+    _gates(p)
+
+
+def _node_with(p: argparse.ArgumentParser) -> None:
+    p.add_argument("node_id")
+    p.add_argument("packages", nargs="+", metavar="PKG", help="a requirement: 'numpy<2'")
+    _trying(p)
+
+
+def _comfyui_update(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--to", metavar="REF", help="a branch, tag or commit instead of the newest")
+    _local(p)
+    _trying(p)
+
+
+def _torch(p: argparse.ArgumentParser) -> None:
+    p.add_argument("backend", help="cpu, cu130, rocm6.4, ... or the URL of an index")
+    _trying(p)
+
+
+def _python(p: argparse.ArgumentParser) -> None:
+    p.add_argument("version", help="a version, as 3.12, or the path of an interpreter")
+    _trying(p)
+
+
+def _upgrade(p: argparse.ArgumentParser) -> None:
+    p.add_argument("packages", nargs="*", metavar="PKG")
+    p.add_argument("--all", action="store_true", dest="all_packages", help="every package")
+    _trying(p)
+
+
+def _pin(p: argparse.ArgumentParser) -> None:
+    p.add_argument("pins", nargs="+", metavar="PKG==VERSION")
+    _trying(p)
+
+
+def _unpin(p: argparse.ArgumentParser) -> None:
+    p.add_argument("packages", nargs="+", metavar="PKG")
+    _trying(p)
+
+
+def _undo(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--dry-run", action="store_true", help="show what would come back")
+    p.add_argument("--discard-local", action="store_true", help="overwrite edited files of nodes")
+    _gates(p)
+
+
+def _rollback(p: argparse.ArgumentParser) -> None:
+    p.add_argument("snapshot_id", metavar="SNAPSHOT", help="id, part of it, name, last, or @3")
+    p.add_argument("--packages-only", action="store_true", help="leave all code as it is")
+    p.add_argument("--discard-local", action="store_true", help="overwrite edited files of nodes")
+    p.add_argument("--dry-run", action="store_true", help="show what would come back")
+    _gates(p)
+
+
+def _history(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--limit", type=int, default=30, metavar="N", help="the newest N (0: all)")
+
+
+def _diff(p: argparse.ArgumentParser) -> None:
+    p.add_argument("before", nargs="?", metavar="A", help="a snapshot; default: before the last")
+    p.add_argument("after", nargs="?", metavar="B", help="a snapshot or transaction; default: prod")
+
+
+def _snapshot_name(p: argparse.ArgumentParser) -> None:
+    p.add_argument("snapshot_id", metavar="SNAPSHOT")
+    p.add_argument("name", help="letters, digits, `-`, `_` and `.`")
+
+
+def _snapshot_keep(p: argparse.ArgumentParser) -> None:
+    p.add_argument("snapshot_id", metavar="SNAPSHOT")
+    p.add_argument("--no", action="store_true", help="retention may drop it again")
 
 
 def _node_add(p: argparse.ArgumentParser) -> None:
@@ -83,10 +202,8 @@ def _node_add(p: argparse.ArgumentParser) -> None:
 def _node_remove(p: argparse.ArgumentParser) -> None:
     p.add_argument("node_id")
     p.add_argument("--purge-code", action="store_true", help="delete the node's folder too")
-    p.add_argument(
-        "--allow-failed-run", action="store_true", help="although ComfyUI fails without it"
-    )
-    _approval(p)
+    p.add_argument("--dry-run", action="store_true", help="show what would change")
+    _gates(p)
 
 
 def _node_check(p: argparse.ArgumentParser) -> None:
@@ -95,7 +212,18 @@ def _node_check(p: argparse.ArgumentParser) -> None:
 
 
 def _tx_run(p: argparse.ArgumentParser) -> None:
-    p.add_argument("node_id")
+    p.add_argument("nodes", nargs="+", metavar="NODE_ID")
+    p.add_argument(
+        "--with",
+        action="append",
+        default=[],
+        dest="added",
+        metavar="PKG",
+        help="a package that the node forgot to declare, as 'numpy<2'",
+    )
+    p.add_argument(
+        "--all-or-nothing", action="store_true", help="set no node aside that fails by itself"
+    )
     p.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="until ComfyUI must answer")
     p.add_argument(
         "--without",
@@ -117,9 +245,7 @@ def _tx_abort(p: argparse.ArgumentParser) -> None:
 
 def _tx_promote(p: argparse.ArgumentParser) -> None:
     p.add_argument("txid")
-    _approval(p)
-    p.add_argument("--allow-failed-run", action="store_true", help="although the run failed")
-    p.add_argument("--accept-skipped", action="store_true", help="although lines were skipped")
+    _gates(p)
     p.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
     p.add_argument("--rebase", action="store_true", help="observe again on today's truth first")
     p.add_argument("--keep", action="store_true", help="keep the candidate's files")
@@ -144,6 +270,9 @@ def _snapshot_id(p: argparse.ArgumentParser) -> None:
 
 def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--all-nodes", action="store_true", help="load what is not promoted, too")
+    p.add_argument(
+        "--strict", action="store_true", help="refuse where code is not what was promoted"
+    )
     p.add_argument("arguments", nargs="*", metavar="ARGS", help="after --: ComfyUI's arguments")
 
 
@@ -199,10 +328,54 @@ VERBS = (
         "gov node check https://github.com/cubiq/ComfyUI_essentials",
         _node_check,
     ),
+    Verb("node list", "node_list", "all governed nodes", "gov node list --outdated", _node_list),
+    Verb(
+        "node show",
+        "node_show",
+        "one node: its code, its requirements, its changes",
+        "gov node show ComfyUI_essentials",
+        _node_show,
+    ),
+    Verb(
+        "node update",
+        "node_update",
+        "fetch newer commits of nodes and observe them in one candidate",
+        "gov node update --all",
+        _node_update,
+        "What fails by itself is set aside with its reason, and the rest goes on.",
+    ),
+    Verb(
+        "node enable",
+        "node_enable",
+        "load disabled nodes again",
+        "gov node enable ComfyUI_essentials",
+        _node_switch,
+    ),
+    Verb(
+        "node disable",
+        "node_disable",
+        "load nodes no more; their code stays, packages that only they need go",
+        "gov node disable ComfyUI_essentials",
+        _node_switch,
+    ),
+    Verb(
+        "node with",
+        "node_with",
+        "give a node packages that it does not declare, and observe that",
+        "gov node with ComfyUI_essentials 'numba>=0.60'",
+        _node_with,
+    ),
+    Verb(
+        "node without",
+        "node_without",
+        "take such packages away again, and observe that",
+        "gov node without ComfyUI_essentials numba",
+        _node_with,
+    ),
     Verb(
         "tx run",
         "tx_run",
-        "start ComfyUI with a node in a candidate environment and record what it changes",
+        "start ComfyUI with nodes in a candidate environment and record what they change",
         "gov tx run ComfyUI_essentials --timeout 120",
         _tx_run,
         "Exits 0 when the node loaded, 1 when the run failed, 4 when its requirements conflict.",
@@ -242,7 +415,49 @@ VERBS = (
         "gov resolve 20260131T120000Z-0a1b2c3d --pin transformers==4.49.0",
         _resolve,
     ),
+    Verb(
+        "comfyui update",
+        "comfyui_update",
+        "fetch a newer ComfyUI and observe it with every promoted node",
+        "gov comfyui update --to v0.3.70",
+        _comfyui_update,
+    ),
+    Verb("torch", "torch", "observe torch from another backend", "gov torch cu130", _torch),
+    Verb("python", "python", "observe prod with another Python", "gov python 3.12", _python),
+    Verb(
+        "upgrade",
+        "upgrade",
+        "observe newer versions of packages",
+        "gov upgrade transformers",
+        _upgrade,
+    ),
+    Verb("pin", "pin", "hold a package at a version", "gov pin numpy==1.26.4", _pin),
+    Verb("unpin", "unpin", "let a package go that was held", "gov unpin numpy", _unpin),
+    Verb("undo", "undo", "take back the last change", "gov undo", _undo),
+    Verb("history", "history", "all changes, one line each", "gov history --limit 10", _history),
+    Verb(
+        "diff",
+        "diff",
+        "what differs between two snapshots, or prod and a transaction",
+        "gov diff @1",
+        _diff,
+    ),
+    Verb("outdated", "outdated", "nodes and ComfyUI that have something newer", "gov outdated"),
     Verb("snapshot list", "snapshot_list", "all snapshots", "gov snapshot list"),
+    Verb(
+        "snapshot name",
+        "snapshot_name",
+        "give a snapshot a name; it is kept from then on",
+        "gov snapshot name last before-the-show",
+        _snapshot_name,
+    ),
+    Verb(
+        "snapshot keep",
+        "snapshot_keep",
+        "keep a snapshot beyond retention",
+        "gov snapshot keep last",
+        _snapshot_keep,
+    ),
     Verb(
         "snapshot inspect",
         "snapshot_inspect",
@@ -253,9 +468,9 @@ VERBS = (
     Verb(
         "rollback",
         "rollback",
-        "bring back a snapshot: truth and prod",
+        "bring back a snapshot: packages and code together",
         "gov rollback 20260131T120000Z-snap-0a1b2c",
-        _snapshot_id,
+        _rollback,
     ),
     Verb(
         "run",
@@ -305,9 +520,10 @@ VERBS = (
 )
 
 GROUPS = {
-    "node": "plugins: add, remove, check",
+    "node": "nodes: add, list, show, update, enable, disable, with, without, remove, check",
+    "comfyui": "ComfyUI itself: update",
     "tx": "transactions: run, inspect, promote, abort, shell",
-    "snapshot": "snapshots: list, inspect",
+    "snapshot": "snapshots: list, inspect, name, keep",
 }
 
 _EPILOG = """exit codes:

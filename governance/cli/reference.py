@@ -58,6 +58,7 @@ COMPUTED = {
         "uv_failed",
     ),
     "governance/cli/main.py": ("interrupted", "terminated"),
+    "governance/truth/typed.py": ("unknown_transaction", "unknown_snapshot"),
 }
 EXITS = {
     "bug": errors.EXIT_BUG,
@@ -193,14 +194,19 @@ def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 
 def _constant(call: ast.Call) -> str | None:
     """The code as written, "" for the class's own, None where it is computed."""
-    given = next((word.value for word in call.keywords if word.arg == "code"), None)
+    given = _code(call)
     if given is None:
         return ""
     return str(given.value) if isinstance(given, ast.Constant) else None
 
 
+def _code(call: ast.Call) -> ast.expr | None:
+    return next((word.value for word in call.keywords if word.arg == "code"), None)
+
+
 def is_computed(call: ast.Call) -> bool:
-    return _constant(call) is None
+    """Not one that is passed on, `code=error.code`: it is listed where it was raised first."""
+    return _constant(call) is None and not isinstance(_code(call), ast.Attribute)
 
 
 def _errors() -> Table:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from governance.base import names
 from governance.base.errors import GovError
-from governance.cli import parser
+from governance.cli import called, parser
 from governance.cli.outcome import Outcome, Table
 
 SCHEMA = "gov/1"
@@ -81,7 +82,7 @@ def _show(part: str | Table) -> None:
     if isinstance(part, Table):
         _show_rich(part) if sys.stdout.isatty() else _show_plain(part)
     else:
-        sys.stdout.write(printable(part) + "\n")
+        sys.stdout.write(called.in_line(printable(part)) + "\n")
 
 
 def _show_plain(table: Table) -> None:
@@ -102,17 +103,26 @@ def _show_rich(table: Table) -> None:
     from rich.table import Table as Grid
 
     grid = Grid(title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in table.columns:
-        grid.add_column(column, overflow="fold")
+    for number, column in enumerate(table.columns):
+        _add_column(grid, column, [str(row[number]) for row in table.rows])
     for number, row in enumerate(table.rows):
         style = _STYLES.get(table.marks.get(number, ""))
         grid.add_row(*(escape(printable(cell)) for cell in row), style=style)
     Console(highlight=False).print(grid)
 
 
+def _add_column(grid: Any, column: str, cells: list[str]) -> None:
+    """An id is copied to the next command: it stays whole, whatever else has to fold."""
+    if any(map(names.is_id, cells)):
+        longest = max(map(len, cells))
+        grid.add_column(column, overflow="ignore", no_wrap=True, min_width=longest)
+    else:
+        grid.add_column(column, overflow="fold")
+
+
 def _problem(word: str, text: str) -> None:
     """One line, in colour on a terminal; what others wrote cannot steer it."""
-    line = " ".join(printable(text).split("\n"))
+    line = called.in_hint(" ".join(printable(text).split("\n")))
     colour = {"error": "31", "warning": "33", "hint": "36"}[word]
     if sys.stderr.isatty():
         sys.stderr.write(f"\x1b[{colour}m{word}:\x1b[0m {line}\n")
@@ -140,7 +150,7 @@ class Voice:
     def say(self, text: str) -> None:
         if not self._quiet:
             mark = "\x1b[2m·\x1b[0m" if sys.stderr.isatty() else "·"
-            sys.stderr.write(f"{mark} {printable(text)}\n")
+            sys.stderr.write(f"{mark} {called.in_hint(printable(text))}\n")
             sys.stderr.flush()
 
     def live(self, stream: str, text: str) -> None:

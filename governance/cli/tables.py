@@ -47,3 +47,15 @@ def _row(entry: Change | Mapping[str, Any], core: set[str]) -> list[str]:
 def direction(before: str | None, after: str | None) -> str:
     """added, removed, up, down, or other where versions cannot be compared."""
     return package_changes.direction(Change("", before, after))
+
+
+def code(rows: Iterable[Mapping[str, Any]]) -> list[Part]:
+    """Commits of ComfyUI and of nodes that moved, or nodes that came and went."""
+    shown = [
+        (str(row["place"]), _short(row.get("before")), _short(row.get("after"))) for row in rows
+    ]
+    return [Table("what changed in code", ("", "before", "after"), shown)] if shown else []
+
+
+def _short(commit: str | None) -> str:
+    return commit[:12] if commit else "-"

@@ -1,1 +1,1 @@
-"""The code that is governed: nodes and ComfyUI, as commits in a store of the workspace's own."""
+"""The code that is governed: kept in repositories of the workspace's own, captured, moved."""

@@ -14,6 +14,7 @@ from governance.conflict.problem import PIN, Owned
 from governance.conflict.search import Ids, Search
 from governance.conflict.solver import CANNOT_LOOK, CONFLICT, Solved
 from governance.requirements import override_text, parse_pin
+from governance.requirements.distributions import STAND_INS
 from governance.requirements.grammar import leading_name
 
 # Beyond so many sets nobody reads on, and the fixes are the same: independent ones, and all.
@@ -329,19 +330,5 @@ def _near(search: Search, kind: str, package: str) -> str:
     names = {line.name for line in search.problem.lines} - {package}
     part = package.partition("-")[0]
     near = get_close_matches(package, names, n=1, cutoff=0.8) or [n for n in names if n == part]
-    meant = _IMPORTED.get(package) or next(iter(near), "")
+    meant = STAND_INS.get(package) or next(iter(near), "")
     return f" (is {meant} meant?)" if meant else ""
-
-
-# Names by which popular packages are imported, which are not their names on the index.
-_IMPORTED = {
-    "cv2": "opencv-python",
-    "pil": "pillow",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-    "git": "gitpython",
-    "bs4": "beautifulsoup4",
-    "dotenv": "python-dotenv",
-    "ffmpeg": "ffmpeg-python",
-}

@@ -1,5 +1,6 @@
 """The candidate of a transaction: a pristine generation seen through a layer that takes every
-write, a home, temp and cache folder of its own, and pip.
+write, a home, temp and cache folder of its own, and pip; all of the disk but the workspace lies
+under layers too, so that a node may write wherever it may in prod.
 
 Where the kernel offers no layer the candidate is a full copy; it is never hardlinked, since an
 edit in place would then reach uv's cache, prod and every other generation.
@@ -8,23 +9,27 @@ edit in place would then reach uv's cache, prod and every other generation.
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import governance
 from governance import observation, sandbox
 from governance.base.errors import GovError
 from governance.boundaries import process, store, uv
-from governance.environments import generations
+from governance.environments import copied, generations, surroundings, variables, written
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
-_DATA_FOLDERS = ("models", "input", "output", "temp", "user", "web")
-_FOREIGN = ("PYTHON", "PIP_", "UV_", "VIRTUAL_ENV", "CONDA", "GIT_", "GOV_", "LD_PRELOAD")
-# How a child reaches the network and its certificates is the machine's business.
-_KEPT = ("PIP_CERT", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TRUSTED_HOST", "GIT_SSL_CAINFO")
+_LAY = Path(governance.__file__).parent / "code/lay.py"
+# Caches that live in the operator's home where no variable says otherwise: what was downloaded for
+# prod need not be downloaded again.  Not all of huggingface's, where its token lies.
+_HOME_CACHES = {"HF_HUB_CACHE": ".cache/huggingface/hub", "TORCH_HOME": ".cache/torch"}
+_NAMES_TOLD = 12
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Candidate:
     folder: Path
     generation: str
     support: sandbox.Support
-    writable: tuple[Path, ...] = ()
+    sealed: tuple[Path, ...] = ()
     indexes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
     @property
@@ -50,51 +55,108 @@ class Candidate:
         return self.folder / "env"
 
     @property
+    def is_scratch(self) -> bool:
+        """Layers lie over the disk too: without mounts to seal with, what they leave in sight could
+        be written."""
+        return self.support.layer and self.support.read_only_mounts
+
+    @property
+    def comfyui_dir(self) -> Path:
+        """ComfyUI as it is to be started: at its own path, or the copy."""
+        copy = self.folder / "ComfyUI"
+        return copy if not self.is_scratch and copy.is_dir() else self.workspace.comfyui_dir
+
+    @property
     def python(self) -> Path:
         return generations.python_of(self.environment)
 
-    @property
+    @cached_property
     def view(self) -> sandbox.View:
+        """The workspace is closed but for the candidate's folder and what is ComfyUI's in it."""
         layer = None
         if self.is_layered:
             layer = sandbox.Layer(self.environment, self.folder / "upper", self.folder / "work")
-        whole = self._scratch_all()
-        nodes = self.workspace.custom_nodes
         return sandbox.View(
             layer=layer,
-            scratch=(*whole, *self._scratch_data(within=not whole)),
-            writable=(self.folder, *self.writable),
-            read_only=(nodes,) if whole and nodes.is_dir() else (),
+            scratch=self._scratch(),
+            writable=(self.folder,),
+            read_only=(self.workspace.root, *map(self._at, self.sealed)),
         )
 
-    def _scratch_all(self) -> tuple[sandbox.Layer, ...]:
-        """ComfyUI's folder but for its nodes: they make folders and settings there at import, and
-        would fail under the fence though they load in prod.  Nobody else sees what they write.
-
-        What lies in it and is not of one piece with it stays as it is: the workspace, a disk.
-        """
-        comfyui, nodes = self.workspace.comfyui_dir.resolve(), self.workspace.custom_nodes
-        can_seal = self.support.read_only_mounts and self.support.layer
-        inside = (self.workspace.root.resolve(), self.folder.resolve(), *sandbox.mount_points())
-        if not can_seal or any(path.is_relative_to(comfyui) for path in inside):
+    def _scratch(self) -> tuple[sandbox.Layer, ...]:
+        if not self.is_scratch:
             return ()
-        keep = (nodes,) if nodes.is_dir() and nodes.resolve().is_relative_to(comfyui) else ()
-        base = self.folder / "scratch/ComfyUI"
-        return (sandbox.Layer(comfyui, base / "upper", base / "work", keep),)
-
-    def _scratch_data(self, *, within: bool) -> tuple[sandbox.Layer, ...]:
-        """ComfyUI's data folders, those that lie elsewhere, too."""
-        base, comfyui = self.folder / "scratch", self.workspace.comfyui_dir.resolve()
-        return tuple(
-            sandbox.Layer(folder, base / name / "upper", base / name / "work")
-            for name in _DATA_FOLDERS
-            if (folder := comfyui / name).is_dir()
-            and (within or not folder.resolve().is_relative_to(comfyui))
+        return sandbox.scratch(
+            self.folder / "scratch",
+            (self.workspace.root,),
+            surroundings.places(self.workspace, self._variables.passed.values()),
+            whole=not self.support.user_namespace,
         )
 
-    def enter(self, argv: Sequence[str]) -> list[str]:
-        """The argv that runs `argv` inside the candidate's layer and fence."""
-        return sandbox.wrap(self.view, self.support, argv)
+    def enter(self, argv: Sequence[str], folder: Path | None = None) -> list[str]:
+        """The argv that runs `argv` inside the candidate's layer and fence.
+
+        `folder`: where it begins, also one that is in the layer only.
+        """
+        return sandbox.wrap(self.view, self.support, argv, folder=folder)
+
+    def behind(self, path: Path) -> Path | None:
+        """The file or folder that programs inside see at `path`; None where they see nothing.
+
+        Of a folder in a layer it is the part with the new entries, see `written`.
+        """
+        if not self.is_scratch:
+            copy = self._at(path)
+            return copy if os.path.lexists(copy) else None
+        return written.behind(self.view.scratch, path)
+
+    def written(self, folder: Path) -> dict[str, Path]:
+        """What was made or changed in `folder`: relative path -> the file that holds it.
+
+        Regular files only; byte code is left out, and what was opened for writing and not changed.
+        """
+        if not self.is_scratch:
+            return written.new_files(self._at(folder), folder)
+        return written.files(self.view.scratch, folder)
+
+    def _at(self, path: Path) -> Path:
+        """Where what lies at `path` of ComfyUI is found inside."""
+        moved = copied.moved(str(path), self._moved_places(), str(self.workspace.root))
+        return Path(moved)
+
+    def _moved_places(self) -> list[tuple[str, str]]:
+        space = self.workspace
+        if self.comfyui_dir == space.comfyui_dir:
+            return []
+        nodes = self.comfyui_dir / "custom_nodes"
+        return [
+            (os.path.realpath(space.custom_nodes), str(nodes)),
+            (str(space.comfyui_dir), str(self.comfyui_dir)),
+            (os.path.realpath(space.comfyui_dir), str(self.comfyui_dir)),
+        ]
+
+    def limits(self) -> list[str]:
+        """In words, what this trial lacks and prod has."""
+        return [*self._lacking_variables(), *self._closed_places()]
+
+    def _lacking_variables(self) -> Iterator[str]:
+        names = self._variables.left_out
+        if names:
+            more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
+            yield (
+                f"it did not get these environment variables: {', '.join(names[:_NAMES_TOLD])}"
+                f"{more} (sandbox.pass_environment in config.toml passes them)"
+            )
+
+    def _closed_places(self) -> Iterator[str]:
+        if not self.is_scratch:
+            why = self.support.layer_reason or self.support.read_only_reason
+            yield f"it ran in a copy of ComfyUI, since no layer can be had here: {why}"
+            return
+        covered = sandbox.covered(self.view, self.support)
+        for place in surroundings.places(self.workspace, self._variables.passed.values()):
+            if not any(place.is_relative_to(folder) for folder in covered):
+                yield f"{place} could not be written: no scratch layer can be had over it"
 
     def isolation(self) -> str:
         return sandbox.isolation(self.view, self.support)
@@ -109,14 +171,18 @@ class Candidate:
         found = [path for path in protected if path.exists()]
         return list(sandbox.self_test(self.view, self.support, found))
 
+    @cached_property
+    def _variables(self) -> variables.Sorted:
+        asked_for = self.workspace.config.texts("sandbox.pass_environment")
+        return variables.sort(os.environ, asked_for)
+
     def environ(self) -> dict[str, str]:
         """The whole environment of an observed program: nothing of prod's, nothing of ours."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _KEPT or not name.startswith(_FOREIGN)
-        }
-        fixed = {
+        kept = self._variables.passed
+        return {
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            **self._home_caches(),
+            **{name: self._within_reach(name, value) for name, value in kept.items()},
             **observation.own_environ(self.folder),
             "PIP_CACHE_DIR": str(self.folder / "cache/pip"),
             "UV_CACHE_DIR": str(self.folder / "cache/uv"),
@@ -129,7 +195,26 @@ class Candidate:
             "UV_LINK_MODE": "copy",
             **_index_variables(self.indexes),
         }
-        return {**kept, **fixed}
+
+    def _within_reach(self, name: str, value: str) -> str:
+        """A cache that the program could not write is replaced by an empty one of its own."""
+        if not variables.is_cache(name) or not value.startswith("/"):
+            return value
+        real = Path(os.path.realpath(value))
+        return value if self._takes_writes(real) else str(self.folder / "cache" / name.lower())
+
+    def _home_caches(self) -> dict[str, str]:
+        caches = {name: Path.home() / place for name, place in _HOME_CACHES.items()}
+        given = self._variables.passed.keys() & {"HF_HOME", "HUGGINGFACE_HUB_CACHE"}
+        return {
+            name: str(path)
+            for name, path in caches.items()
+            if path.is_dir() and self._takes_writes(path.resolve())
+            if not (name.startswith("HF_") and given)
+        }
+
+    def _takes_writes(self, real: Path) -> bool:
+        return written.layer_over(self.view.scratch, real) is not None
 
 
 def prepare(
@@ -138,25 +223,52 @@ def prepare(
     generation: str,
     project: Project,
     *,
-    writable: Sequence[Path] = (),
+    sealed: Sequence[Path] = (),
     copy: Callable[[Path], None],
     pip: bool = True,
+    code: Sequence[Path] = (),
 ) -> Candidate:
     """An empty candidate over `generation`, with pip inside; what was there before is deleted.
 
-    `copy` builds the environment at the given path, where no layer can be had.
+    `sealed` are folders of ComfyUI that stay read-only inside.  `copy` builds the environment at
+    the given path, where no layer can be had.  `code` are plans of what code is to lie where:
+    it is laid inside, before anything else is started there.
     """
     folder = workspace.candidates / txid
     store.remove_tree(folder)
     for name in ("upper", "work", "home", "tmp", "cache", "pycache", "bin", "base"):
         store.make_folder(folder / name)
-    candidate = _over(workspace, txid, generation, project, writable)
+    candidate = _over(workspace, txid, generation, project, sealed)
     if not candidate.is_layered:
         copy(candidate.environment)
+    if not candidate.is_scratch:
+        copied.copy(workspace.comfyui_dir, folder / "ComfyUI", apart=(workspace.root,))
     (folder / "bin/uv").symlink_to(uv.executable())
+    for plan in code:
+        _lay_code(candidate, plan)
     if pip:
         _put_pip(candidate)
     return candidate
+
+
+def _lay_code(candidate: Candidate, plan: Path) -> None:
+    """Also into a folder that is sealed for what runs later."""
+    open_view = replace(candidate, sealed=())
+    if not candidate.is_scratch:
+        places, root = candidate._moved_places(), str(candidate.workspace.root)
+        moved = copied.moved(store.read_json(plan), places, root)
+        plan = candidate.folder / f"code-{plan.name}"
+        store.write_json(plan, moved)
+    argv = [sys.executable, "-I", "-S", str(_LAY), str(plan)]
+    done = process.run(open_view.enter(argv, Path("/")), env=candidate.environ())
+    if not done.ok:
+        last_line = done.stderr.strip().rpartition("\n")[2]
+        raise GovError(
+            f"the new code could not be laid into the candidate: {last_line or done.returncode}",
+            hint="`gov verify` shows whether the stored code is whole",
+            code="code_not_laid",
+            facts={"plan": str(plan)},
+        )
 
 
 def reopen(
@@ -165,10 +277,10 @@ def reopen(
     generation: str,
     project: Project,
     *,
-    writable: Sequence[Path] = (),
+    sealed: Sequence[Path] = (),
 ) -> Candidate:
     """The candidate as its run left it.  Raises GovError where it cannot be entered any more."""
-    candidate = _over(workspace, txid, generation, project, writable)
+    candidate = _over(workspace, txid, generation, project, sealed)
     if (candidate.folder / "env").is_dir():
         as_copy = replace(candidate.support, layer=False, layer_reason="the candidate is a copy")
         return replace(candidate, support=as_copy)
@@ -192,14 +304,14 @@ def _over(
     txid: str,
     generation: str,
     project: Project,
-    writable: Sequence[Path],
+    sealed: Sequence[Path],
 ) -> Candidate:
     return Candidate(
         workspace,
         workspace.candidates / txid,
         generation,
         sandbox.probe(workspace.candidates),
-        tuple(writable),
+        tuple(sealed),
         tuple(project.indexes),
     )
 
@@ -211,9 +323,6 @@ def _put_pip(candidate: Candidate) -> None:
     candidate instead of 1,100, no program started, and no freeze shows it.
     """
     shared = _unpacked_pip(candidate.workspace)
-    if shared is None:
-        _install_pip(candidate)
-        return
     top = candidate.folder / "upper" if candidate.is_layered else candidate.environment
     site = generations.site_packages(candidate.environment).relative_to(candidate.environment)
     (top / site).mkdir(parents=True, exist_ok=True)
@@ -230,39 +339,35 @@ exec '{python}' -m pip "$@"
 """
 
 
-def _unpacked_pip(workspace: Workspace) -> Path | None:
-    """The wheel bundled with Python, unpacked once; None where this Python bundles none."""
-    wheel = _bundled_pip()
-    if wheel is None:
-        return None
-    folder = workspace.uv_cache / f"gov-{wheel.stem}"
+def _unpacked_pip(workspace: Workspace) -> Path:
+    """The pip that gov itself depends on, once beside uv's cache: Debian's ensurepip bundles none.
+
+    Raises GovError where gov was installed without it.
+    """
+    import importlib.metadata
+
+    try:
+        pip = importlib.metadata.distribution("pip")
+    except importlib.metadata.PackageNotFoundError:
+        raise GovError(
+            "pip, which observed nodes call, is not installed beside gov",
+            hint="install gov again (`bin/gov` does so when its .venv is deleted)",
+            code="program_missing",
+        ) from None
+    folder = workspace.uv_cache / f"gov-pip-{pip.version}"
     if not folder.is_dir():
         store.make_folder(workspace.uv_cache)
         unfinished = folder.with_name(f"{store.TEMPORARY}{folder.name}")
         store.remove_tree(unfinished)
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(unfinished)
+        for name in ("pip", f"pip-{pip.version}.dist-info"):
+            _copy_without_byte_code(Path(str(pip.locate_file(name))), unfinished / name)
         store.move(unfinished, folder)
     return folder
 
 
-def _install_pip(candidate: Candidate) -> None:
-    argv = [uv.executable(), "pip", "install", "--python", str(candidate.python), "pip"]
-    done = process.run(candidate.enter(argv), env=candidate.environ())
-    if not done.ok:
-        raise uv.failure("putting pip into the candidate", done)
-
-
-def _bundled_pip() -> Path | None:
-    import ensurepip
-
-    found = sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
-    return found[-1] if found else None
-
-
-def own_packages() -> tuple[str, ...]:
-    """What no freeze shows because we put it in: pip, where it could not be kept outside."""
-    return () if _bundled_pip() is not None else ("pip",)
+def _copy_without_byte_code(source: Path, target: Path) -> None:
+    """Byte code is another Python's."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def discard(workspace: Workspace, txid: str) -> str | None:

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 
 from governance.base import clock
 from governance.base.errors import Damaged, GovError
-from governance.boundaries import store
+from governance.boundaries import store, uv
 from governance.boundaries.uv import Uv
 from governance.conflict.shared import same_files
+from governance.environments import interpreter
 from governance.truth import lockfile, resolution
 from governance.truth.documents import Generation
 from governance.truth.workspace import Workspace
@@ -115,6 +116,27 @@ def prod(workspace: Workspace) -> Generation | None:
     return manifest(workspace, name) if name else None
 
 
+def lock_of_prod(workspace: Workspace) -> dict[str, Any]:
+    """The lock that prod was built from, parsed; empty where there is no prod."""
+    name = current(workspace)
+    if name is None:
+        return {}
+    file = papers(workspace, name) / "uv.lock"
+    return lockfile.parse(store.read_bytes(file), file)
+
+
+def broken(workspace: Workspace, made: Generation) -> list[str]:
+    """Requirements of its packages that the environment does not meet, a sentence each: an
+    override holds a package elsewhere.  A manifest of the first version does not tell."""
+    if made.broken is None:
+        return check_requirements(workspace, path(workspace, made.name))
+    return made.broken
+
+
+def check_requirements(workspace: Workspace, environment: Path) -> list[str]:
+    return uv.check(workspace.uv_cache, python_of(environment))
+
+
 def find(workspace: Workspace, key: str) -> Generation | None:
     """The newest finished generation for this key."""
     found = [m for m in (usable(workspace, n) for n in names(workspace)) if m is not None]
@@ -154,7 +176,7 @@ def build(
     python = uv.find_python(project.python)
     key = key_of(lock, python, project_folder / "uv.lock")
     existing = None if fresh else find(workspace, key)
-    if existing is not None and not check_files(workspace, existing.name):
+    if existing is not None and is_sound(workspace, existing.name):
         return existing
     name = f"{key[:12]}-{secrets.token_hex(2)}"
     try:
@@ -257,11 +279,13 @@ def _described(
         created_at=clock.stamp(),
         parent=current(workspace),
         python=interpreter_version(environment),
+        interpreter=interpreter.facts(environment),
         uv=uv.version(),
         platform=f"{platform.system()}-{platform.machine()}",
         link_mode=mode,
         packages=freeze(environment),
         locked=lockfile.versions(lockfile.parse(lock, folder / "uv.lock")),
+        broken=check_requirements(workspace, environment),
         shared_files=[entry.to_json() for entry in same_files(site_packages(environment))],
     )
 
@@ -397,6 +421,11 @@ def check_files(workspace: Workspace, name: str) -> list[Finding]:
         return [Finding("missing", str(file), "the list of its files is gone")]
     now = file_list(environment)
     return [] if now == listed else list(_differences(environment, listed, now))
+
+
+def is_sound(workspace: Workspace, name: str) -> bool:
+    """It can be switched to: its files are as they were built, and its Python starts."""
+    return not check_files(workspace, name) and interpreter.problem(workspace, name) is None
 
 
 def require_sound(workspace: Workspace, name: str) -> float:

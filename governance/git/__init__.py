@@ -7,11 +7,13 @@ how git itself is kept from running their programs, `checkout` how theirs are re
 from __future__ import annotations
 
 from governance.git.checkout import (
+    branch,
     commit_date,
     earlier,
     head,
     is_repository,
     modified,
+    objects,
     origin,
     tracked,
 )
@@ -22,6 +24,7 @@ __all__ = [
     "Cloned",
     "Refs",
     "Source",
+    "branch",
     "clone",
     "commit_date",
     "earlier",
@@ -29,6 +32,7 @@ __all__ = [
     "is_repository",
     "list_refs",
     "modified",
+    "objects",
     "origin",
     "same_origin",
     "source",

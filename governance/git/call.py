@@ -7,7 +7,8 @@ that runs with git.  Three things keep them out:
   the hook's repository), no config file of the user or the system, protocols by allow-list.
 - `SETTINGS` outrank every config file, since they come by GIT_CONFIG_COUNT (git 2.31).
 - `_KEPT` and `personal_settings` let through what the user's own access to private repositories
-  needs: ssh, certificates, proxies and credential helpers; none of it comes from a repository.
+  needs: ssh, certificates, proxies, credential helpers and mirrors (`url.*.insteadOf`); none of it
+  comes from a repository.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ SETTINGS: tuple[Setting, ...] = (
     ("fetch.recurseSubmodules", "false"),
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
+    ("core.fsync", "all"),  # what a snapshot names must outlive a power loss
+    ("core.fsyncMethod", "batch"),
     ("advice.detachedHead", "false"),
     ("http.lowSpeedLimit", "1"),
     ("http.lowSpeedTime", "60"),
@@ -50,7 +53,7 @@ SETTINGS: tuple[Setting, ...] = (
 
 # The user's own choice of ssh and certificates, and where git finds its parts.
 _KEPT = re.compile(r"GIT_(SSH|SSH_COMMAND|SSH_VARIANT|SSL_\w+|PROXY_SSL_\w+|EXEC_PATH)")
-_PERSONAL = r"^(credential|http)\.|^core\.sshcommand$"
+_PERSONAL = r"^(credential|http)\.|^core\.sshcommand$|^url\..*\.insteadof$"
 _NOT_INHERITED = frozenset(["SSH_ASKPASS", "LANGUAGE"])
 
 

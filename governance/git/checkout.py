@@ -69,6 +69,56 @@ def _line(path: Path) -> str:
     return (data or b"").decode("ascii").strip()
 
 
+def objects(checkout: Path) -> Path:
+    """Where its objects lie.  Raises GovError where there is no commit."""
+    return Path(_located(checkout).objects)
+
+
+def branch(checkout: Path) -> str | None:
+    """The branch that HEAD is on; None where it is detached, or git finds none."""
+    told = _ask(checkout, "symbolic-ref", "--quiet", "HEAD")
+    name = told.text().strip()
+    return name.removeprefix("refs/heads/") if told.ok and name.startswith("refs/heads/") else None
+
+
+def refs(checkout: Path) -> list[tuple[str, str]]:
+    """(commit, full name) of every branch, tag and remote branch."""
+    told = _ask(checkout, "for-each-ref", "--format=%(objectname) %(refname)")
+    rows = [line.partition(" ") for line in told.text().splitlines()]
+    return [(name, ref) for name, _, ref in rows if _FULL.fullmatch(name)]
+
+
+def shallow(checkout: Path) -> Path:
+    """The file that lists where its history was cut; it need not exist."""
+    told = _ask(checkout, "rev-parse", "--git-path", "shallow")
+    return checkout.absolute() / told.text().strip("\n")
+
+
+def set_head(checkout: Path, commit: str) -> Output:
+    """Move the branch that HEAD is on, or a detached HEAD; no hook runs."""
+    return _ask(checkout, "update-ref", "-m", "gov", "HEAD", commit)
+
+
+def set_ref(checkout: Path, name: str, commit: str) -> Output:
+    """Let a ref of the checkout be `commit`; no hook runs."""
+    return _ask(checkout, "update-ref", "-m", "gov", name, commit)
+
+
+def index(checkout: Path) -> Path:
+    """The checkout's own index file."""
+    return Path(_located(checkout).index)
+
+
+@contextmanager
+def reading(checkout: Path, index_file: Path) -> Iterator[dict[str, str]]:
+    """The environment of calls that work on `index_file` with the checkout's files and objects,
+    and read nothing of its configuration."""
+    with _shadow(checkout) as shadow:
+        if shadow is None:
+            raise _no_commit(checkout)
+        yield {**shadow.env, "GIT_INDEX_FILE": str(index_file)}
+
+
 def origin(checkout: Path) -> str | None:
     """The URL of `origin`, without credentials; None where there is none."""
     found = _ask(
@@ -188,6 +238,22 @@ def _locate(checkout: Path) -> _Located | None:
     if not told.ok or len(lines) < 3 or not _FULL.fullmatch(lines[2]):
         return None
     return _Located(head=lines[2], objects=lines[0], index=lines[1])
+
+
+def _located(checkout: Path) -> _Located:
+    found = _locate(checkout)
+    if found is None:
+        raise _no_commit(checkout)
+    return found
+
+
+def _no_commit(checkout: Path) -> GovError:
+    return GovError(
+        f"git finds no commit in {checkout}",
+        hint="look at it with `git status`",
+        code="git_failed",
+        facts={"path": str(checkout)},
+    )
 
 
 def _ask(checkout: Path, *arguments: str) -> Output:

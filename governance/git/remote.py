@@ -22,7 +22,7 @@ from governance.git.call import (
     run,
     size_of,
 )
-from governance.git.source import Source
+from governance.git.source import Source, actual_protocol
 
 LIST_SECONDS = 60.0
 
@@ -111,10 +111,11 @@ class _Remote:
     source: Source
     env: Mapping[str, str]
     limits: Limits
+    local: bool
 
     def call(self, verb: str, *arguments: str, folder: Path | None = None) -> Output:
         env = self.env if folder is None else {**self.env, **_repository(folder)}
-        reach = [f"--upload-pack={_LOCAL_UPLOAD_PACK}"] if self.source.local else []
+        reach = [f"--upload-pack={_LOCAL_UPLOAD_PACK}"] if self.local else []
         return run([verb, *reach, *arguments], env, limits=self.limits)
 
     def failed(self, output: Output) -> GovError:
@@ -195,14 +196,69 @@ def clone(
         raise
 
 
+def fetch_into(
+    source: Source,
+    folder: Path,
+    alternates: str | None,
+    *,
+    protocols: Sequence[str],
+    limits: Limits,
+) -> Refs:
+    """Fetch all branches and tags into the bare repository `folder`, which may know the objects
+    of others; what the remote offers.  Raises what clone raises."""
+    remote = _remote(source, protocols, limits)
+    found = _refs(remote)
+    env = {**remote.env, "GIT_DIR": str(folder)}
+    if alternates is not None:
+        env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = alternates
+    within = replace(remote, env=env, limits=replace(limits, folder=folder))
+    words = ["--no-tags", "--force", "--no-write-fetch-head", "--progress", "--", source.url]
+    fetched = within.call("fetch", *words, *_ALL_REFS)
+    if not fetched.ok:
+        raise within.failed(fetched)
+    return found
+
+
+_ALL_REFS = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+
+
+def fetch_commit(
+    source: Source,
+    folder: Path,
+    alternates: str | None,
+    commit: str,
+    *,
+    protocols: Sequence[str],
+    limits: Limits,
+) -> None:
+    """Ask for one commit by its id, which no branch or tag leads to; a host may refuse that."""
+    remote = _remote(source, protocols, limits)
+    env = {**remote.env, "GIT_DIR": str(folder)}
+    if alternates is not None:
+        env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = alternates
+    within = replace(remote, env=env)
+    words = ["--no-tags", "--no-write-fetch-head", "--quiet", "--", source.url, commit]
+    within.call("fetch", *words)
+
+
+def check_ref(ref: str) -> None:
+    """Raises UsageError (bad_ref) for what cannot be a branch, a tag or a commit."""
+    _check_ref(ref)
+
+
+def unknown_ref(ref: str, refs: Refs, source: Source) -> UsageError:
+    return _unknown(ref, refs, source)
+
+
 def _remote(source: Source, protocols: Sequence[str], limits: Limits) -> _Remote:
     check_version()
     # A redirect may lead from http to https, and nowhere else.
-    reachable = {source.protocol, "https"} if source.protocol == "http" else {source.protocol}
     personal = personal_settings()
+    protocol = actual_protocol(source.url, personal, protocols)
+    reachable = {protocol, "https"} if protocol == "http" else {protocol}
     settings, secrets = _credentials(source, personal)
     env = environment([name for name in protocols if name in reachable], [*personal, *settings])
-    return _Remote(source, env | secrets, limits)
+    return _Remote(source, env | secrets, limits, protocol == "file")
 
 
 def _credentials(

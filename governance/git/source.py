@@ -68,6 +68,26 @@ def source(text: str, *, protocols: Sequence[str], cwd: Path) -> Source:
     return found
 
 
+def actual_protocol(url: str, rewriting: Sequence[tuple[str, str]], allowed: Sequence[str]) -> str:
+    """The protocol by which git reaches `url`, whose start a `url.BASE.insteadOf` may replace.
+
+    `rewriting`: settings of the user's own git, of which the longest fitting start counts, as in
+    git-config(1).  Raises what `source` raises where the mirror's protocol is not allowed.
+    """
+    fitting = [
+        (len(start), key.removeprefix("url.").removesuffix(".insteadof"))
+        for key, start in rewriting
+        if key.startswith("url.") and start and url.startswith(start)
+    ]
+    if not fitting:
+        return _protocol(url, _SCHEME.match(url))
+    length, base = max(fitting, key=lambda one: one[0])
+    text = base + url[length:]
+    protocol = _protocol(text, _SCHEME.match(text))
+    _allow(protocol, allowed)
+    return protocol
+
+
 def _parsed(text: str, scheme: re.Match[str] | None, cwd: Path) -> Source:
     if scheme is None:
         scp_like = _SCP_LIKE.fullmatch(text)

@@ -4,8 +4,8 @@ ComfyUI's own requirements become group `core`; when they have changed since, th
 a gated change like any other.
 """
 
+from governance.changes.settings import Options, check
 from governance.installation.folder import prepare
-from governance.installation.settings import Options, check
 from governance.installation.truth import Initialised, initialise, to_json
 
 __all__ = ["Initialised", "Options", "check", "initialise", "prepare", "to_json"]

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from governance.base.errors import UsageError
+from governance.base.errors import GovError, UsageError
 from governance.boundaries import config, store
 from governance.truth import workspace
 from governance.truth.workspace import Workspace
@@ -23,6 +23,7 @@ def prepare(folder: Path, comfyui_dir: Path | None) -> Workspace:
     _refuse_foreign(folder)
     space = Workspace(folder.resolve())
     named = _comfyui_of(space, comfyui_dir)
+    _refuse_governed(space, named)
     store.make_folder(space.root)
     for path in space.folders():
         store.make_folder(path)
@@ -74,6 +75,47 @@ def _refuse_other(space: Workspace, configured: str, found: Path) -> None:
         )
 
 
+def _refuse_governed(space: Workspace, comfyui: Path) -> None:
+    """Two workspaces would move the same code under each other's prod."""
+    other = governed_by(comfyui)
+    if other is None or other == space.root or not workspace.is_workspace(other):
+        return
+    if _comfyui_configured(other) == comfyui:
+        raise UsageError(
+            f"{comfyui} is governed by the workspace {other} already",
+            hint=f"use that one: `gov --root {shlex.quote(str(other))} status`",
+            code="governed_already",
+            facts={"root": str(other), "comfyui_dir": str(comfyui)},
+        )
+
+
+def _comfyui_configured(root: Path) -> Path | None:
+    named = Workspace(root).config.text("comfyui_dir")
+    return (root / store.typed_path(named)).resolve() if named else None
+
+
+def governed_by(comfyui: Path) -> Path | None:
+    """The workspace that was made for this ComfyUI last."""
+    try:
+        text = store.read_bytes(_mark(comfyui)).decode(errors="surrogateescape")
+    except (OSError, GovError):
+        return None
+    return Path(text.strip()) if text.strip() else None
+
+
+def mark_governed(space: Workspace) -> None:
+    """Remember in ComfyUI's own folder whose it is, where no `git status` shows it."""
+    mark = _mark(space.comfyui_dir)
+    if governed_by(space.comfyui_dir) != space.root:
+        store.make_folder(mark.parent)
+        store.write(mark, f"{space.root}\n".encode(errors="surrogateescape"))
+
+
+def _mark(comfyui: Path) -> Path:
+    git = comfyui / ".git"
+    return git / "gov-workspace" if git.is_dir() else comfyui / ".gov/workspace"
+
+
 def _write_config(space: Workspace, comfyui_dir: Path) -> None:
     """All settings where there is no file; the ComfyUI into one that names none."""
     if not space.config_path.is_file():
@@ -105,7 +147,8 @@ _LAUNCHER = """#!/bin/sh
 # Made by `gov init`: bound to the workspace that it lies in.
 self=$(readlink -f -- "$0") || exit 2
 GOV_ROOT=${{self%/bin/*}}
-export GOV_ROOT
+GOV_CALLED_AS=$0
+export GOV_ROOT GOV_CALLED_AS
 if [ ! -x {python} ]; then
     echo "error: the gov that made this workspace is gone: "{python} >&2
     echo "hint: run \\`gov init $GOV_ROOT\\` with a gov that is there" >&2

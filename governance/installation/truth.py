@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from governance import requirements
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.changes import gates, provenance, staging, trial_run
+from governance.changes import begin, checkouts, draft, pipeline, provenance, steps
 from governance.changes.session import Session
-from governance.changes.staging import Edit, Stages
+from governance.changes.settings import Options, settings_of
+from governance.changes.steps import Step
 from governance.environments import generations
-from governance.installation.settings import Options, settings_of
-from governance.truth import freshness, redo, registry, resolution, snapshots
+from governance.installation import folder
+from governance.truth import freshness, registry, snapshots
+from governance.truth.documents import Transaction
 from governance.truth.lockfile import Change
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
-
-STAGES = "init"
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,58 @@ class Initialised:
 
 
 def initialise(session: Session, options: Options) -> Initialised:
-    """Bring truth and prod into being, or repair what is missing.  The caller holds the lock."""
+    """Bring truth and prod into being, or take in what changed since.  The caller holds the lock.
+
+    A second init is a change like any other: what changed in ComfyUI's requirements and in the
+    settings comes in, lines that the operator added stay, and prod only moves to an environment
+    in which everything still loads.
+    """
     space = session.workspace
     restored = _restore_missing(space)
     freshness.refuse_tampered_lock(space)
+    folder.mark_governed(space)
     declared = provenance.core_requirements(space)
-    edit, project = _wanted(session, options, declared)
-    made = not space.lock.is_file()
-    if _is_current(space, project, edit):
-        return _result(session, project, declared, (), False, tuple(restored))
-    stages = Stages(space, STAGES)
-    _stage(space, stages, project, edit)
-    generation, changes, warnings = _build(session, stages, options)
-    _commit(session, stages, generation)
+    if not space.pyproject.is_file():
+        changes, warnings = _make(session, options, declared)
+        return _result(session, declared, changes, True, (*restored, *warnings))
+    wanted, found = _wanted(session, options, declared)
+    if _is_current(space, wanted, found):
+        return _result(session, declared, (), False, tuple(restored))
+    work = begin.begin(session, wanted, kind="init", comfyui=found)
+    done = pipeline.apply(session, work, options.approval)
     with session.tidying():
-        stages.clear()
-    told = (*restored, *warnings)
-    return _result(session, stages_project(space), declared, tuple(changes), made, told)
+        work.stages.clear()
+    return _result(session, declared, done.changes, False, tuple(restored))
 
 
-def stages_project(space: Workspace) -> Project:
-    return Project.read(snapshots.truth(space).pyproject, space.pyproject)
+def _make(
+    session: Session, options: Options, declared: requirements.Declared
+) -> tuple[tuple[Change, ...], list[str]]:
+    """The first truth and the first prod.  That ComfyUI does not come up is a warning here: on a
+    machine where it cannot start at all, the environment is still what its requirements say."""
+    space = session.workspace
+    settings = settings_of(session, options)
+    step = Step(steps.INIT, None, {"settings": settings.to_json()})
+    found = {**_comfyui(space), "core": [line.text for line in declared.lines]}
+    session.say("locking ComfyUI's requirements")
+    work = begin.begin(session, [step], kind="init", comfyui=found)
+    allowed = replace(options.approval, failed_run=True, findings=True)
+    done = pipeline.apply(session, work, allowed)
+    with session.tidying():
+        work.stages.clear()
+    verdict = work.tx.observation
+    failed = verdict.get("verdict") != "completed"
+    reason = verdict.get("reason") or "it could not be tried"
+    word = "came up, but" if verdict.get("ready") else "does not come up:"
+    return done.changes, [f"ComfyUI {word} {reason}"] if failed else []
+
+
+def _comfyui(space: Workspace) -> dict[str, Any]:
+    """The code of ComfyUI as it lies on the disk."""
+    state = checkouts.state_of_comfyui(space)
+    if state is None:
+        return {}
+    return {"commit": state.head, "code": state.code, "before": state.code}
 
 
 def _restore_missing(space: Workspace) -> list[str]:
@@ -90,105 +121,35 @@ def _from_snapshot(space: Workspace, name: str, wanted: str) -> bytes:
 
 def _wanted(
     session: Session, options: Options, declared: requirements.Declared
-) -> tuple[Edit, Project]:
-    """The project as it should be: new, or today's with what the options and ComfyUI changed."""
+) -> tuple[list[Step], dict[str, Any]]:
+    """Today's project with what the options, config.toml and ComfyUI changed."""
     space = session.workspace
-    core = tuple(line.text for line in declared.lines)
-    if not space.pyproject.is_file():
-        settings = settings_of(session, options)
-        text = resolution.new_project(settings, core)
-        return Edit(), Project(text, space.pyproject)
     project = Project.read(store.read_bytes(space.pyproject), space.pyproject)
-    if any((options.python, options.date, options.torch_backend, options.index)):
-        project = project.with_settings(settings_of(session, options, project))
-    same = project.groups.get(resolution.CORE_GROUP) == list(core)
-    return Edit(core=None if same else core), project
+    settings = settings_of(session, options, project)
+    lines = provenance.merged_core(space, project, declared)
+    found = {**_comfyui(space), "core": lines}
+    wanted = [Step(steps.SETTINGS, None, {"settings": settings.to_json()}), Step(steps.COMFYUI)]
+    return wanted, found
 
 
-def _is_current(space: Workspace, project: Project, edit: Edit) -> bool:
+def _is_current(space: Workspace, wanted: Sequence[Step], found: Mapping[str, Any]) -> bool:
     """Claim: truth and prod are there, belong together, and hold what they should, whole."""
-    if edit.core is not None or not all(path.is_file() for path in space.truth):
+    if not all(path.is_file() for path in space.truth):
         return False
     prod = generations.prod(space)
-    same_text = store.read_bytes(space.pyproject) == project.encoded
     if prod is None or prod.lock_sha256 != store.file_digest(space.lock):
         return False
-    return same_text and not generations.check_files(space, prod.name)
-
-
-def _stage(space: Workspace, stages: Stages, project: Project, edit: Edit) -> None:
-    lock = store.read_bytes(space.lock) if space.lock.is_file() else None
-    wanted = edit.apply(project)
-    unchanged = lock is not None and store.read_bytes(space.pyproject) == wanted.encoded
-    resolution.stage(stages.folder, wanted, lock)
-    if unchanged:
-        stages.write_lock_receipt()
-    else:
-        stages.lock_receipt.unlink(missing_ok=True)
-
-
-def _build(
-    session: Session, stages: Stages, options: Options
-) -> tuple[str, list[Change], list[str]]:
-    session.say("locking ComfyUI's requirements")
-    locked = stages.lock(session.uv)
-    if not locked.ok:
-        raise GovError(
-            "ComfyUI's own requirements do not lock: " + " ".join(locked.log.split())[-600:],
-            hint="another --python or --resolution-date may do; see docs/08",
-            code="lock_conflict",
-            facts={"log": locked.log[-8000:]},
-        )
-    changes = stages.changes()
-    if generations.current(session.workspace) is not None:
-        gates.require_core(gates.core_changes(session.workspace, changes), options.approval)
-    session.say("building the environment")
-    generation = stages.build(session.uv).name
-    return generation, changes, _try(session, stages, generation)
-
-
-def _try(session: Session, stages: Stages, generation: str) -> list[str]:
-    """Start ComfyUI once in the new environment.  A warning, not an error: on a machine where
-    ComfyUI cannot start at all, the environment is still what its requirements say."""
-    session.say("starting ComfyUI once to see that it comes up")
-    try:
-        verdict = trial_run.smoke(
-            session.workspace, stages, session.uv, node=None, live=session.live, quick=False
-        )
-    except GovError as error:
-        return [f"ComfyUI could not be tried: {error.message}"]
-    trial_run.adopt_baseline(session.workspace, stages, generation)
-    return [] if verdict.ok else [f"ComfyUI does not come up: {verdict.reason}"]
-
-
-def _commit(session: Session, stages: Stages, generation: str) -> None:
-    space = session.workspace
-    documents = stages.documents()
-    plugins = redo.read_document(space, space.plugins)
-    new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], plugins)
-    old = generations.current(space)
-    if old is not None and all(path.is_file() for path in space.truth):
-        snapshots.take(space, reason="init_pre", generation=old)
-    post = snapshots.write(space, new, reason="init", generation=generation, ref=None)
-    changed = {
-        **new.documents(),
-        "state/snapshots_index.json": snapshots.indexed(space, post),
-        "state/receipt.json": staging.receipt_bytes(
-            space,
-            new,
-            generation,
-            "init",
-            core_sha256=store.file_digest(space.comfyui_dir / "requirements.txt"),
-        ),
-    }
-    redo.commit(space, redo.Change("init", changed, generation))
-    with session.tidying():
-        snapshots.prune(space, keep=(post.id,))
+    tx = Transaction(txid="", node_id=None, status="running")
+    tx.steps, tx.comfyui = [step.to_json() for step in wanted], dict(found)
+    text = draft.of(space, tx).project
+    known = freshness.receipt(space).get("core_sha256")
+    same = known in (None, store.file_digest(space.comfyui_dir / "requirements.txt"))
+    is_whole = text.encoded == store.read_bytes(space.pyproject) and same
+    return is_whole and not generations.check_files(space, prod.name)
 
 
 def _result(
     session: Session,
-    project: Project,
     declared: requirements.Declared,
     changes: tuple[Change, ...],
     made: bool,
@@ -196,6 +157,7 @@ def _result(
 ) -> Initialised:
     space = session.workspace
     prod = generations.prod(space)
+    project = Project.read(snapshots.truth(space).pyproject, space.pyproject)
     return Initialised(
         space,
         project.python,

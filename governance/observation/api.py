@@ -24,6 +24,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def has_loopback() -> bool:
+    """Whether programs of this machine reach each other: in a bare network namespace (`unshare
+    -n`) the loopback interface is down."""
+    with socket.socket() as server, socket.socket() as client:
+        server.bind((comfyui.OWN_HOST, 0))
+        server.listen()
+        client.settimeout(_ANSWER_SECONDS)
+        try:
+            client.connect(server.getsockname())
+        except OSError:
+            return False
+    return True
+
+
 def answers(port: int) -> bool:
     """Does ComfyUI's API answer?  Anything but 200 means not yet."""
     try:

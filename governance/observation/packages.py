@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from governance.base import names
 from governance.base.errors import GovError
 from governance.boundaries import process
-from governance.observation import looker, recorder, requests
+from governance.observation import looker, recorder, requests, source
 
 Enter = Callable[[Sequence[str]], list[str]]
 
@@ -22,29 +22,42 @@ def freeze(
     environment: Path,
     enter: Enter | None = None,
     *,
-    exclude: Collection[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> list[str]:
     """`name==version`, or `name @ url` where it came from a URL; sorted, names normalised.
 
-    With `enter` a child looks from inside the layer.  `exclude` holds normalised names, or whole
-    lines to leave out a package only as long as it is the version that gov put in.
+    With `enter` a child looks from inside the layer.
     """
     site_packages = find_site_packages(environment)
     if enter is None:
         found = looker.look(site_packages)
     else:
         found = _look_inside(environment, site_packages, enter, environ)
-    lines = {
-        (names.normalise(str(name)), _line(str(name), version, url)) for name, version, url in found
-    }
-    return sorted(line for name, line in lines if name not in exclude and line not in exclude)
+    return sorted({_line(str(name), version, url) for name, version, url in found})
 
 
 def put_recorder(environment: Path, enter: Enter, environ: Mapping[str, str] | None = None) -> None:
     """Copy the recorder into the candidate's layer.  Raises GovError."""
     script = str(Path(recorder.__file__).resolve())
     _run(environment, [script, "--plant", str(find_site_packages(environment))], enter, environ)
+
+
+def read_sources(
+    environment: Path,
+    places: Mapping[str, Path],
+    enter: Enter,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """What the source of nodes says, by name, see source.py.  Raises GovError."""
+    script = str(Path(source.__file__).resolve())
+    argv = [script, *(f"{name}={path}" for name, path in places.items())]
+    try:
+        found = json.loads(_run(environment, argv, enter, environ))
+    except (ValueError, RecursionError):
+        raise _failed(environment, "its answer is not JSON") from None
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise _failed(environment, "its answer tells of no node")
+    return found
 
 
 def find_site_packages(environment: Path) -> Path:

@@ -14,11 +14,15 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class Baseline:
-    """What prod was last seen with: class -> python_module, nodes loaded, lines of warning."""
+    """What prod was last seen with: class -> python_module, nodes loaded, lines of warning.
+
+    One of a start that was not `completed` never replaces one that was.
+    """
 
     classes: Mapping[str, str] = field(default_factory=dict)
     loaded: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    completed: bool = True
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Baseline:
@@ -26,6 +30,7 @@ class Baseline:
             dict(document.get("classes", {})),
             tuple(document.get("loaded", ())),
             tuple(document.get("said", ())),
+            bool(document.get("completed", True)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -33,17 +38,20 @@ class Baseline:
             "classes": dict(self.classes),
             "loaded": list(self.loaded),
             "said": list(self.said),
+            "completed": self.completed,
         }
 
 
 @dataclass
 class NodeReport:
-    """`loaded` is None where nothing tells; `seconds` is the time of its import."""
+    """`loaded` is None where nothing tells; `seconds` is the time of its import; `causes` are the
+    errors that the last one followed from."""
 
     loaded: bool | None = None
     seconds: float | None = None
     error: str | None = None
     traceback_tail: list[str] = field(default_factory=list)
+    causes: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
 
 
@@ -54,12 +62,21 @@ class Observation:
     `installs`, `programs`, `hosts` and `writes` are lists of objects, see events.py; `node` in
     them is the folder whose code was on the stack, or null for ComfyUI and libraries.  `classes`
     is what the API told (class -> python_module) and is left out of the JSON: see `baseline`.
+    `subjects` are the nodes under observation, `failed_subjects` those that failed, each with its
+    reason; `taken_over` are classes of which another node's is served: {class, by, from}.
+    `came_up`: ComfyUI came up, whatever became of the nodes; `ready`: its API answered, which a
+    quick start never waits for.  `missing_modules` are {node, module, distribution, declared}.
     `canaries` are writes to prod that were tried from inside the fence, and what stopped them.
     """
 
     verdict: str = FAILED
     reason: str = ""
+    subjects: list[str] = field(default_factory=list)
+    failed_subjects: dict[str, str] = field(default_factory=dict)
+    taken_over: list[dict[str, str]] = field(default_factory=list)
+    missing_modules: list[dict[str, Any]] = field(default_factory=list)
     run_exit_code: int | None = None
+    came_up: bool = False
     ready: bool = False
     starts: int = 0
     times: dict[str, float] = field(default_factory=dict)
@@ -104,7 +121,7 @@ class Observation:
     def baseline(self) -> Baseline:
         """What the next observation compares with, if this one becomes prod."""
         loaded = tuple(name for name, report in self.nodes.items() if report.loaded)
-        return Baseline(dict(self.classes), loaded, tuple(self.said))
+        return Baseline(dict(self.classes), loaded, tuple(self.said), self.completed)
 
 
 def report_nodes(
@@ -126,8 +143,9 @@ def _report(folder: str, log: comfyui.Log, classes: Mapping[str, str]) -> NodeRe
         loaded = True if own else None
     if loaded is False:
         error = error or "its import failed"
-    tail = log.tracebacks.get(folder, [])
-    return NodeReport(loaded, line.seconds if line else None, error, list(tail), own)
+    tail, causes = log.tracebacks.get(folder, []), log.causes.get(folder, [])
+    seconds = line.seconds if line else None
+    return NodeReport(loaded, seconds, error, list(tail), list(causes), own)
 
 
 def _known(cls: type, document: Mapping[str, Any]) -> dict[str, Any]:

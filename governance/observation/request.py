@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from governance import comfyui
 from governance.observation.record import Baseline
 
 
@@ -14,19 +15,21 @@ class Request:
     """One observation.
 
     `python` is `<environment>/bin/python`, not resolved: its place makes it that environment's.
-    `node` is the folder in custom_nodes under observation, None for a smoke test of `governed`,
-    the folders loaded besides.  `folder` receives base/, home/, tmp/, cache/, pycache/, events/.
+    `subjects` are the entries of custom_nodes under observation, none for a start of `governed`
+    alone, the entries loaded besides; `laid` those of them that only the layer has.
+    `install_for` are the subjects whose install.py runs, all where it is None.  `folder` receives
+    base/, home/, tmp/, cache/, pycache/, events/.
     `timeout` is seconds from the start of ComfyUI until it answers, `settle` seconds watched
     from then on.  `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
     for what `own_environ` sets.  `enter` turns an argv into one that runs inside the candidate's
     layer and fence.  `live(stream, line)` gets lines without their end, safe for a terminal,
-    from threads.  `exclude` is left out of freezes, see `packages.freeze`.
+    from threads.
     """
 
     comfyui_dir: Path
     python: Path
     environment: Path
-    node: str | None
+    subjects: tuple[str, ...]
     governed: tuple[str, ...]
     folder: Path
     stdout_log: Path
@@ -34,20 +37,32 @@ class Request:
     timeout: float
     settle: float = 3.0
     install_script: bool = True
+    install_for: tuple[str, ...] | None = None
     quick: bool = False
+    laid: tuple[str, ...] = ()
     extra_args: tuple[str, ...] = ()
     environ: Mapping[str, str]
-    enter: Callable[[Sequence[str]], list[str]]
+    enter: Callable[..., list[str]]
     live: Callable[[str, str], None]
     baseline: Baseline | None = None
-    exclude: tuple[str, ...] = ()
     log_limit: int = 20 << 20
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """Folders that are to load, this node first."""
-        others = tuple(name for name in self.governed if name != self.node)
-        return others if self.node is None else (self.node, *others)
+        """What is to load, the subjects first."""
+        return (*self.subjects, *(name for name in self.governed if name not in self.subjects))
+
+    @property
+    def installed(self) -> tuple[str, ...]:
+        """The subjects whose install.py is to run."""
+        if not self.install_script:
+            return ()
+        wanted = self.subjects if self.install_for is None else self.install_for
+        return tuple(name for name in self.subjects if name in wanted)
+
+    def is_there(self, name: str) -> bool:
+        """On the disk, or in the layer."""
+        return name in self.laid or (comfyui.custom_nodes(self.comfyui_dir) / name).exists()
 
 
 def own_environ(folder: Path) -> dict[str, str]:
@@ -61,7 +76,6 @@ def own_environ(folder: Path) -> dict[str, str]:
         "XDG_CONFIG_HOME": str(home / ".config"),
         "XDG_DATA_HOME": str(home / ".local/share"),
         "XDG_STATE_HOME": str(home / ".local/state"),
-        "XDG_CACHE_HOME": str(folder / "cache"),
         "TMPDIR": str(folder / "tmp"),
         "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
         "PYTHONUNBUFFERED": "1",

@@ -46,45 +46,64 @@ class Run:
 
 
 def judge(
-    run: Run, node: str | None, reports: Mapping[str, NodeReport], collateral: Collection[str]
+    run: Run,
+    subjects: Collection[str],
+    reports: Mapping[str, NodeReport],
+    collateral: Collection[str],
+    lost_to: str | None = None,
 ) -> tuple[bool, str]:
-    """Completed or not, and why in one sentence."""
-    start, own = _failed_start(run, tuple(reports)), _failed_node(run, node, reports)
-    if start and own and node and reports[node].loaded is False:
+    """Completed or not, and why in one sentence; `lost_to` says which classes another took."""
+    failed = failed_subjects(run, subjects, reports)
+    start, own = _failed_start(run, tuple(reports)), "; ".join(failed.values()) or None
+    if start and any(reports[name].loaded is False for name in failed):
         # What is wrong with the node was known before the start failed, too: a slow machine, say.
         return False, f"{own}; {start}"
-    failure = start or own or _failed_others(collateral, reports) or _failed_list(run)
-    return (False, failure) if failure else (True, _success(run, node))
+    failure = start or own or _failed_others(collateral, reports) or lost_to or _failed_list(run)
+    return (False, failure) if failure else (True, _success(run, subjects))
+
+
+def came_up(run: Run, reports: Mapping[str, NodeReport]) -> bool:
+    """ComfyUI itself, whatever became of the nodes."""
+    return run.ready or _failed_start(run, tuple(reports)) is None
+
+
+def failed_subjects(
+    run: Run, subjects: Collection[str], reports: Mapping[str, NodeReport]
+) -> dict[str, str]:
+    """The nodes under observation that did not load, each with the reason."""
+    found = {name: _failed_node(run, name, reports) for name in subjects}
+    return {name: reason for name, reason in found.items() if reason}
 
 
 def collateral(
-    node: str | None, reports: Mapping[str, NodeReport], baseline: Baseline | None
+    subjects: Collection[str], reports: Mapping[str, NodeReport], baseline: Baseline | None
 ) -> list[str]:
     """Other nodes that used to load and now do not.
 
     Without a baseline a smoke test excuses nobody, and an observation blames nobody.
     """
-    others = [name for name, report in reports.items() if name != node and report.loaded is False]
+    failed = [name for name, report in reports.items() if report.loaded is False]
+    others = [name for name in failed if name not in subjects]
     if baseline is None:
-        return [] if node else others
+        return [] if subjects else others
     return [name for name in others if name in baseline.loaded]
 
 
 def compare_classes(
-    node: str | None, classes: Mapping[str, str] | None, baseline: Baseline | None
+    subjects: Collection[str], classes: Mapping[str, str] | None, baseline: Baseline | None
 ) -> tuple[list[str], list[str]]:
-    """Classes added and lost against the baseline; without one, those of the node are new."""
+    """Classes added and lost against the baseline; without one, those of the subjects are new."""
     if classes is None:
         return [], []
     if baseline is None or not baseline.classes:
-        return (comfyui.classes_of(node, classes) if node else []), []
+        return sorted(c for name in subjects for c in comfyui.classes_of(name, classes)), []
     before = set(baseline.classes)
     return sorted(classes.keys() - before), sorted(before - classes.keys())
 
 
 def warnings(
     run: Run,
-    node: str | None,
+    subjects: Collection[str],
     reports: Mapping[str, NodeReport],
     lost: list[str],
     baseline: Baseline | None,
@@ -98,7 +117,7 @@ def warnings(
     found += [
         f"{name} did not load either: {report.error}"
         for name, report in reports.items()
-        if name != node and report.loaded is False and name not in loaded_before
+        if name not in subjects and report.loaded is False and name not in loaded_before
     ]
     found += [f"ComfyUI's own {name} did not import" for name in run.log.core_failures]
     found += _quotes(
@@ -108,10 +127,12 @@ def warnings(
         found.append(f"ComfyUI cannot describe {_list(_unreadable(run.log))}")
     if lost:
         found.append(f"gone against prod: {_list(lost)}")
-    own = reports.get(node) if node else None
-    has_classes = run.classes is None or run.log.unreadable_classes or (own and own.classes)
-    if own is not None and own.loaded and not has_classes:
-        found.append(f"{node} loaded, but registered no node class")
+    if run.classes is not None and not run.log.unreadable_classes:
+        found += [
+            f"{name} loaded, but registered no node class"
+            for name in subjects
+            if name in reports and reports[name].loaded and not reports[name].classes
+        ]
     return found
 
 
@@ -175,9 +196,7 @@ def _crash(run: Run) -> str:
     return f"{'ComfyUI' if run.is_server else 'main.py'} {exit_words(run.exit_code)}{where}{said}"
 
 
-def _failed_node(run: Run, node: str | None, reports: Mapping[str, NodeReport]) -> str | None:
-    if node is None:
-        return None
+def _failed_node(run: Run, node: str, reports: Mapping[str, NodeReport]) -> str | None:
     report = reports[node]
     if report.loaded is False:
         return f"{node} failed to import: {report.error}"
@@ -205,10 +224,10 @@ def _failed_list(run: Run) -> str | None:
     return f"ComfyUI came up, but the list of all node classes fails with it{why}"
 
 
-def _success(run: Run, node: str | None) -> str:
+def _success(run: Run, subjects: Collection[str]) -> str:
     if not run.is_server:
         return "main.py ended by itself with exit code 0"
-    return "ComfyUI came up" + (f" with {node} loaded" if node else "")
+    return "ComfyUI came up" + (f" with {_list(subjects)} loaded" if subjects else "")
 
 
 def _list(names: Collection[str]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from governance import comfyui
 from governance.base.errors import GovError, UsageError
-from governance.observation import api, events, packages, recorder, verdict
+from governance.observation import api, events, packages, recorder, takeover, verdict
 from governance.observation.program import Program, Streams, running
-from governance.observation.record import COMPLETED, FAILED, Observation, report_nodes
+from governance.observation.record import COMPLETED, FAILED, NodeReport, Observation, report_nodes
 from governance.observation.request import Request, make_folders, own_environ
 from governance.observation.verdict import Run
 from governance.truth.workspace import require_comfyui
@@ -21,10 +23,14 @@ _SEEN = "seen is what passes through Python; other programs are known by their c
 
 @dataclass
 class Session:
-    """One observation under way: what was asked, what it runs in, what was seen so far."""
+    """One observation under way: what was asked, what it runs in, what was seen so far.
+
+    `source` is what the code of nodes says before any of it runs, see source.py.
+    """
 
     request: Request
     seen: Observation = field(default_factory=Observation)
+    source: dict[str, dict[str, Any]] = field(default_factory=dict)
     phases: list[events.Phase] = field(default_factory=list)
 
     @property
@@ -56,9 +62,11 @@ class Session:
 
     def freeze(self) -> list[str]:
         request = self.request
-        return packages.freeze(
-            request.environment, request.enter, exclude=request.exclude, environ=request.environ
-        )
+        return packages.freeze(request.environment, request.enter, environ=request.environ)
+
+    @property
+    def registered(self) -> dict[str, list[str]]:
+        return {name: list(map(str, row.get("classes", ()))) for name, row in self.source.items()}
 
     def warn(self, text: str) -> None:
         if text not in self.seen.warnings:
@@ -76,11 +84,17 @@ def observe(request: Request) -> Observation:
     require_comfyui(request.comfyui_dir)
     _require_node(request)
     make_folders(request.folder)
-    session = Session(request)
+    gone = [name for name in request.governed if not request.is_there(name)]
+    governed = tuple(name for name in request.governed if name not in gone)
+    session = Session(replace(request, governed=governed))
+    for name in gone:
+        session.warn(_absence(request, name))
     session.seen.comfyui_version = comfyui.version(request.comfyui_dir)
     session.seen.installed_freeze = session.freeze()
     _put_recorder(session)
-    _run_install_script(session)
+    _read_sources(session)
+    for name in request.installed:
+        _run_install_script(session, name)
     _start_until_settled(session)
     _record_deeds(session)
     session.seen.times["total"] = round(time.monotonic() - began, 3)
@@ -89,13 +103,32 @@ def observe(request: Request) -> Observation:
 
 def _require_node(request: Request) -> None:
     folder = comfyui.custom_nodes(request.comfyui_dir)
-    if request.node is not None and not (folder / request.node).exists():
-        raise UsageError(
-            f"no node {request.node} in {folder}",
-            hint="add it with `gov node add`, or see `gov status` for the names",
-            code="no_node",
-            facts={"node": request.node},
+    for name in request.subjects:
+        if not request.is_there(name):
+            raise UsageError(
+                f"no node {name} in {folder}",
+                hint="add it with `gov node add`, or see `gov status` for the names",
+                code="no_node",
+                facts={"node": name},
+            )
+
+
+def _absence(request: Request, name: str) -> str:
+    """What was promoted and is not there keeps nobody else from being observed."""
+    place = comfyui.disabled_place(request.comfyui_dir, name)
+    if place is not None:
+        return f"{name} was not loaded: it is disabled, its code lies at {place}"
+    return f"{name} was not loaded: {comfyui.custom_nodes(request.comfyui_dir) / name} is not there"
+
+
+def _read_sources(session: Session) -> None:
+    request = session.request
+    try:
+        session.source = packages.read_sources(
+            request.environment, takeover.places(request), request.enter, request.environ
         )
+    except GovError as error:
+        session.limit(f"the source of nodes could not be read: {error.message}")
 
 
 def _put_recorder(session: Session) -> None:
@@ -107,32 +140,33 @@ def _put_recorder(session: Session) -> None:
         session.limit(f"what nodes do could not be recorded: {error.message}")
 
 
-def _run_install_script(session: Session) -> None:
+def _run_install_script(session: Session, name: str) -> None:
     """As ComfyUI-Manager does: in the node's folder, told where ComfyUI is."""
     request = session.request
-    if request.node is None or not request.install_script:
+    if not session.source.get(name, {}).get("install_script"):
         return
-    folder = comfyui.custom_nodes(request.comfyui_dir) / request.node
-    if not (folder / comfyui.INSTALL_SCRIPT).is_file():
-        return
-    phase = "install script"
+    folder = comfyui.custom_nodes(request.comfyui_dir) / name
+    script = comfyui.INSTALL_SCRIPT if len(request.installed) == 1 else f"{name}/install.py"
+    phase = "install script" if name == request.subjects[0] else f"install script of {name}"
     environ = {
         **session.environ(phase),
         "COMFYUI_PATH": str(request.comfyui_dir),
         "COMFYUI_FOLDERS_BASE_PATH": str(request.comfyui_dir),
     }
-    argv = request.enter([str(request.python), comfyui.INSTALL_SCRIPT])
+    command = [str(request.python), comfyui.INSTALL_SCRIPT]
+    is_outside = folder.is_dir()  # else it is in the layer only
+    argv = request.enter(command) if is_outside else request.enter(command, folder)
+    cwd = folder if is_outside else request.comfyui_dir
     log = comfyui.Log()
-    with running(
-        argv, cwd=folder, environ=environ, streams=session.streams, feed=log.feed
-    ) as program:
+    with running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=log.feed) as program:
         code = program.wait(request.timeout)
-    session.seen.times["install_script"] = round(program.seconds(), 3)
+    times = session.seen.times
+    times["install_script"] = round(times.get("install_script", 0.0) + program.seconds(), 3)
     if code is None:
-        session.warn(f"{comfyui.INSTALL_SCRIPT} was stopped after {request.timeout:g} s")
+        session.warn(f"{script} was stopped after {request.timeout:g} s")
     elif code != 0:
         why = f": {log.last_traceback[-1].strip()}" if log.last_traceback else ""
-        session.warn(f"{comfyui.INSTALL_SCRIPT} {verdict.exit_words(code)}{why}")
+        session.warn(f"{script} {verdict.exit_words(code)}{why}")
     session.read_events(phase)
 
 
@@ -162,13 +196,16 @@ def _watch(session: Session, phase: str) -> Run:
     request = session.request
     flags = comfyui.read_flags(request.comfyui_dir)
     port = api.free_port()
+    reachable = api.has_loopback()
+    quick = request.quick or not reachable
     start = comfyui.Start(
-        request.folder / "base", port, request.expected, request.quick, request.extra_args
+        request.folder / "base", port, request.expected, quick, request.extra_args
     )
     arguments, limits = comfyui.arguments(flags, start)
+    limits += [] if reachable else [_NO_LOOPBACK]
     run = Run(
         is_server=comfyui.is_server(flags),
-        quick=request.quick and "--quick-test-for-ci" in flags,
+        quick=quick and "--quick-test-for-ci" in flags,
         timeout=request.timeout,
         limits=limits,
     )
@@ -186,6 +223,12 @@ def _watch(session: Session, phase: str) -> Run:
     run.exit_code = program.child.returncode
     run.problems += program.problems
     return run
+
+
+_NO_LOOPBACK = (
+    "the loopback interface of this machine is down: ComfyUI's API was not asked, so its list of "
+    "node classes is not known"
+)
 
 
 def _follow(run: Run, program: Program, port: int, request: Request) -> None:
@@ -218,26 +261,51 @@ def _conclude(session: Session, run: Run) -> None:
     request, seen = session.request, session.seen
     reports = report_nodes(request.expected, run.log, run.classes or {})
     seen.nodes = reports
-    seen.collateral = verdict.collateral(request.node, reports, request.baseline)
-    is_completed, seen.reason = verdict.judge(run, request.node, reports, seen.collateral)
+    seen.subjects = list(request.subjects)
+    seen.collateral = verdict.collateral(request.subjects, reports, request.baseline)
+    taken = _note_takeovers(session, run, reports)
+    is_completed, seen.reason = verdict.judge(
+        run, request.subjects, reports, seen.collateral, takeover.sentence(taken)
+    )
+    seen.collateral += takeover.robbed(taken, (*request.subjects, *seen.collateral))
+    seen.failed_subjects = {
+        **takeover.culprits(taken, request.subjects),
+        **verdict.failed_subjects(run, request.subjects, reports),
+    }
     seen.verdict = COMPLETED if is_completed else FAILED
     seen.run_exit_code = run.exit_code
-    seen.ready = run.ready
+    seen.came_up, seen.ready = verdict.came_up(run, reports), run.ready
     seen.starts += 1
     seen.classes = run.classes or {}
     seen.said = list(run.log.said)
     seen.classes_added, seen.classes_lost = verdict.compare_classes(
-        request.node, run.classes, request.baseline
+        request.subjects, run.classes, request.baseline
     )
     if run.ready_seconds is not None:
         seen.times["ready"] = round(run.ready_seconds, 3)
     for text in run.limits:
         session.limit(text)
     lost = seen.classes_lost
-    for text in verdict.warnings(run, request.node, reports, lost, request.baseline):
+    for text in verdict.warnings(run, request.subjects, reports, lost, request.baseline):
         session.warn(text)
     for text in run.problems:
         session.warn(text)
+
+
+def _note_takeovers(
+    session: Session, run: Run, reports: Mapping[str, NodeReport]
+) -> list[takeover.Row]:
+    """What prod would lose to another node is a reason to fail, and is given back; that a new
+    class is not served is a warning."""
+    request, classes = session.request, run.classes or {}
+    taken = takeover.find(request, classes, session.registered)
+    loaded = [name for name in request.subjects if reports[name].loaded]
+    hidden = takeover.shadowed(loaded, classes, session.registered)
+    hidden = [row for row in hidden if row not in taken]
+    session.seen.taken_over = [*taken, *hidden]
+    for text in takeover.shadow_sentences(hidden):
+        session.warn(text)
+    return taken
 
 
 def _record_deeds(session: Session) -> None:

@@ -15,14 +15,15 @@ from governance import git, requirements
 from governance.base import names
 from governance.base.errors import NeedsResolution, UsageError
 from governance.boundaries import store
-from governance.changes import explanation, gates, plan, promotion, provenance
+from governance.changes import explanation, gates, pipeline, provenance
 from governance.changes.session import Session
+from governance.changes.work import Work
 from governance.conflict import notes, shared
 from governance.conflict.answer import Cause, Report
 from governance.conflict.package_changes import Step, steps
 from governance.conflict.problem import NODE, Owned
-from governance.truth import lockfile, registry, snapshots
-from governance.truth.documents import Transaction
+from governance.environments import generations
+from governance.truth import lockfile, registry, resolution, snapshots
 from governance.truth.lockfile import Change
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
@@ -134,7 +135,7 @@ def _checked(
         workspace,
         session.uv,
         project,
-        newcomer=owner,
+        newcomers=(owner,),
         newcomer_lines=own,
         log=locked.log,
         say=session.say,
@@ -152,7 +153,7 @@ def _fitting(
     said: tuple[Cause, ...],
 ) -> Checked:
     new = lockfile.parse(after, workspace.lock)
-    found = steps(explanation.lock_of_prod(workspace), new, gates.core_names(workspace))
+    found = steps(generations.lock_of_prod(workspace), new, gates.core_names(workspace))
     moved = any(step.before is not None for step in found)
     return Checked(
         node_id,
@@ -170,28 +171,28 @@ def _outvoted(project: Project, after: bytes, own: tuple[Owned, ...]) -> Iterato
     return notes.outvoted(project.overrides, versions, own)
 
 
-def foresee(session: Session, tx: Transaction) -> tuple[tuple[Step, ...], list[Change]]:
+def foresee(work: Work) -> tuple[tuple[Step, ...], list[Change]]:
     """What a promote would do today: its plan, and the versions that its run did not see.
 
     Raises NeedsResolution where today's truth does not lock with it.
     """
-    workspace = session.workspace
-    truth = snapshots.truth(workspace)
-    today = Project.read(truth.pyproject, workspace.pyproject)
-    project = plan.edit_of(workspace, tx).apply(today)
+    workspace, session, tx = work.workspace, work.session, work.tx
+    made = work.draft
+    project = made.project
     with tempfile.TemporaryDirectory(prefix="gov-plan-") as temporary:
         folder = Path(temporary)
         (folder / "pyproject.toml").write_bytes(project.encoded)
-        (folder / "uv.lock").write_bytes(truth.lock)
-        if not session.uv.lock(folder, python=project.python).ok:
+        (folder / "uv.lock").write_bytes(made.lock or b"")
+        locked = resolution.lock(session.uv, folder, project, made.upgrade)
+        if not locked.ok:
             raise NeedsResolution(
-                f"with today's truth the requirements of {tx.node_id} conflict",
+                f"with today's truth the requirements of {tx.what} conflict",
                 hint=f"`gov tx promote {tx.txid}` changes nothing then, and tells why",
                 facts={"txid": tx.txid},
             )
         new = lockfile.parse((folder / "uv.lock").read_bytes(), workspace.lock)
-    found = steps(explanation.lock_of_prod(workspace), new, gates.core_names(workspace))
-    return found, promotion.moved_versions(workspace, tx, lockfile.versions(new))
+    found = steps(generations.lock_of_prod(workspace), new, gates.core_names(workspace))
+    return found, pipeline.moved_versions(work, lockfile.versions(new))
 
 
 def require_package(workspace: Workspace, package: str) -> str:
@@ -224,14 +225,14 @@ def hold(session: Session, package: str, spec: str) -> tuple[tuple[Step, ...], R
         locked = session.uv.lock(folder, python=project.python)
         if locked.ok:
             new = lockfile.parse((folder / "uv.lock").read_bytes(), workspace.lock)
-            found = steps(explanation.lock_of_prod(workspace), new, gates.core_names(workspace))
+            found = steps(generations.lock_of_prod(workspace), new, gates.core_names(workspace))
             return tuple(_without_wish(step) for step in found), None
     own = (Owned(line, owner, "--if", 0, package),)
     report = explanation.of_project(
         workspace,
         session.uv,
         held,
-        newcomer=owner,
+        newcomers=(owner,),
         newcomer_lines=own,
         log=locked.log,
         say=session.say,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from governance.base import names
 from governance.boundaries import store
 from governance.environments import generations
+from governance.operations import takeover
 from governance.truth import ledger, redo, workspace
 from governance.truth.workspace import Workspace
 
@@ -15,7 +17,8 @@ from governance.truth.workspace import Workspace
 def exclusive(space: Workspace, verb: str) -> Iterator[list[str]]:
     """Hold the workspace alone, recovered; yields sentences that tell what recovery did."""
     with workspace.writing(space, verb) as just_now:
-        yield recover(space) if just_now else []
+        sentences = recover(space) if just_now else []
+        yield [*sentences, *(takeover.take_over(space) if just_now else [])]
 
 
 def recover(space: Workspace) -> list[str]:
@@ -33,6 +36,7 @@ def recover(space: Workspace) -> list[str]:
         done.append(f"transaction {txid} was interrupted and is failed now")
     _drop_temporaries(space)
     _drop_node_code(space)
+    _drop_work(space)
     return done
 
 
@@ -59,3 +63,10 @@ def _drop_node_code(space: Workspace) -> None:
         for pattern in ("add-*", "purge-*"):
             for left in folder.glob(pattern):
                 store.remove_tree(left)
+
+
+def _drop_work(space: Workspace) -> None:
+    """Stages of changes that were cut off before they had a record."""
+    for path in space.work.glob("*"):
+        if names.is_txid(path.name) and not (space.transactions / f"{path.name}.json").is_file():
+            store.remove_tree(path)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
 from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.changes.staging import Stages
 from governance.environments import generations
-from governance.truth import ledger, snapshots
+from governance.operations import cache_retention, code_retention
+from governance.truth import inventory, ledger, snapshots
 from governance.truth.workspace import Workspace
+
+_DAY_SECONDS = 24 * 3600
 
 
 def clean(workspace: Workspace, *, dry_run: bool = False) -> list[str]:
@@ -19,13 +23,22 @@ def clean(workspace: Workspace, *, dry_run: bool = False) -> list[str]:
         *_generations(workspace),
         *_of_finished(workspace, workspace.candidates),
         *_of_finished(workspace, workspace.work),
+        *_kept(workspace),
         *_logs(workspace),
         *_orphan_snapshots(workspace),
     ]
     if not dry_run:
         for path in doomed:
             _delete(workspace, path)
-    return [str(path.relative_to(workspace.root)) for path in doomed]
+    forgotten = code_retention.forget(workspace, dry_run=dry_run)
+    gone = frozenset(path.name for path in doomed if path.parent == workspace.generations)
+    forgotten += cache_retention.forget(workspace, gone, dry_run=dry_run)
+    return [*(_shown(workspace, path) for path in doomed), *forgotten]
+
+
+def _shown(workspace: Workspace, path: Path) -> str:
+    within = path.is_relative_to(workspace.root)
+    return str(path.relative_to(workspace.root)) if within else str(path)
 
 
 def _generations(workspace: Workspace) -> list[Path]:
@@ -64,7 +77,18 @@ def _of_finished(workspace: Workspace, folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     held = {row["txid"] for row in ledger.overview(workspace).pending}
-    return [p for p in sorted(folder.iterdir()) if p.name.removesuffix("-smoke") not in held]
+    return [
+        p
+        for p in sorted(folder.iterdir())
+        if p.name.removesuffix("-smoke") not in held and not p.name.startswith("kept-")
+    ]
+
+
+def _kept(workspace: Workspace) -> list[Path]:
+    """Folders of purged nodes that held files of the user's, after a time."""
+    seconds = workspace.config.number("storage.kept_days") * _DAY_SECONDS
+    limit = time.time() - seconds
+    return [path for path in inventory.kept(workspace) if path.stat().st_ctime < limit]
 
 
 def _logs(workspace: Workspace) -> list[Path]:

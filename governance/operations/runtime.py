@@ -1,28 +1,36 @@
 """`gov run` and `gov stop`: ComfyUI with prod, started by the real path of its generation.
 
 A process started through the link would take late imports from the new environment after a
-switch; and its site-packages must not be writable for it, since their files are hardlinks.
+switch.  All of the workspace is read-only for it: environments are hardlinks, and what gov or a
+later start trusts (the truth, byte code, uv's cache, scripts) nobody else may write.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import governance
 from governance import comfyui, git, sandbox
 from governance.base import liveness
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import process, store
 from governance.changes import trial_run
-from governance.environments import generations
-from governance.truth.workspace import Workspace
+from governance.environments import generations, interpreter, surroundings
+from governance.truth.workspace import CHECKOUT, Workspace
 
 _STOP_SECONDS = 15.0
+# In state/: the byte code of what runs now.
+_BYTE_CODE = "run-pycache"
+_COMPILE = Path(__file__).with_name("byte_code.py")
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,10 @@ def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) 
     generation = generations.current(workspace)
     if generation is None:
         raise GovError("there is no prod environment", hint="`gov init` builds it", code="no_prod")
+    interpreter.require(workspace, generation)
     folder = workspace.comfyui_dir
     names = [node.name for node in comfyui.node_folders(folder)]
-    wanted = set(trial_run.promoted(workspace)) | git.tracked(folder, "custom_nodes")
+    wanted = set(trial_run.loaded_now(workspace).governed) | git.tracked(folder, "custom_nodes")
     left_out = [] if all_nodes else [name for name in names if name not in wanted]
     limits: list[str] = []
     selection: list[str] = []
@@ -58,7 +67,7 @@ def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) 
         *arguments,
         *selection,
     ]
-    environ = _environ(workspace, generation)
+    environ = _environ(generations.path(workspace, generation))
     return Start(tuple(argv), environ, generation, tuple(left_out), tuple(limits))
 
 
@@ -68,14 +77,13 @@ def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int
     `stdout`: a descriptor to use instead of our own.
     """
     support = sandbox.probe(workspace.generations)
-    own = generations.path(workspace, start.generation)
-    view = sandbox.View(read_only=(own,), own_processes=False)
-    argv = sandbox.wrap(view, support, start.argv)
-    with generations.in_use(workspace, start.generation):
+    name = start.generation
+    with generations.in_use(workspace, name), _byte_code(workspace, name) as cache:
+        argv = sandbox.wrap(_view(workspace, cache), support, start.argv)
         child = process.spawn(
             argv,
             cwd=workspace.comfyui_dir,
-            env=start.environ,
+            env={**start.environ, "PYTHONPYCACHEPREFIX": str(cache)},
             stdin=None,
             stdout=stdout,
             own_session=False,
@@ -86,6 +94,52 @@ def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int
         finally:
             process.stop(child)
             _run_file(workspace).unlink(missing_ok=True)
+
+
+def _view(workspace: Workspace, byte_code: Path) -> sandbox.View:
+    """The workspace and the tool itself are closed; what is ComfyUI's in them is open."""
+    foreign = surroundings.inside(workspace, os.environ.values())
+    closed = (workspace.root, workspace.uv_cache, *_tool())
+    return sandbox.View(
+        read_only=tuple(path for path in closed if path.exists()),
+        open=(byte_code, *foreign),
+        own_processes=False,
+    )
+
+
+def _tool() -> Iterator[Path]:
+    """gov's code, its start script and its own environment."""
+    yield Path(governance.__file__).parent
+    if (CHECKOUT / "dodo.py").is_file():
+        yield from (CHECKOUT / name for name in ("bin", "tasks", "dodo.py"))
+    if sys.prefix != sys.base_prefix:
+        yield Path(sys.prefix)
+
+
+@contextmanager
+def _byte_code(workspace: Workspace, generation: str) -> Iterator[Path]:
+    """A folder of this run alone: from a lasting one, a later start would take what nodes put
+    there for what their neighbours' sources say.
+
+    It begins with what gov compiled itself; what is missing there it compiles meanwhile, since
+    torch alone takes seconds at every start otherwise.
+    """
+    folder = workspace.state / _BYTE_CODE
+    own = generations.papers(workspace, generation) / "pycache"
+    store.remove_tree(folder)  # of a run that was killed
+    store.make_folder(own)
+    shutil.copytree(own, folder)
+    environment = generations.path(workspace, generation)
+    python = generations.python_of(environment)
+    words = [_COMPILE, folder, own, environment]
+    quiet = subprocess.DEVNULL
+    argv = [str(python), "-I", "-S", *map(str, words)]
+    compiler = process.spawn(argv, env={}, stdout=quiet, stderr=quiet)
+    try:
+        yield folder
+    finally:
+        process.stop(compiler)
+        store.remove_tree(folder)
 
 
 def stop(workspace: Workspace) -> int | None:
@@ -123,17 +177,10 @@ def require_idle(workspace: Workspace) -> None:
         )
 
 
-def _environ(workspace: Workspace, generation: str) -> dict[str, str]:
-    cache = workspace.generations / f"{generation}.pycache"
-    own = generations.path(workspace, generation)
+def _environ(own: Path) -> dict[str, str]:
     foreign = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "GOV_ROOT")
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
-    return {
-        **kept,
-        "VIRTUAL_ENV": str(own),
-        "PATH": f"{own / 'bin'}:{kept.get('PATH', '')}",
-        "PYTHONPYCACHEPREFIX": str(cache),
-    }
+    return {**kept, "VIRTUAL_ENV": str(own), "PATH": f"{own / 'bin'}:{kept.get('PATH', '')}"}
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

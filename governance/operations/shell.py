@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from governance.base.errors import GovError
-from governance.boundaries import process, store
+from governance.boundaries import process
 from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.environments import candidate
+from governance.environments import candidate, surroundings
 from governance.environments.candidate import Candidate
 from governance.truth import ledger
 from governance.truth.documents import Transaction
@@ -30,8 +30,8 @@ def enter(session: Session, txid: str, command: Sequence[str], *, stdout: int | 
     if not command:
         session.say(f"inside the candidate of {txid}; `exit` leaves it")
     child = process.spawn(
-        made.enter(list(command) or [_shell()]),
-        cwd=_folder(workspace, tx.node_id),
+        made.enter(list(command) or [_shell()], _folder(made, tx.node_id)),
+        cwd=made.comfyui_dir,
         env=made.environ(),
         stdin=None,
         stdout=stdout,
@@ -50,13 +50,11 @@ def _opened(workspace: Workspace, tx: Transaction) -> Candidate:
     stages = Stages(workspace, tx.txid)
     if not (workspace.candidates / tx.txid).is_dir() or not stages.folder.is_dir():
         raise _no_candidate(tx, f"the candidate of {tx.txid} ({tx.status}) was cleaned")
-    folder = workspace.custom_nodes / tx.node_id
-    store.refuse_link(folder)  # where it leads, the node could write
-    own = workspace.config.flag("tx.node_folder_writable") and folder.is_dir()
-    writable = (folder,) if own else ()
-    return candidate.reopen(
-        workspace, tx.txid, str(generation), stages.project(), writable=writable
-    )
+    for node in tx.nodes:
+        surroundings.refuse_own(workspace, workspace.custom_nodes / node)
+    may_write = workspace.config.flag("tx.node_folder_writable")
+    sealed = () if may_write else tuple(workspace.custom_nodes / node for node in tx.nodes)
+    return candidate.reopen(workspace, tx.txid, str(generation), stages.project(), sealed=sealed)
 
 
 def _no_candidate(tx: Transaction, message: str) -> GovError:
@@ -68,10 +66,13 @@ def _no_candidate(tx: Transaction, message: str) -> GovError:
     )
 
 
-def _folder(workspace: Workspace, node_id: str) -> Path:
-    """The node's folder; ComfyUI's where that is gone."""
-    folder = workspace.custom_nodes / node_id
-    return folder if folder.is_dir() else workspace.comfyui_dir
+def _folder(made: Candidate, node_id: str | None) -> Path:
+    """The node's folder, be it in the layer only; ComfyUI's where that is gone."""
+    if node_id is None:
+        return made.comfyui_dir
+    folder = made.comfyui_dir / "custom_nodes" / node_id
+    seen = made.behind(folder)
+    return folder if seen is not None and seen.is_dir() else made.comfyui_dir
 
 
 def _shell() -> str:

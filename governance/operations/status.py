@@ -8,6 +8,7 @@ from typing import Any
 
 from governance.base.errors import GovError
 from governance.boundaries import store
+from governance.environments import interpreter
 from governance.truth import ledger, redo, registry, workspace
 from governance.truth.workspace import Workspace
 
@@ -48,12 +49,34 @@ def warnings(space: Workspace) -> list[str]:
     told = []
     receipt = _receipt(space)
     if receipt and _differs(space, space.pyproject, receipt.get("pyproject_sha256")):
-        told.append("pyproject.toml was edited by hand: `bin/doit` locks and installs it")
+        told.append(
+            "pyproject.toml was edited by hand: `bin/doit` takes the edit in, "
+            "`gov rollback last` takes it back"
+        )
     elif receipt and _differs(space, space.lock, receipt.get("lock_sha256")):
         told.append("uv.lock was changed outside gov: `gov rollback` brings it back")
+    if space.generation is not None:
+        broken = interpreter.problem(space, space.generation)
+        told += [f"prod cannot start: {broken}; {interpreter.HINT}"] if broken else []
     if redo.pending(space) is not None:
         told.append("a command was cut off after its commit point: the next one finishes it")
-    return told + _stale_core(space)
+    return [*told, *_stale_core(space), *_code(space)]
+
+
+def _code(space: Workspace) -> list[str]:
+    """What lies on the disk and is not what was promoted.  git is paid for only where there is
+    something to look at."""
+    promoted = [record for record in registry.records(space) if record.get("last_snapshot")]
+    try:
+        has_git = (space.comfyui_dir / ".git").exists()
+    except GovError:
+        return []  # told already
+    if not promoted and not has_git:
+        return []
+    from governance.operations import nodes_now
+
+    comfyui = nodes_now.comfyui_sentence(space) if has_git else None
+    return [*([comfyui] if comfyui else []), *nodes_now.sentences(space)]
 
 
 def _stale_core(space: Workspace) -> list[str]:

@@ -6,16 +6,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from governance.base import clock
+from governance.base import clock, names
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.changes import staging, trial_run
+from governance.changes import audit, observed, staging, trial_run
 from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.code import inventory
-from governance.environments import generations
+from governance.environments import generations, interpreter
 from governance.environments.generations import Finding
-from governance.truth import freshness, lockfile, redo, registry, resolution, snapshots
+from governance.truth import freshness, inventory, lockfile, redo, registry, resolution, snapshots
 from governance.truth.documents import Generation
 from governance.truth.workspace import Workspace
 
@@ -25,7 +24,8 @@ _LIMIT = 200
 # What is mended by the environment of the lock that prod was built from: a switch back where that
 # is as it was, else a build.
 _SWITCHED = frozenset({"no_prod", "other_generation"})
-_REBUILT = _SWITCHED | {"missing", "changed", "extra", "size", "hash"}
+_NO_PYTHON = "python_gone"
+_REBUILT = _SWITCHED | {_NO_PYTHON, "missing", "changed", "extra", "size", "hash"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Report:
     def cure(self) -> str:
         """The way out: a build mends prod; what a person wrote, only a person can judge."""
         kinds = {finding.kind for finding in self.findings}
+        if _NO_PYTHON in kinds:
+            return f"{interpreter.HINT}; `gov repair` suffices where the same version is found"
         if kinds & _REBUILT:
             return "`gov repair` builds anew what the lock determines"
         if kinds == {"missing_truth"}:
@@ -73,6 +75,7 @@ def verify(workspace: Workspace, *, full: bool = False) -> Report:
         findings.append(Finding("no_prod", str(workspace.prod), "prod leads to no environment"))
     else:
         findings += generations.check_files(workspace, name)
+        findings += _interpreter(workspace, name)
         findings += _inside(workspace, name, full)
         findings += _against_lock(workspace, name)
     findings += _registry_findings(workspace)
@@ -99,7 +102,7 @@ def attest_smoke(session: Session) -> dict[str, Any]:
     workspace = session.workspace
     stages = _stages_of_prod(workspace, "smoke")
     try:
-        verdict = trial_run.smoke(workspace, stages, session.uv, node=None, live=session.live)
+        verdict = trial_run.smoke(session, stages, trial_run.loaded_now(workspace))
     finally:
         stages.clear()
     report = {
@@ -143,7 +146,17 @@ def repair(session: Session) -> Repaired:
     stages = _stage(workspace, "repair", _built_from(workspace))
     damaged = any(finding.kind not in _SWITCHED for finding in broken)
     made = generations.build(workspace, session.uv, stages.folder, fresh=damaged)
-    redo.commit(workspace, redo.Change("repair", _receipt(workspace, made.name), made.name))
+    entry = audit.entry(
+        identity=names.new_txid(clock.now()),
+        verb="repair",
+        steps=["repair"],
+        changes=(),
+        code=(),
+        who=audit.made(workspace),
+        facts={"generation": made.name},
+    )
+    documents = _receipt(workspace, made.name)
+    redo.commit(workspace, redo.Record("repair", documents, made.name, entry=entry))
     with session.tidying():
         _keep_baseline(workspace, report.generation, made.name)
         stages.clear()
@@ -211,9 +224,10 @@ def _receipt(workspace: Workspace, generation: str) -> dict[str, bytes]:
 def _keep_baseline(workspace: Workspace, old: str | None, new: str) -> None:
     if old is None:
         return
-    path = generations.papers(workspace, old) / trial_run.BASELINE
-    if path.is_file():
-        store.write(generations.papers(workspace, new) / trial_run.BASELINE, store.read_bytes(path))
+    for name in (trial_run.BASELINE, observed.FILE):
+        path = generations.papers(workspace, old) / name
+        if path.is_file():
+            store.write(generations.papers(workspace, new) / name, store.read_bytes(path))
 
 
 def _truth_findings(workspace: Workspace) -> list[Finding]:
@@ -233,6 +247,12 @@ def _truth_findings(workspace: Workspace) -> list[Finding]:
 
 
 _RECEIPT_KEYS = ("pyproject_sha256", "lock_sha256", "plugins_sha256")
+
+
+def _interpreter(workspace: Workspace, name: str) -> list[Finding]:
+    found = interpreter.problem(workspace, name)
+    python = generations.python_of(generations.path(workspace, name))
+    return [Finding(_NO_PYTHON, str(python), found)] if found else []
 
 
 def _inside(workspace: Workspace, name: str, full: bool) -> list[Finding]:

@@ -11,7 +11,8 @@ What is done, in this order (`enter` tells the processes apart):
    the caller keeps its own uid, and files of everybody else look like nobody's.
 2. The layer (`mounts`): an overlay over the generation's own path.  `upper` is then the exact
    list of what was changed: whiteouts are character devices 0:0, a replaced folder carries the
-   xattr `trusted.overlay.opaque` (`user.overlay.opaque` in a user namespace).
+   xattr `trusted.overlay.opaque` (`user.overlay.opaque` in a user namespace).  More layers
+   (`disk`) lie over the rest of the disk, so that a program may write wherever its user may.
 3. The fence by mounts: every mount outside the writable places becomes read-only, which stops
    chmod, utime and xattr too.  Raw disks and the sockets of daemons that act for others are
    covered; the machine's switches in /proc are read-only.
@@ -35,16 +36,19 @@ the well-known are covered.  Below kernel 6.2, or with dev.tty.legacy_tiocsti=1,
 operator's terminal may type into it (TIOCSTI).  With
 `read_only` and no writable set, Landlock (used where mounts fail) also forbids new entries in
 the folders that lead to a closed place.  Two programs in one layer at the same time are
-undefined by the kernel: enter one after the other.
+undefined by the kernel: enter one after the other.  A socket on a disk with a layer over it cannot
+be reached.  In a user namespace no folder that holds another disk can be covered as a whole.
 
 What a fence breaks on purpose: set-uid programs gain nothing, no device appears (the nvidia-uvm
-device must be there before), and /tmp is read-only unless it is named.
+device must be there before), and what lies neither in a layer nor in a writable place is
+read-only.
 """
 
 from __future__ import annotations
 
-from governance.sandbox.canary import Canary, self_test
-from governance.sandbox.support import mount_points, probe
+from governance.sandbox.canary import Canary, covered, self_test
+from governance.sandbox.disk import scratch
+from governance.sandbox.support import probe
 from governance.sandbox.view import Layer, Support, View
 from governance.sandbox.wrapping import isolation, wrap
 
@@ -53,9 +57,10 @@ __all__ = [
     "Layer",
     "Support",
     "View",
+    "covered",
     "isolation",
-    "mount_points",
     "probe",
+    "scratch",
     "self_test",
     "wrap",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from governance.base.errors import GovError
 from governance.boundaries import process
+from governance.sandbox import mounts
 from governance.sandbox.view import Support, View
 from governance.sandbox.wrapping import wrap
 
@@ -47,3 +49,18 @@ def self_test(view: View, support: Support, protected: Sequence[Path]) -> tuple[
         Canary(path, action, stopped=error is not None, error=error or "")
         for path, action, error in json.loads(done.stdout)
     )
+
+
+_MOUNTED = "import sys; sys.stdout.write(open('/proc/self/mountinfo').read())"
+
+
+def covered(view: View, support: Support) -> list[Path]:
+    """The folders that a scratch layer of the view lies over here and now; on some disks the kernel
+    lays none."""
+    inside = [sys.executable, "-I", "-S", "-c", _MOUNTED]
+    done = process.run(wrap(view, support, inside), cwd=Path("/"), timeout=_SECONDS)
+    mounted = {
+        path for _, path, _, kind in mounts.parsed(done.stdout.encode()) if kind == "overlay"
+    }
+    lowers = (Path(os.path.realpath(layer.lower)) for layer in view.scratch)
+    return [lower for lower in lowers if str(lower) in mounted]

@@ -32,7 +32,7 @@ from governance.sandbox import landlock, mounts, privileges, processes, terminal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Set
 
-    from governance.sandbox.wrapping import Plan
+    from governance.sandbox.wrapping import LayerPlan, Plan
 
 SETUP_FAILED = 125
 
@@ -40,10 +40,10 @@ SETUP_FAILED = 125
 class Program:
     """What to become, and what the caller handed down: folder, signal mask, terminal."""
 
-    def __init__(self, command: list[str], mask: Set[int]) -> None:
+    def __init__(self, command: list[str], mask: Set[int], folder: str) -> None:
         self.command = command
         self.mask = mask
-        self.folder = _current_folder()
+        self.folder = folder or _current_folder()
         self.terminal = terminal.in_our_hands()
 
 
@@ -51,7 +51,9 @@ def outer(plan: Plan, command: list[str]) -> int:
     """Start the keeper and wait for it; the program's wait status."""
     # A caller that ignores the ends of its children must not make us miss ours.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    program = Program(command, signal.pthread_sigmask(signal.SIG_BLOCK, processes.WATCHED))
+    program = Program(
+        command, signal.pthread_sigmask(signal.SIG_BLOCK, processes.WATCHED), plan["folder"]
+    )
     privileges.enter_namespaces(
         user=plan["user_namespace"],
         mounts=bool(plan["layers"]) or plan["seal"],
@@ -107,13 +109,23 @@ def build(plan: Plan) -> None:
     mounts.make_private()
     if plan["pid_namespace"]:
         mounts.mount_processes()
-    for layer in layers:
-        mounts.mount_layer(**layer, user_namespace=plan["user_namespace"])
+    mounted = [layer for layer in layers if _is_mounted(layer, plan["user_namespace"])]
     if plan["seal"]:
         # Written past the overlay, its upper folder would change under the kernel's hands.
         behind = [folder for layer in layers for folder in (layer["upper"], layer["work"])]
-        own = [layer["lower"] for layer in layers]
-        mounts.fence(plan["writable"], [*plan["read_only"], *behind], own)
+        own = {layer["lower"] for layer in mounted}
+        failed = {layer["lower"] for layer in layers} - own
+        kept = failed.union(*(layer["keep"] for layer in mounted)) - own
+        places = mounts.Places(plan["writable"], plan["open"], plan["read_only"], behind, own, kept)
+        mounts.fence(places)
+
+
+def _is_mounted(layer: LayerPlan, user_namespace: bool) -> bool:
+    try:
+        mounts.mount_layer(**layer, user_namespace=user_namespace)
+    except mounts.NoLayer:
+        return False  # a disk that the kernel lays nothing over: it is sealed
+    return True
 
 
 def become(plan: Plan, program: Program) -> NoReturn:
@@ -142,6 +154,7 @@ def become(plan: Plan, program: Program) -> NoReturn:
 def _landlock_places(plan: Plan) -> Iterator[str]:
     if plan["writable"] is None:
         yield from landlock.around(plan["read_only"])
+        yield from plan["open"]
         return
     yield from plan["writable"]
     yield from (layer["lower"] for layer in plan["layers"])

@@ -17,6 +17,7 @@ MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x4_0000
+MNT_DETACH = 0x2
 
 PR_SET_PDEATHSIG = 1
 PR_CAPBSET_READ = 23
@@ -55,6 +56,11 @@ def mount(
         os.fsencode(options) if options else None,
     )
     _checked(result, target)
+
+
+def unmount(target: str) -> None:
+    """Take the uppermost mount at `target` away, though something may still be open in it."""
+    _checked(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)), target)
 
 
 def prctl(option: int, first: int = 0, second: int = 0) -> int:

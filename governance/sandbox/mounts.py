@@ -13,6 +13,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from governance.sandbox import kernel
 
@@ -64,33 +65,72 @@ def mount_processes() -> None:
     kernel.mount("proc", "/proc", "proc", flags)
 
 
+class NoLayer(Exception):
+    """A layer that could be done without cannot be had; nothing of it is left."""
+
+
 def mount_layer(
-    lower: str, upper: str, work: str, keep: Sequence[str] = (), *, user_namespace: bool
+    lower: str,
+    upper: str,
+    work: str,
+    keep: Sequence[str] = (),
+    *,
+    needed: bool = True,
+    user_namespace: bool,
 ) -> None:
     """Lay `upper` over `lower` at lower's own path; `upper` and `work` are made where missing.
 
     `keep` stays in sight as it is: it is taken hold of before, and bound to its path afterwards.
     Raises OSError where a link leads to `upper` or `work`: what ran before could have made it, and
-    what is written in the layer would go where it leads.
+    what is written in the layer would go where it leads.  Raises NoLayer instead of any other
+    OSError where the layer is not `needed`.
     """
     for folder in (upper, work):
         _refuse_links(folder)
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - pathlib doubles the start-up time
-    # Without userxattr, a user namespace can neither replace nor delete a folder of the lower.
-    options = "userxattr" if user_namespace else "index=off,metacopy=off,redirect_dir=off"
-    places = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (lower, upper, work, *keep)]
-    # Named by descriptor, a path may hold any character, commas and colons included.
-    names = ("lowerdir", "upperdir", "workdir")
-    parts = [f"{name}=/proc/self/fd/{place}" for name, place in zip(names, places, strict=False)]
     try:
+        _overlay(lower, upper, work, keep, _options(needed, user_namespace))
+    except OSError as error:
+        if needed:
+            raise
+        raise NoLayer from error
+    # The kernel leaves a folder without any permission there, which its owner could not delete.
+    os.chmod(f"{work}/work", 0o700)  # noqa: PTH101
+
+
+def _options(needed: bool, user_namespace: bool) -> str:
+    # Without userxattr, a user namespace can neither replace nor delete a folder of the lower.
+    if user_namespace:
+        return "userxattr"
+    # A program that renames a folder would fail, though it does not without the layer; pip, which
+    # alone writes in the layer over an environment, copies then.
+    redirect = "off" if needed else "on"
+    return f"index=off,metacopy=off,redirect_dir={redirect}"
+
+
+def _overlay(lower: str, upper: str, work: str, keep: Sequence[str], options: str) -> None:
+    places: list[int] = []
+    try:
+        for path in (lower, upper, work, *keep):
+            places.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+        # Named by descriptor, a path may hold any character, commas and colons included.
+        names = ("lowerdir", "upperdir", "workdir")
+        parts = [f"{name}=/proc/self/fd/{fd}" for name, fd in zip(names, places, strict=False)]
         kernel.mount("overlay", lower, "overlay", 0, ",".join([*parts, options]))
-        for path, place in zip(keep, places[3:], strict=True):
-            kernel.mount(f"/proc/self/fd/{place}", path, flags=kernel.MS_BIND | kernel.MS_REC)
+        try:
+            _bind_kept(keep, places[3:])
+        except OSError:
+            kernel.unmount(lower)
+            raise
     finally:
         for place in places:
             os.close(place)
-    # The kernel leaves a folder without any permission there, which its owner could not delete.
-    os.chmod(f"{work}/work", 0o700)  # noqa: PTH101
+
+
+def _bind_kept(keep: Sequence[str], places: Sequence[int]) -> None:
+    for path, place in zip(keep, places, strict=True):
+        _refuse_links(path)  # an earlier program may have put one into the layer
+        kernel.mount(f"/proc/self/fd/{place}", path, flags=kernel.MS_BIND | kernel.MS_REC)
 
 
 def _refuse_links(path: str) -> None:
@@ -98,21 +138,44 @@ def _refuse_links(path: str) -> None:
         raise OSError(errno.ELOOP, "a link leads elsewhere", path)
 
 
-def fence(writable: Sequence[str] | None, read_only: Sequence[str], kept: Sequence[str]) -> None:
-    """Make `read_only` read-only and, where `writable` is given, everything outside it.
+class Mounted(NamedTuple):
+    """One mount: its number, where, its options, the kind of filesystem."""
 
-    `kept` are existing mounts that stay as they are.  The deepest rule for a path wins, and
-    read-only wins a tie.  All paths are real; all but those of `kept` exist.
+    number: int
+    path: str
+    options: str
+    kind: str
+
+
+class Places(NamedTuple):
+    """What `fence` is to do, in real paths.
+
+    `layers` and `kept` are mounts already: layers stay open, what is kept in them is closed.
+    """
+
+    writable: Iterable[str] | None
+    open: Iterable[str] = ()
+    read_only: Iterable[str] = ()
+    behind: Iterable[str] = ()
+    layers: Iterable[str] = ()
+    kept: Iterable[str] = ()
+
+
+def fence(places: Places) -> None:
+    """Make `read_only` and `behind` read-only and, where `writable` is given, everything outside.
+
+    The deepest rule for a path wins, and read-only wins a tie.  All paths exist.
     """
     _mask_roads_out()
-    sealed = [*read_only, *_machine_switches()]
-    pinned = _between(writable or (), read_only)
-    for path in sorted({*(writable or ()), *sealed, *pinned}, key=len):
+    given = [*(places.writable or ()), *places.open]
+    sealed = [*places.read_only, *places.behind, *_machine_switches()]
+    pinned = _between([*given, *places.layers], [*places.read_only, *places.behind])
+    for path in sorted({*given, *sealed, *pinned}, key=len):
         kernel.mount(path, path, flags=kernel.MS_BIND | kernel.MS_REC)
-    open_places = (*(writable or ()), *pinned, *kept, "/proc", *DEVICE_FOLDERS)
-    rules = {"/": writable is None} | dict.fromkeys(open_places, True)
-    rules |= dict.fromkeys(sealed, False)
-    for number, path, options in list(table()):
+    open_places = (*given, *places.layers, "/proc", *DEVICE_FOLDERS)
+    rules = {"/": places.writable is None} | dict.fromkeys(places.kept, False)
+    rules |= dict.fromkeys(open_places, True) | dict.fromkeys(sealed, False)
+    for number, path, options, _ in list(table()):
         if not rules[_closest(path, rules)]:
             _seal_mount(number, path, options)
 
@@ -198,13 +261,18 @@ def _is_socket(path: str) -> bool:
         return False  # absent, or out of this user's reach
 
 
-def table() -> Iterator[tuple[int, str, str]]:
-    """Number, mount point and options of every mount, in the order they were made."""
+def table() -> Iterator[Mounted]:
+    """Every mount, in the order they were made."""
     with open("/proc/self/mountinfo", "rb") as table:
-        for line in table:
-            number, _, _, _, point, options, *_ = line.split(b" ")
-            plain = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), point)
-            yield int(number), os.fsdecode(plain), options.decode()
+        return parsed(table.read())
+
+
+def parsed(mountinfo: bytes) -> Iterator[Mounted]:
+    for line in mountinfo.splitlines():
+        number, _, _, _, point, options, *rest = line.split(b" ")
+        plain = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), point)
+        kind = rest[rest.index(b"-") + 1]
+        yield Mounted(int(number), os.fsdecode(plain), options.decode(), kind.decode())
 
 
 def _closest(path: str, rules: Iterable[str]) -> str:

@@ -90,7 +90,7 @@ def _use_seal(folder: str, user: bool) -> None:
     os.makedirs(inside)  # noqa: PTH103
     privileges.enter_namespaces(user=user, mounts=True, processes=False)
     mounts.make_private()
-    mounts.fence([inside], [], [])
+    mounts.fence(mounts.Places([inside]))
     _write(f"{inside}/file", "")
     _write("/dev/null", "anything")
     _expect_refusal(lambda: _write(f"{folder}/stray", ""), errno.EROFS)

@@ -35,13 +35,6 @@ def probe(folder: Path) -> Support:
         shutil.rmtree(place)
 
 
-def mount_points() -> list[Path]:
-    """Where other filesystems begin: an overlay over a folder above would hide them."""
-    from governance.sandbox import mounts
-
-    return [Path(point) for _, point, _ in mounts.table()]
-
-
 def _ask(place: str) -> Support:
     try:
         done = process.run(

@@ -12,7 +12,8 @@ from typing import Any
 class Layer:
     """An overlay mounted over `lower`'s own path; `upper` and `work` lie on one filesystem.
 
-    `keep` are folders within `lower` that stay what they are, beside the overlay.
+    `keep` are places within `lower` that stay what they are, beside the overlay; what is kept is
+    read-only, unless it is itself writable or the lower of another layer.
     """
 
     lower: Path
@@ -31,16 +32,18 @@ class View:
     """How one program sees the disk, and how its descendants end.
 
     `scratch` are further layers, over folders that a program may want to write though nothing of
-    it is to stay; they are left out where no layer can be had.  `writable`: None is no fence;
-    else the only places that may be written, besides the layers, devices and the program's own
-    /proc.  `read_only` holds even without a fence and inside a writable place.  `grace`: seconds
-    between SIGTERM and SIGKILL for what the program leaves.
+    it is to stay; one that cannot be had is left out, and its folder is read-only then.
+    `writable`: None is no fence; else the only places that may be written, besides the layers,
+    devices and the program's own /proc.  `read_only` holds even without a fence and inside a
+    writable place, but for what lies in `open`.  `grace`: seconds between SIGTERM and SIGKILL for
+    what the program leaves.
     """
 
     layer: Layer | None = None
     scratch: tuple[Layer, ...] = ()
     writable: tuple[Path, ...] | None = None
     read_only: tuple[Path, ...] = ()
+    open: tuple[Path, ...] = ()
     own_processes: bool = True
     grace: float = 2.0
 
@@ -61,6 +64,7 @@ class View:
             scratch=tuple(map(Layer.from_json, document["scratch"])),
             writable=None if writable is None else tuple(map(Path, writable)),
             read_only=tuple(map(Path, document["read_only"])),
+            open=tuple(map(Path, document["open"])),
             own_processes=document["own_processes"],
             grace=document["grace"],
         )

@@ -20,17 +20,22 @@ class LayerPlan(TypedDict):
     upper: str
     work: str
     keep: list[str]
+    needed: bool
 
 
 class Plan(TypedDict):
     """All paths are absolute; a layer's `upper` and `work` as named, all others real.
 
+    `folder`: where the program begins, "" for the caller's own; it may exist in the layers only.
     `seal` is by mounts; `landlock` is an ABI, 0 is none.
     """
+
+    folder: str
 
     layers: list[LayerPlan]
     writable: list[str] | None
     read_only: list[str]
+    open: list[str]
     fence: bool
     seal: bool
     landlock: int
@@ -39,7 +44,7 @@ class Plan(TypedDict):
     grace: float
 
 
-def plan(view: View, support: Support) -> Plan:
+def plan(view: View, support: Support, folder: Path | None = None) -> Plan:
     """Raises GovError where the view needs a layer and none can be had."""
     if view.layer is not None and not support.layer:
         raise GovError(
@@ -47,14 +52,17 @@ def plan(view: View, support: Support) -> Plan:
             hint="use a copy of the environment instead of a layer",
             code="no_layer",
         )
-    layers = [view.layer] if view.layer is not None else []
-    layers += view.scratch if support.layer else ()
+    layers = [_real_layer(layer, needed=False) for layer in view.scratch if support.layer]
+    layers += [_real_layer(view.layer, needed=True)] if view.layer is not None else []
+    layers.sort(key=lambda layer: len(layer["lower"]))  # what lies above would hide what is within
     seal = view.is_fenced and support.read_only_mounts
     own_processes = view.own_processes and support.pid_namespace
     return Plan(
-        layers=[_real_layer(layer) for layer in layers],
+        folder=os.path.abspath(folder) if folder is not None else "",  # noqa: PTH100
+        layers=layers,
         writable=None if view.writable is None else [_real(path) for path in view.writable],
         read_only=[_real(path) for path in view.read_only],
+        open=[_real(path) for path in view.open],
         fence=view.is_fenced,
         seal=seal,
         landlock=support.landlock if _uses_landlock(view, seal) else 0,
@@ -65,14 +73,21 @@ def plan(view: View, support: Support) -> Plan:
 
 
 def wrap(
-    view: View, support: Support, argv: Sequence[str], python: str = sys.executable
+    view: View,
+    support: Support,
+    argv: Sequence[str],
+    python: str = sys.executable,
+    *,
+    folder: Path | None = None,
 ) -> list[str]:
     """An argv that runs `argv` inside `view`, as far as `support` goes.
 
-    Environment, standard streams and working directory are inherited.  The exit is the
-    program's own, by exit code or by signal; 125 with one line on stderr: it was never started.
+    Environment, standard streams and, without `folder`, the working directory are inherited.  The
+    exit is the program's own, by exit code or by signal; 125 with one line on stderr: it was never
+    started.
     """
-    return [python, "-I", "-S", str(ENTER), json.dumps(plan(view, support)), "--", *argv]
+    made = json.dumps(plan(view, support, folder))
+    return [python, "-I", "-S", str(ENTER), made, "--", *argv]
 
 
 def isolation(view: View, support: Support) -> str:
@@ -88,11 +103,11 @@ def _uses_landlock(view: View, seal: bool) -> bool:
     return view.writable is not None or (view.is_fenced and not seal)
 
 
-def _real_layer(layer: Layer) -> LayerPlan:
+def _real_layer(layer: Layer, *, needed: bool) -> LayerPlan:
     """Upper and work as they are named: a link that leads to them is refused, never followed."""
     upper, work = (os.path.abspath(path) for path in (layer.upper, layer.work))  # noqa: PTH100
     keep = [_real(path) for path in layer.keep]
-    return LayerPlan(lower=_real(layer.lower), upper=upper, work=work, keep=keep)
+    return LayerPlan(lower=_real(layer.lower), upper=upper, work=work, keep=keep, needed=needed)
 
 
 def _real(path: Path) -> str:

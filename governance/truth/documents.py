@@ -46,9 +46,12 @@ _SHAPES: dict[str, Shape] = {
     "float": (float, int),
     "bool": bool,
     "list[str]": [str],
+    "list[str] | None": ([str], type(None)),
     "list[dict[str, Any]]": [dict],
     "dict[str, Any]": dict,
     "dict[str, str]": {"*": str},
+    "bool | None": (bool, type(None)),
+    "dict[str, dict[str, Any]]": {"*": dict},
 }
 
 _ORIGIN: Shape = {"file": str, "line": int}
@@ -71,7 +74,22 @@ _NODE_REPORT: Shape = {"loaded?": (bool, type(None)), "error?": TEXT_OR_NONE, "c
 _ACTION: Shape = {"where?": TEXT_OR_NONE, "file?": TEXT_OR_NONE, "line?": (int, type(None))}
 _INSTALL: Shape = {**_ACTION, "requested?": [str], "files?": [str], "command?": [str]}
 
+_NODE_CHANGE: Shape = {
+    "kind?": str,
+    "before?": TEXT_OR_NONE,
+    "commit?": TEXT_OR_NONE,
+    "code?": TEXT_OR_NONE,
+    "direct_additions?": [str],
+    "override_additions?": [str],
+    "declared?": {"lines?": [{"text": str, "origin": _ORIGIN}]},
+    "subjects?": [str],
+}
+_STEP: Shape = {"kind": str, "node?": TEXT_OR_NONE}
+
 _TRANSACTION: dict[str, Shape] = {
+    "steps": [_STEP],
+    "nodes": {"*": _NODE_CHANGE},
+    "set_aside": [{"step": _STEP, "reason": str}],
     "base": {"*": str},
     "diff": {
         "added": [str],
@@ -180,12 +198,15 @@ class Plugin(Document):
     id: str
     git_url: str
     ref: str | None = None
+    kind: str = "clone"
     commit: str | None = None
+    code: str | None = None
     path: str = ""
     group: str
     enabled: bool = True
     managed_deps: list[str] = field(default_factory=list)
     override_deps: list[str] = field(default_factory=list)
+    added_deps: list[str] = field(default_factory=list)
     last_txid: str | None = None
     last_snapshot: str | None = None
     created_at: str = ""
@@ -220,7 +241,10 @@ def _no_promotion() -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Transaction(Document):
-    """state/transactions/<txid>.json: one change to one node, from first run to its end."""
+    """state/transactions/<txid>.json: one change of the installation, from first run to its end.
+
+    `node_id` is the first node of its steps, null where none is about a node.
+    """
 
     required: ClassVar[tuple[str, ...]] = ("txid", "node_id", "status")
     shapes: ClassVar[dict[str, Shape]] = _TRANSACTION
@@ -228,11 +252,16 @@ class Transaction(Document):
     schema: int = SCHEMA
     txid: str
     kind: str = "add"
-    node_id: str
+    node_id: str | None
     status: str
     started_at: str = ""
     ended_at: str | None = None
     commit: str | None = None
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    comfyui: dict[str, Any] = field(default_factory=dict)
+    set_aside: list[dict[str, Any]] = field(default_factory=list)
+    audit: dict[str, Any] = field(default_factory=dict)
     candidate_env: str | None = None
     base: dict[str, Any] = field(default_factory=dict)
     process: dict[str, Any] = field(default_factory=dict)
@@ -252,11 +281,24 @@ class Transaction(Document):
 
     @property
     def lines(self) -> list[str]:
-        """What the node's group will hold: declared and undeclared, less what was given up."""
-        plan = self.promotion_plan
+        """What the groups of its nodes will hold."""
+        return [line for node in self.nodes for line in self.lines_of(node)]
+
+    def lines_of(self, node: str) -> list[str]:
+        """What a node's group will hold: declared and undeclared, less what was given up."""
+        part = self.nodes.get(node, {})
         dropped = set(self.resolution.get("dropped", ()))
-        lines = dict.fromkeys([*plan["direct_additions"], *plan["override_additions"]])
-        return [line for line in lines if line not in dropped]
+        given = [*part.get("direct_additions", ()), *part.get("override_additions", ())]
+        return [line for line in dict.fromkeys(given) if line not in dropped]
+
+    @property
+    def what(self) -> str:
+        """What it changes, for a sentence: its nodes, else the kind of its first step."""
+        named = [str(step["node"]) for step in self.steps if step.get("node")]
+        if named:
+            more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+            return ", ".join(dict.fromkeys(named[:3])) + more
+        return self.node_id or {"comfyui": "ComfyUI", "init": "ComfyUI"}.get(self.kind, self.kind)
 
     def _way_back(self) -> str:
         before = self.promotion.get("pre_snapshot")
@@ -284,7 +326,7 @@ class Conflict(Document):
 
     schema: int = SCHEMA
     txid: str
-    node_id: str
+    node_id: str | None
     created_at: str = ""
     raw_log: str = ""
     summary: str = ""
@@ -313,6 +355,9 @@ class Snapshot(Document):
     generation: str | None = None
     digests: dict[str, Any] = field(default_factory=dict)
     nodes: list[str] = field(default_factory=list)
+    ran: bool | None = None
+    name: str | None = None
+    keep: bool = False
 
 
 @dataclass(kw_only=True)
@@ -338,4 +383,6 @@ class Generation(Document):
     check_seconds: float = 0.0
     files: int = 0
     files_sha256: str = ""
+    interpreter: dict[str, Any] = field(default_factory=dict)
+    broken: list[str] | None = None
     shared_files: list[dict[str, Any]] = field(default_factory=list)

@@ -61,6 +61,11 @@ def prod_is_current(workspace: Workspace) -> bool:
     return manifest.get("lock_sha256") == store.file_digest(workspace.lock)
 
 
+def is_settled(workspace: Workspace) -> bool:
+    """Prod is the environment of this pyproject.toml and uv.lock."""
+    return lock_is_current(workspace) and prod_is_current(workspace)
+
+
 def freeze_is_current(workspace: Workspace) -> bool:
     """state/prod.freeze.txt tells of the environment that prod leads to."""
     try:

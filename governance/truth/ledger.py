@@ -37,7 +37,7 @@ class Overview(NamedTuple):
     recent: list[dict[str, Any]]
 
 
-def begin(workspace: Workspace, node_id: str, *, kind: str = "add") -> Transaction:
+def begin(workspace: Workspace, node_id: str | None, *, kind: str = "add") -> Transaction:
     """A new running transaction, named by pid and start time, not yet written."""
     from governance.base import names
     from governance.truth.documents import RUNNING, Transaction
@@ -80,9 +80,24 @@ def load(workspace: Workspace, txid: str) -> Transaction:
     found = Transaction.from_json(store.parse_json(data, file), file)
     if found.txid != txid:
         raise store.damaged(file, f"it is the record of {found.txid!a}")
-    if not names.is_node_id(found.node_id):
+    if found.node_id is not None and not names.is_node_id(found.node_id):
         raise store.damaged(file, f"{found.node_id!a} is no node id")
-    return found
+    return _with_nodes(found)
+
+
+def _with_nodes(tx: Transaction) -> Transaction:
+    """A record of the first version is about one node, and says so in other fields."""
+    if tx.node_id is not None and not tx.steps:
+        tx.steps = [{"kind": "add", "node": tx.node_id}]
+        tx.nodes = {
+            tx.node_id: {
+                "commit": tx.commit,
+                "direct_additions": list(tx.promotion_plan.get("direct_additions", ())),
+                "override_additions": list(tx.promotion_plan.get("override_additions", ())),
+                "declared": tx.plan.get("declared", {}),
+            }
+        }
+    return tx
 
 
 def conflict(workspace: Workspace, txid: str) -> dict[str, Any]:
@@ -192,7 +207,7 @@ def _folder_mtime(workspace: Workspace) -> int:
         return 0
 
 
-def _ids(workspace: Workspace) -> list[str]:
+def ids(workspace: Workspace) -> list[str]:
     """All transaction ids, oldest first; other names in the folder are nobody's record."""
     try:
         found = os.listdir(workspace.transactions)  # noqa: PTH208 (names only, thousands of them)
@@ -202,21 +217,21 @@ def _ids(workspace: Workspace) -> list[str]:
 
 
 def _scan(workspace: Workspace) -> Overview:
-    ids = _ids(workspace)
-    return _overview_of(workspace, ids, ids)
+    known = ids(workspace)
+    return _overview_of(workspace, known, known)
 
 
 def _updated(workspace: Workspace, index: dict[str, Any], txid: str) -> Overview:
     """The overview after a write of `txid`: no other record can have changed."""
-    ids = _ids(workspace)
+    known = ids(workspace)
     open_ids = sorted({row["txid"] for row in index["pending"]} | {txid})
-    return _overview_of(workspace, ids, open_ids)
+    return _overview_of(workspace, known, open_ids)
 
 
-def _overview_of(workspace: Workspace, ids: list[str], open_ids: list[str]) -> Overview:
+def _overview_of(workspace: Workspace, known: list[str], open_ids: list[str]) -> Overview:
     rows = (_pending_row(workspace, txid) for txid in open_ids)
-    recent = [_row(workspace, txid) for txid in ids[-RECENT:]]
-    return Overview(len(ids), [row for row in rows if row is not None], recent)
+    recent = [_row(workspace, txid) for txid in known[-RECENT:]]
+    return Overview(len(known), [row for row in rows if row is not None], recent)
 
 
 def _pending_row(workspace: Workspace, txid: str) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
-"""One change to several documents and the prod link, as one redo record.
+"""One change to documents, code and the prod link, as one redo record.
 
-The intent file holds the new bytes of every document themselves, so that one synced write is the
-commit point; before it nothing happened, after it the change is rolled forward, idempotently and
-without uv or the network.  Nothing is moved while any file is neither old nor new by its digest.
+The intent file holds the new bytes of every document themselves, and names for every file of code
+that changes its digest before and after, so that one synced write is the commit point; before it
+nothing happened, after it the change is rolled forward, idempotently and without uv, git's
+network or the index.  Nothing is moved while any file is neither old nor new by its digest.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governance.base import clock
 from governance.base.errors import Damaged, GovError
@@ -22,15 +23,37 @@ from governance.base.shape import TEXT_OR_NONE, Shape, mismatch
 from governance.boundaries import store
 from governance.truth.workspace import Workspace
 
+if TYPE_CHECKING:
+    from governance.code.moves import FileMove
+
 SCHEMA = 1
-# Beside custom_nodes, where ComfyUI's loader does not look: clones in the making, code to delete.
-NURSERY = ".gov"
+# Where ComfyUI's loader does not look: clones in the making, code to delete.  Beside custom_nodes,
+# or in it where it is a mount of its own or a link: nothing can be renamed into it from outside.
+_NURSERY = ".gov"
+_NURSERY_WITHIN = "__pycache__/.gov"
 
 _INTENT: Shape = {
     "verb": str,
     "link": (type(None), {"before": TEXT_OR_NONE, "after": str}),
     "documents": [{"path": str, "before": TEXT_OR_NONE, "after": str, "text": str}],
     "moves": [{"source": str, "target": str}],
+    "checkouts?": [
+        {
+            "place": str,
+            "staging": str,
+            "head": TEXT_OR_NONE,
+            "files": [
+                {
+                    "path": str,
+                    "before": TEXT_OR_NONE,
+                    "after": TEXT_OR_NONE,
+                    "mode": int,
+                    "staged": TEXT_OR_NONE,
+                }
+            ],
+        }
+    ],
+    "entry?": (type(None), {"id": str}),
 }
 _DOCUMENT = re.compile(
     r"pyproject\.toml|uv\.lock|state/(plugins|receipt|snapshots_index)\.json"
@@ -46,16 +69,31 @@ class Move(NamedTuple):
     target: Path
 
 
-class Change(NamedTuple):
-    """`documents` maps workspace-relative paths to new bytes; `generation` None leaves the link."""
+class Checkout(NamedTuple):
+    """Files of one node, or of ComfyUI, that change; the new bytes lie in `staging`, durable.
+
+    `head` is the commit that a clone's HEAD is to be, None where it is no clone.
+    """
+
+    place: Path
+    staging: Path
+    files: Sequence[FileMove]
+    head: str | None = None
+
+
+class Record(NamedTuple):
+    """What one change writes: `documents` maps workspace-relative paths to new bytes,
+    `generation` None leaves the link, `entry` is the line of the history."""
 
     verb: str
     documents: Mapping[str, bytes]
     generation: str | None = None
     moves: Sequence[Move] = ()
+    checkouts: Sequence[Checkout] = ()
+    entry: Mapping[str, Any] | None = None
 
 
-def commit(workspace: Workspace, change: Change) -> None:
+def commit(workspace: Workspace, change: Record) -> None:
     """Make the change durable as a whole.  The caller holds the workspace and has recovered.
 
     Where the disk fails on the way the change is taken back, and the error raised.
@@ -75,6 +113,8 @@ def commit(workspace: Workspace, change: Change) -> None:
 def _inverse(workspace: Workspace, intent: dict[str, Any]) -> dict[str, Any] | None:
     """The intent that leads back; None where something was not there before."""
     link, documents = intent["link"], []
+    if intent["checkouts"] or intent["entry"]:
+        return None  # the way forward is the one that the staged bytes make possible
     for entry in intent["documents"]:
         try:
             text = store.read_bytes(workspace.root / entry["path"]).decode()
@@ -85,8 +125,8 @@ def _inverse(workspace: Workspace, intent: dict[str, Any]) -> dict[str, Any] | N
     if link is not None and link["before"] is None:
         return None
     turned = link and {"before": link["after"], "after": link["before"]}
-    moves = [{"source": m["target"], "target": m["source"]} for m in intent["moves"]]
-    return {**intent, "link": turned, "moves": moves, "documents": documents}
+    renames = [{"source": m["target"], "target": m["source"]} for m in intent["moves"]]
+    return {**intent, "link": turned, "moves": renames, "documents": documents}
 
 
 def _take_back(
@@ -113,6 +153,8 @@ def _take_back(
 
 def _is_untouched(workspace: Workspace, intent: dict[str, Any]) -> bool:
     link = intent["link"]
+    if _code_is_begun(intent):
+        return False
     return (
         all(
             store.file_digest(workspace.root / entry["path"]) == entry["before"]
@@ -179,7 +221,13 @@ def read_document(workspace: Workspace, path: Path) -> bytes:
     return store.read_bytes(path)
 
 
-def _intent(workspace: Workspace, change: Change) -> dict[str, Any]:
+def _code_is_begun(intent: dict[str, Any]) -> bool:
+    from governance.code import moves  # git is paid for only where code moves
+
+    return any(moves.is_begun(place, files) for place, _, files, _ in _checkouts(intent))
+
+
+def _intent(workspace: Workspace, change: Record) -> dict[str, Any]:
     documents = [
         {
             "path": path,
@@ -192,15 +240,37 @@ def _intent(workspace: Workspace, change: Change) -> dict[str, Any]:
     link = None
     if change.generation is not None:
         link = {"before": _link(workspace), "after": f".generations/{change.generation}"}
-    moves = [{"source": str(m.source), "target": str(m.target)} for m in change.moves]
+    renames = [{"source": str(m.source), "target": str(m.target)} for m in change.moves]
     return {
         "schema": SCHEMA,
         "verb": change.verb,
         "created_at": clock.stamp(),
         "link": link,
-        "moves": moves,
+        "moves": renames,
+        "checkouts": [_as_json(checkout) for checkout in change.checkouts],
         "documents": documents,
+        "entry": None if change.entry is None else dict(change.entry),
     }
+
+
+def _as_json(checkout: Checkout) -> dict[str, Any]:
+    return {
+        "place": str(checkout.place),
+        "staging": str(checkout.staging),
+        "head": checkout.head,
+        "files": [move._asdict() for move in checkout.files],
+    }
+
+
+def _checkouts(intent: dict[str, Any]) -> Iterator[Checkout]:
+    """In the order in which they are made; a record of an earlier version has none."""
+    from governance.code.moves import FileMove
+
+    for row in intent.get("checkouts", ()):
+        files = [
+            FileMove(**{name: move[name] for name in FileMove._fields}) for move in row["files"]
+        ]
+        yield Checkout(Path(row["place"]), Path(row["staging"]), files, row["head"])
 
 
 def _beyond(workspace: Workspace, intent: dict[str, Any]) -> str | None:
@@ -215,16 +285,51 @@ def _beyond(workspace: Workspace, intent: dict[str, Any]) -> str | None:
     for path in (Path(end) for move in intent["moves"] for end in move.values()):
         if path.name in ("", "..") or path.parent not in folders:
             return f"{str(path)!a} is no place for the code of a node"
+    for checkout in _checkouts(intent):
+        if not _is_place(workspace, checkout, folders):
+            return f"{str(checkout.place)!a} is no place for code"
     return None
 
 
-def nurseries(workspace: Workspace) -> tuple[Path, Path]:
-    """Where clones are made and removed code waits to be deleted."""
-    return workspace.work, _comfyui(workspace) / NURSERY
+def _is_place(workspace: Workspace, checkout: Checkout, folders: Sequence[Path]) -> bool:
+    """ComfyUI's folder or one of a node, filled from below `state/work`."""
+    place, staging = checkout.place, checkout.staging
+    known = place == _comfyui(workspace) or (place.name != ".." and place.parent in folders)
+    names = [name for move in checkout.files for name in (move.path, move.staged or "x")]
+    plain = all(not name.startswith("/") and ".." not in name.split("/") for name in names)
+    return known and plain and staging.is_relative_to(workspace.work) and ".." not in staging.parts
+
+
+def nursery(workspace: Workspace) -> Path:
+    """A folder in the mount of custom_nodes that ComfyUI's loader does not read."""
+    nodes = workspace.custom_nodes
+    if not nodes.is_dir():
+        store.make_folder(nodes)
+    work, beside, within = nurseries(workspace)
+    wanted = store.mount_of(nodes)
+    if store.mount_of(work) == wanted:
+        return work
+    if store.mount_of(beside.parent) == wanted:
+        return store.make_folder(beside)
+    store.make_folder(within.parent)
+    return store.make_folder(within)
+
+
+def nurseries(workspace: Workspace) -> tuple[Path, Path, Path]:
+    """Where clones are made and removed code waits to be deleted, the preferred ones first; one of
+    them can be renamed from and to the folder of nodes."""
+    beside = _comfyui(workspace) / _NURSERY
+    return workspace.work, beside, real_custom_nodes(workspace) / _NURSERY_WITHIN
+
+
+def real_custom_nodes(workspace: Workspace) -> Path:
+    """custom_nodes as it is on the disk: the operator may have made it a link."""
+    return Path(os.path.realpath(_comfyui(workspace) / "custom_nodes"))
 
 
 def _code_folders(workspace: Workspace) -> tuple[Path, ...]:
-    return *nurseries(workspace), _comfyui(workspace) / "custom_nodes"
+    nodes = _comfyui(workspace) / "custom_nodes"
+    return *nurseries(workspace), nodes, real_custom_nodes(workspace)
 
 
 def _comfyui(workspace: Workspace) -> Path:
@@ -251,6 +356,12 @@ def _check(workspace: Workspace, intent: dict[str, Any]) -> None:
     for move in intent["moves"]:
         if not os.path.lexists(move["source"]) and not os.path.lexists(move["target"]):
             raise _stop(workspace, f"neither {move['source']} nor {move['target']} is there")
+    from governance.code import moves
+
+    for checkout in _checkouts(intent):
+        wrong = moves.blocked(checkout.place, checkout.files, checkout.staging)
+        if wrong is not None:
+            raise _stop(workspace, wrong)
 
 
 def _stop(workspace: Workspace, why: str) -> Damaged:
@@ -269,10 +380,23 @@ def _apply(workspace: Workspace, intent: dict[str, Any]) -> None:
     for move in intent["moves"]:
         if os.path.lexists(move["source"]):
             store.move(Path(move["source"]), Path(move["target"]))
+    if intent.get("checkouts"):
+        _check_out(intent)
     folders = {_replace(workspace, entry) for entry in intent["documents"]}
     for folder in folders:
         store.sync_folder(folder)
+    if intent.get("entry"):
+        store.append_line(workspace.history, intent["entry"])
     _drop_intent(workspace)
+
+
+def _check_out(intent: dict[str, Any]) -> None:
+    from governance.code import head, moves
+
+    for checkout in _checkouts(intent):
+        moves.apply(checkout.place, checkout.files, checkout.staging)
+        if checkout.head is not None:
+            head.move_head(checkout.place, checkout.head)
 
 
 def _drop_intent(workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import UsageError
@@ -64,3 +65,32 @@ def find(plugins: Sequence[Plugin], node_id: str) -> Plugin:
 
 def replace(plugins: Sequence[Plugin], changed: Plugin) -> list[Plugin]:
     return [changed if plugin.id == changed.id else plugin for plugin in plugins]
+
+
+def loader_name(plugin: Plugin) -> str:
+    """How ComfyUI's loader calls it: the name of its folder, or of its single file."""
+    return plugin.path.rpartition("/")[2] or plugin.id
+
+
+def place(workspace: Workspace, plugin: Plugin) -> Path:
+    """Where its code lies while it is enabled."""
+    return redo.real_custom_nodes(workspace) / loader_name(plugin)
+
+
+def is_promoted(plugin: Plugin) -> bool:
+    """Taken into prod once, and not disabled since."""
+    return plugin.enabled and plugin.last_snapshot is not None
+
+
+def promoted(workspace: Workspace) -> tuple[Plugin, ...]:
+    return tuple(filter(is_promoted, load(workspace)))
+
+
+def parse_or_none(workspace: Workspace) -> list[Plugin]:
+    """As load, and none where the file is damaged: for who brings an older one back."""
+    from governance.base.errors import GovError
+
+    try:
+        return load(workspace)
+    except GovError:
+        return []

@@ -11,7 +11,7 @@ import platform
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,15 +61,24 @@ class Settings:
     """What a workspace's pyproject.toml says besides the groups.
 
     `python` is the interpreter as named (a version or a path), `version` its full version,
-    `date` an ISO 8601 time, `sources` package name to index name.
+    `date` an ISO 8601 time, `named_date` how that was named (auto, none or a day), `sources`
+    package name to index name.
     """
 
     python: str
     version: str
     date: str | None = None
+    named_date: str = "auto"
     indexes: Sequence[Index] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     no_build: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Settings:
+        return cls(**{**row, "indexes": [Index(**index) for index in row["indexes"]]})
 
     @property
     def minor(self) -> str:
@@ -152,6 +161,21 @@ class Project:
         return None if value is None else str(value)
 
     @property
+    def constraints(self) -> list[str]:
+        """What `gov pin` holds: ranges that bind every package, whoever asks for it."""
+        return list(self.data.get("tool", {}).get("uv", {}).get("constraint-dependencies", []))
+
+    @property
+    def comfyui(self) -> dict[str, str]:
+        """ComfyUI's `commit` and `code`; empty where gov does not know them yet."""
+        return dict(self.data["tool"]["gov"].get("comfyui", {}))
+
+    @property
+    def named_date(self) -> str:
+        """How the date was named: `auto`, `none` or an ISO 8601 day."""
+        return str(self.data["tool"]["gov"].get("resolution-date", "auto"))
+
+    @property
     def indexes(self) -> list[dict[str, Any]]:
         return list(self.data.get("tool", {}).get("uv", {}).get("index", []))
 
@@ -179,6 +203,22 @@ class Project:
             table.pop("override-dependencies", None)
         return self._of(document)
 
+    def with_constraints(self, lines: Sequence[str]) -> Project:
+        document = self._document()
+        table: Any = document["tool"]["uv"]
+        if lines:
+            table["constraint-dependencies"] = _lines(lines)
+        else:
+            table.pop("constraint-dependencies", None)
+        return self._of(document)
+
+    def with_comfyui(self, commit: str | None, code: str) -> Project:
+        document = self._document()
+        table: Any = document["tool"]["gov"]
+        named = {"commit": commit, "code": code}
+        table["comfyui"] = {name: value for name, value in named.items() if value is not None}
+        return self._of(document)
+
     def with_exempt(self, names: Sequence[str]) -> Project:
         """The resolution date does not bind these packages."""
         document = self._document()
@@ -193,7 +233,8 @@ class Project:
         document = self._document()
         document["project"]["requires-python"] = f"=={settings.minor}.*"
         document["tool"]["uv"] = _merged(self.data["tool"].get("uv", {}), _uv_table(settings))
-        document["tool"]["gov"] = _gov_table(settings)
+        before = self.data["tool"]["gov"]
+        document["tool"]["gov"] = {**before, **_gov_table(settings)}
         return self._of(document).with_overrides(self.overrides)
 
     def _document(self) -> TOMLDocument:
@@ -215,9 +256,14 @@ def stage(folder: Path, project: Project, lock: bytes | None) -> None:
         store.write(folder / "uv.lock", lock)
 
 
-def lock(uv: Uv, folder: Path, project: Project) -> Locked:
-    """One `uv lock` of a staged project; its `uv.lock` is new and durable when it succeeded."""
-    locked = uv.lock(folder, python=project.python)
+def lock(uv: Uv, folder: Path, project: Project, upgrade: Sequence[str] = ()) -> Locked:
+    """One `uv lock` of a staged project; its `uv.lock` is new and durable when it succeeded.
+
+    `upgrade` names packages whose versions in the staged lock are not preferred; `*` all of them.
+    """
+    extra = ["--upgrade"] if "*" in upgrade else []
+    extra += [word for name in upgrade if name != "*" for word in ("--upgrade-package", name)]
+    locked = uv.lock(folder, python=project.python, extra=extra)
     if locked.ok:
         store.sync_file(folder / "uv.lock")
         if (folder / "pyproject.toml").read_bytes() != project.encoded:
@@ -275,7 +321,11 @@ def _merged(before: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gov_table(settings: Settings) -> dict[str, Any]:
-    return {"schema": SCHEMA, "python": settings.python}
+    return {
+        "schema": SCHEMA,
+        "python": settings.python,
+        "resolution-date": settings.named_date,
+    }
 
 
 def _lines(lines: Sequence[str]) -> Any:

@@ -11,7 +11,7 @@ from governance.base import clock, names
 from governance.base.errors import Damaged, GovError, UsageError
 from governance.base.shape import TEXT_OR_NONE, Shape, mismatch
 from governance.boundaries import store
-from governance.truth import ledger, redo, registry
+from governance.truth import freshness, ledger, redo, registry
 from governance.truth.documents import Snapshot
 from governance.truth.workspace import Workspace
 
@@ -87,7 +87,13 @@ def _is_entry(value: Any) -> bool:
 
 
 def write(
-    workspace: Workspace, content: Truth, *, reason: str, generation: str | None, ref: str | None
+    workspace: Workspace,
+    content: Truth,
+    *,
+    reason: str,
+    generation: str | None,
+    ref: str | None,
+    ran: bool | None = None,
 ) -> Snapshot:
     """Write a snapshot whole and durable; it counts only once its index entry exists."""
     index(workspace)  # a damaged index could never take the entry: say so first
@@ -100,6 +106,7 @@ def write(
         generation=generation,
         digests=content.digests(),
         nodes=_node_ids(workspace, content),
+        ran=ran,
     )
     store.make_folder(workspace.snapshots)
     unfinished = workspace.snapshots / f"{store.TEMPORARY}{snapshot.id}"
@@ -139,14 +146,19 @@ def take(
     generation: str | None,
     ref: str | None = None,
     content: Truth | None = None,
+    ran: bool | None = None,
 ) -> Snapshot:
-    """A snapshot of the truth as it is now (or of `content`), indexed at once."""
+    """A snapshot of the truth as it is now (or of `content`), indexed at once.
+
+    `ran`: whether prod was ever exactly this; None where nobody knows.
+    """
     snapshot = write(
         workspace,
         content or truth(workspace),
         reason=reason,
         generation=generation,
         ref=ref,
+        ran=ran,
     )
     store.write(workspace.snapshots_index, indexed(workspace, snapshot))
     return snapshot
@@ -188,6 +200,58 @@ def content(workspace: Workspace, snapshot: Snapshot) -> Truth:
     return found
 
 
+def mark(
+    workspace: Workspace, snapshot_id: str, *, name: str | None = None, keep: bool | None = None
+) -> dict[str, Any]:
+    """Name a snapshot, or keep it beyond retention; its index entry.  Raises UsageError for a
+    name that another has."""
+    entries = index(workspace)
+    row = next(row for row in entries if row["id"] == snapshot_id)
+    if name is not None:
+        _require_free(entries, snapshot_id, name)
+        row["name"] = name
+    if keep is not None:
+        row["keep"] = keep
+    store.write_json(workspace.snapshots_index, {"snapshots": entries})
+    return {**row, "name": row.get("name"), "keep": bool(row.get("keep"))}
+
+
+def _require_free(entries: Sequence[dict[str, Any]], snapshot_id: str, name: str) -> None:
+    names.node_id(name)  # the same letters
+    other = [r["id"] for r in entries if r.get("name") == name and r["id"] != snapshot_id]
+    if other or name in ("last", "prod"):
+        raise UsageError(
+            f"the name {name!r} is taken" + (f" by {other[0]}" if other else ""),
+            hint="choose another; `gov snapshot list` shows the names",
+            code="name_taken",
+        )
+
+
+def is_of_prod(workspace: Workspace, content: Truth) -> bool:
+    """Whether this truth is the one that gov left, and prod the environment of its lock."""
+    now = content.digests()
+    try:
+        row = freshness.receipt(workspace)
+    except Damaged:  # nobody knows; the way back must not stumble over it
+        return False
+    same = all(row.get(name) == now[name] for name in ("pyproject_sha256", "lock_sha256"))
+    return same and freshness.prod_is_current(workspace)
+
+
+def is_locked(workspace: Workspace, snapshot: Snapshot) -> bool:
+    """Whether the snapshot's lock was made from its pyproject.toml: its generation was built from
+    both, or it says that it ran."""
+    if snapshot.ran is not None:
+        return snapshot.ran
+    path = freshness.manifest_path(workspace, str(snapshot.generation))
+    try:
+        made = store.read_object(path)
+    except (OSError, GovError):
+        return snapshot.reason.endswith(("_post", "init", "sync"))
+    names = ("pyproject_sha256", "lock_sha256")
+    return all(made.get(name) == snapshot.digests.get(name) for name in names)
+
+
 def prune(workspace: Workspace, *, keep: Sequence[str]) -> list[str]:
     """Drop the oldest snapshots beyond the limit, never one in `keep` or named by a pending
     transaction.  The index goes first, so that no entry ever lacks its folder."""
@@ -196,13 +260,18 @@ def prune(workspace: Workspace, *, keep: Sequence[str]) -> list[str]:
     excess = len(entries) - limit
     if excess <= 0:
         return []
-    held = set(keep) | _named_by_pending(workspace)
+    held = set(keep) | _named_by_pending(workspace) | _kept(workspace, entries)
     dropped = [row["id"] for row in entries if row["id"] not in held][:excess]
     rest = [row for row in entries if row["id"] not in dropped]
     store.write_json(workspace.snapshots_index, {"snapshots": rest})
     for snapshot_id in dropped:
         store.remove_tree(workspace.snapshots / names.snapshot_id(snapshot_id))
     return dropped
+
+
+def _kept(workspace: Workspace, entries: Sequence[dict[str, Any]]) -> set[str]:
+    """Those that somebody named or told gov to keep."""
+    return {row["id"] for row in entries if row.get("keep") or row.get("name")}
 
 
 def _parts(content: Truth) -> tuple[bytes, bytes, bytes]:
@@ -214,6 +283,8 @@ def _named_by_pending(workspace: Workspace) -> set[str]:
     for row in ledger.overview(workspace).pending:
         if row["status"] == "damaged":
             continue
-        promotion = ledger.load(workspace, row["txid"]).promotion
+        tx = ledger.load(workspace, row["txid"])
+        found |= {str(step["snapshot"]) for step in tx.steps if step.get("snapshot")}
+        promotion = tx.promotion
         found |= {str(promotion.get("pre_snapshot")), str(promotion.get("post_snapshot"))}
     return found

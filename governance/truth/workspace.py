@@ -69,6 +69,10 @@ class Workspace:
         return self.root / ".generations"
 
     @property
+    def code(self) -> Path:
+        return self.root / ".code"
+
+    @property
     def snapshots(self) -> Path:
         return self.root / "snapshots"
 
@@ -111,6 +115,10 @@ class Workspace:
     @property
     def intent(self) -> Path:
         return self.state / "intent.json"
+
+    @property
+    def history(self) -> Path:
+        return self.state / "history.jsonl"
 
     @property
     def freeze(self) -> Path:
@@ -171,6 +179,7 @@ class Workspace:
             self.snapshots,
             self.generations,
             self.candidates,
+            self.code,
         )
 
 
@@ -237,9 +246,13 @@ def writing(workspace: Workspace, verb: str) -> Iterator[bool]:
         return
     lock = _acquire(workspace, verb)
     _held.add(workspace.root)
+    # What we and uv write, prod above all, is not for everybody to change, whatever the shell says.
+    given = os.umask(0o022)
+    os.umask(given | 0o022)
     try:
         yield True
     finally:
+        os.umask(given)
         _held.discard(workspace.root)
         # `gov run` lives on without the lock: nobody may read that it is held.
         with suppress(OSError):  # what is left names a process that is gone

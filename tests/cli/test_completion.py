@@ -113,6 +113,19 @@ def test_nodes_are_offered(settled):
     assert "sample-upscaler" in found
 
 
+def test_nodes_are_offered_as_often_as_they_can_be_typed(settled):
+    first = completed(settled.site.gov, "tx", "run", "")
+    assert completed(settled.site.gov, "tx", "run", first[0], "") == first
+
+
+def test_words_for_an_id_are_offered_to_who_begins_one(settled):
+    assert completed(settled.site.gov, "tx", "inspect", "la") == ["last"]
+    assert completed(settled.site.gov, "rollback", "l") == ["last"]
+    row = settled.site.gov.json("snapshot", "list").data["snapshots"][0]
+    settled.site.gov("snapshot", "name", row["id"], "as-it-was").ok()
+    assert completed(settled.site.gov, "rollback", "as") == ["as-it-was"]
+
+
 def test_packages_of_prod_are_offered(settled):
     assert {"numpy", "humanize"} <= set(completed(settled.site.gov, "why", ""))
 

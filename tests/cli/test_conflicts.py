@@ -5,7 +5,7 @@ import re
 import pytest
 from support.gov import Gov
 from support.refusal import assert_told
-from support.worlds import write_config
+from support.worlds import own_classes, write_config
 
 from governance.sample import world as sample
 from governance.sample.nodes import NODES
@@ -18,7 +18,7 @@ def add(settled, tmp_path):
     def cloned(name, text, *before):
         for lines in (*before, text):
             files = {**NODES["loads-two-classes"].files, "requirements.txt": lines}
-            repository = sample.write_node(tmp_path, name, files)
+            repository = sample.write_node(tmp_path, name, own_classes(name, files))
         settled.site.gov("node", "add", repository).ok()
 
     return cloned
@@ -79,7 +79,7 @@ def test_through_a_real_package(tmp_path, world):
     gov("init", root, "--resolution-date", "none").ok()
     for name, lines in (("modern", "numpy>=2.1\n"), ("compiled", "numba==0.60.0\ntqdm\n")):
         files = {**NODES["loads-two-classes"].files, "requirements.txt": lines}
-        gov("node", "add", sample.write_node(tmp_path, name, files)).ok()
+        gov("node", "add", sample.write_node(tmp_path, name, own_classes(name, files))).ok()
     gov("tx", "promote", gov.json("tx", "run", "modern").ok().data["txid"]).ok()
     screen = gov("tx", "run", "compiled").out
     assert "conflict: no version of numpy satisfies all of them\n" in screen

@@ -198,7 +198,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, number, code):
     child = Gov(None).start("demo", folder, "--offline", "--json")
     told = ""
     try:
-        while "building the environment" not in told:
+        while "building the new environment" not in told:
             line = child.stderr.readline()
             assert line, told
             told += line

@@ -219,5 +219,21 @@ def test_requirements_that_do_not_lock_leave_no_truth(bare, world):
     declared = bare / "ComfyUI/requirements.txt"
     declared.write_text(declared.read_text() + "humanize<4\nhumanize>=4.9\n")
     ended = Gov(None)("init", bare / "w", "--index", world.wheels, "--resolution-date", "none")
-    assert_told(ended, 1, "humanize")
+    assert_told(ended, 4, "humanize")
     assert not (bare / "w/uv.lock").exists()
+    assert not (bare / "w/pyproject.toml").exists()
+
+
+def test_a_conflict_of_the_first_init_can_be_resolved(bare, world):
+    declared = bare / "ComfyUI/requirements.txt"
+    declared.write_text(declared.read_text() + "humanize<4\nhumanize>=4.9\n")
+    gov = Gov(bare / "w")
+    ended = Gov(None)("init", bare / "w", "--index", world.wheels, "--resolution-date", "none")
+    assert "gov resolve" in ended.problems("hint")[0]
+    assert "conflict: ComfyUI contradicts itself" in gov("resolve", "last", "--suggest").ok().out
+    gov("resolve", "last", "--pin", "humanize==4.9.0").ok()
+    done = gov.json("tx", "promote", "last").ok().data
+    assert "humanize" in [change["name"] for change in done["changes"]]
+    assert gov.json("tx", "inspect", "last").data["status"] == "promoted"
+    assert gov.json("status").data["transactions_pending"] == 0
+    gov("verify").ok()

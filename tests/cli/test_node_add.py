@@ -129,6 +129,7 @@ def test_a_place_that_is_taken_by_something_else(site, repo, kind, tmp_path):
     place = site.nodes / "mine"
     if kind == "folder":
         place.mkdir()
+        (place / "notes.txt").write_text("nothing that ComfyUI would load")
     elif kind == "file":
         place.write_text("")
     elif kind == "other clone":
@@ -136,6 +137,27 @@ def test_a_place_that_is_taken_by_something_else(site, repo, kind, tmp_path):
     else:
         place.symlink_to(repo if kind == "link" else tmp_path / "nowhere")
     assert_refused(site, "node", "add", repo, "--id", "mine", code=2, named="folder_exists")
+
+
+@pytest.mark.parametrize("kind", ["registry", "folder", "file", "link"])
+def test_what_is_no_clone_is_adopted_as_what_it_is(site, tmp_path, kind):
+    """As ComfyUI-Manager unpacks it, as somebody copied it, as a developer links it."""
+    name = "mine.py" if kind == "file" else "mine"
+    code = (site.world.repos / "loads-two-classes/__init__.py").read_text()
+    place = (tmp_path if kind == "link" else site.nodes) / name
+    if kind == "file":
+        place.write_text(code)
+    else:
+        place.mkdir()
+        (place / "__init__.py").write_text(code)
+    if kind == "registry":
+        (place / ".tracking").write_text("__init__.py\n")
+    if kind == "link":
+        (site.nodes / name).symlink_to(place)
+    data = site.gov.json("node", "add", name).ok().data
+    assert (data["adopted"], data["node"]["kind"], data["node"]["id"]) == (True, kind, "mine")
+    assert data["node"]["commit"], "it has a commit, and so a way back"
+    assert site.gov.json("node", "show", "mine").ok().data["kind"] == kind
 
 
 def test_protocols_are_the_operators_choice(site, repo):

@@ -1,9 +1,12 @@
 """From any folder, by any road, on any path."""
 
 import os
+import subprocess
+import sys
 
 import pytest
-from support.gov import Gov
+from support.gov import MAIN, Gov
+from support.refusal import assert_told
 from support.worlds import make_site
 
 
@@ -77,3 +80,23 @@ def test_the_whole_life_on_an_odd_path(tmp_path, world, name):
     typed("rollback", done["pre_snapshot"])
     assert not list((site.root / ".venv-prod").resolve().rglob("cowsay/__init__.py"))
     Gov(None).process("run", "--", "--quick-test-for-ci", program=gov, cwd="/").ok()
+
+
+def test_a_current_folder_that_was_deleted_is_told(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd "{gone}" && rmdir "{gone}" && exec {sys.executable} -I {MAIN} status'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2:] == [
+        "error: the current folder was deleted",
+        'hint: change to another one: cd "$HOME"',
+    ]
+
+
+def test_a_name_that_is_not_utf8_is_told_and_nothing_is_made(tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe9")
+    os.mkdir(odd)
+    ended = Gov(tmp_path)("init", f"{odd}/env", "--comfyui-dir", tmp_path)
+    assert_told(ended, 2, "lat\\udce9")
+    assert os.listdir(odd) == []

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from support.fingerprint import fingerprint
+from support.fingerprint import differences, fingerprint
 from support.refusal import assert_refused
 
 FILES = {
@@ -44,11 +44,13 @@ def test_the_document_holds_what_the_contract_promises(settled):
         ("cowsay", "removed"), ("humanize", "removed"),
     }  # fmt: skip
     rows = settled.site.gov.json("snapshot", "list").data["snapshots"]
-    last = (rows[-1]["id"], rows[-1]["reason"], rows[-1]["ref"])
-    assert last == (data["rollback_pre"], "rollback_pre", settled.before)
+    pre, post = rows[-2:]
+    told = (pre["id"], pre["reason"], pre["ref"])
+    assert told == (data["rollback_pre"], "rollback_pre", settled.before)
+    assert post["reason"] == "rollback_post"
 
 
-def test_node_code_is_never_moved_but_what_does_not_fit_is_told(settled):
+def test_code_that_did_not_change_stays_and_what_does_not_fit_is_told(settled):
     site = settled.site
     before = {k: v for k, v in fingerprint(site.root, site.comfyui).items() if k[:4] == "Comf"}
     told = site.gov("rollback", settled.before).ok()
@@ -77,10 +79,50 @@ def test_an_environment_that_is_gone_is_built_again(workspace):
     assert_truth_of(workspace, data["pre_snapshot"])
 
 
-def test_a_clone_that_is_gone_is_told(settled):
-    shutil.rmtree(settled.site.nodes / "sample-captioner")
-    told = settled.site.gov("rollback", settled.after).ok()
-    assert any("sample-captioner is registered, but" in w for w in told.problems("warning"))
+def code_of(site, node):
+    """Its files, without those of git."""
+    files = (path for path in sorted((site.nodes / node).rglob("*")) if path.is_file())
+    return {path.name: path.read_bytes() for path in files if ".git" not in path.parts}
+
+
+def test_a_clone_that_is_gone_comes_back(settled):
+    """From the workspace's own store, without its origin."""
+    site, before = settled.site, code_of(settled.site, "sample-captioner")
+    shutil.rmtree(site.nodes / "sample-captioner")
+    site.gov("rollback", settled.after).ok()
+    assert code_of(site, "sample-captioner") == before
+    site.gov("verify").ok()
+
+
+def test_code_comes_back_with_its_packages(settled, upstream):
+    """Packages under newer code were a state that never existed."""
+    site, repository = settled.site, upstream("sample-captioner")
+    newer = repository.commit(requirements="cowsay\nhumanize>=4.9\nlark\n")
+    site.gov("node", "update", "sample-captioner", "--promote").ok()
+    back = site.gov.json("rollback", "@1").ok().data
+    moved = {"place": "sample-captioner", "before": newer, "after": repository.first}
+    assert back["code"] == [moved]
+    assert site.head("sample-captioner") == repository.first
+    assert "lark" not in site.installed()
+    again = site.gov.json("rollback", back["rollback_pre"], "--packages-only").ok().data
+    assert again["code"] == []
+    assert site.head("sample-captioner") == repository.first
+    assert "lark" in site.installed()
+
+
+def test_a_dry_run_tells_what_would_come_back_and_changes_nothing(settled):
+    before = fingerprint(settled.site.root, settled.site.comfyui)
+    told = settled.site.gov.json("rollback", settled.before, "--dry-run").ok().data
+    assert {change["name"] for change in told["changes"]} == {"cowsay", "humanize"}
+    assert not differences(before, fingerprint(settled.site.root, settled.site.comfyui))
+
+
+@pytest.mark.parametrize("typed", ["last", "@0", "part", "name"])
+def test_a_snapshot_can_be_typed_in_short(settled, typed):
+    site = settled.site
+    site.gov("snapshot", "name", settled.after, "good").ok()
+    word = {"part": settled.after[-6:], "name": "good"}.get(typed, typed)
+    assert site.gov.json("rollback", word).ok().data["snapshot_id"] == settled.after
 
 
 @pytest.mark.parametrize("what", ["folder", "meta.json"])

@@ -1,13 +1,19 @@
 """gov run and gov stop: ComfyUI with prod; its own exit code is passed on."""
 
 import json
+import shutil
 import signal
 import socket
+import sys
 import time
 import urllib.request
 
 import pytest
 from support.refusal import assert_refused
+from support.worlds import Site, write_config
+
+from governance import sandbox
+from governance.operations import byte_code
 
 SECONDS = 60
 
@@ -88,6 +94,88 @@ def test_ctrl_c_ends_it_with_its_own_code(site, running):
     child.send_signal(signal.SIGINT)
     assert child.wait(SECONDS) == 0
     assert site.gov.json("stop").ok().data == {"pid": None}
+
+
+PLANTER = """
+import os
+from pathlib import Path
+for folder in os.environ["SAMPLE_PLACES"].split(":"):
+    try:
+        os.makedirs(folder, exist_ok=True)
+        Path(folder, "planted").write_text("x")
+    except OSError:
+        pass
+(Path(__file__).parent / "cfg.json").write_text("x")
+NODE_CLASS_MAPPINGS = {}
+"""
+
+
+@pytest.mark.privileged
+@pytest.mark.parametrize("place", ["beside", "within"])
+def test_all_of_the_workspace_is_closed_to_comfyui(tmp_path, world, monkeypatch, place):
+    """Environments, their byte code, uv's cache, the truth, scripts; ComfyUI itself is open."""
+    if not sandbox.probe(tmp_path).read_only_mounts:
+        pytest.skip("no mounts to close it with")
+    node = world.add(f"plants-{place}", {"__init__.py": PLANTER}).name
+    comfyui = shutil.copytree(world.comfyui, tmp_path / "ComfyUI", symlinks=True)
+    root = comfyui / "env" if place == "within" else tmp_path / "env"
+    root.mkdir()
+    cache = {"storage__uv_cache_dir": ".uv-cache"}
+    write_config(root, comfyui, world, **cache)
+    site = Site(root, comfyui, world)
+    site.gov("init", root, "--index", world.wheels, "--resolution-date", "none").ok()
+    site.add(node)
+    folders = [path for path in root.rglob("*") if path.is_dir() and len(path.parts) < 12]
+    names = {path.name for path in (root / ".generations").iterdir()}
+    folders += [root, *(root / ".generations" / f"{name}.pycache/x" for name in names)]
+    monkeypatch.setenv("SAMPLE_PLACES", ":".join(map(str, folders)))
+    site.gov.process("run", "--all-nodes", "--", "--quick-test-for-ci").ok()
+    assert not list(root.rglob("planted"))
+    assert (comfyui / "custom_nodes" / node / "cfg.json").exists()
+    assert not (root / "state/run-pycache").exists()
+
+
+def test_byte_code_of_one_run_is_not_trusted_by_the_next(site):
+    """What an earlier run was killed over is deleted, not read."""
+    old = site.root / "state/run-pycache/planted.pyc"
+    old.parent.mkdir()
+    old.write_bytes(b"")
+    site.gov.process("run", "--", "--quick-test-for-ci").ok()
+    assert not old.parent.exists()
+    assert not list((site.root / ".generations").glob("*.pycache"))
+
+
+def test_byte_code_of_an_environment_is_compiled_anew_from_its_sources(site, tmp_path, monkeypatch):
+    """Of the run's own only the names count: what a node planted there is not what is kept."""
+    monkeypatch.setattr(byte_code, "_SECONDS", 0)
+    monkeypatch.setattr(byte_code.os, "nice", lambda by: 0)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    environment = site.python.parent.parent.resolve()
+    source = next(environment.glob("lib/python3*/site-packages/numpy/__init__.py"))
+    seen, trusted = tmp_path / "seen", tmp_path / "trusted"
+    (tmp_path / "node.py").touch()
+    for place in (source, tmp_path / "node.py"):
+        planted = seen / str(place.parent)[1:] / f"{place.stem}.{sys.implementation.cache_tag}.pyc"
+        planted.parent.mkdir(parents=True)
+        planted.write_bytes(b"planted")
+    byte_code.main(str(seen), str(trusted), str(environment))
+    (made,) = [path for path in trusted.rglob("*") if path.is_file()]
+    assert made.name.startswith("__init__.") and made.read_bytes() != b"planted"
+
+
+def test_a_run_begins_with_the_byte_code_that_gov_compiled(site):
+    generation = (site.root / ".venv-prod").resolve()
+    papers = generation.with_name(f"{generation.name}.d")
+    site.gov.process("run", "--", "--quick-test-for-ci").ok()
+    (papers / "pycache/kept").mkdir(parents=True)
+    main = site.comfyui / "main.py"
+    text = main.read_text()
+    main.write_text("import os, sys; sys.exit(os.path.isdir(sys.pycache_prefix + '/kept') + 40)\n")
+    try:
+        assert site.gov.process("run").code == 41
+    finally:
+        main.write_text(text)
+        (papers / "pycache/kept").rmdir()
 
 
 def test_without_prod_it_names_the_way(site):

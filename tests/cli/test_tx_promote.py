@@ -24,7 +24,7 @@ def test_what_is_reported_is_installed_imported_and_recorded(settled):
     site = settled.site
     assert not imports(site, "colorama")
     told = site.gov("tx", "promote", settled.completed).ok()
-    assert "shares-cowsay is promoted: prod is generation" in told.out
+    assert "promoted: shares-cowsay; prod is generation" in told.out
     assert imports(site, "colorama", "cowsay", "humanize")
     data = site.gov.json("tx", "inspect", settled.completed).data
     assert (data["status"], data["candidate_state"]) == ("promoted", "cleaned")
@@ -94,7 +94,7 @@ def test_a_clone_at_another_commit_than_was_observed_is_refused(settled):
     commit = ["git", *author, "commit", "-q", "--allow-empty", "-m", "moved"]
     subprocess.run(commit, cwd=clone, check=True)
     argv = ("tx", "promote", settled.completed)
-    ended = assert_refused(site, *argv, code=3, says="is what was observed", named="moved_node")
+    ended = assert_refused(site, *argv, code=3, says="since it was observed", named="moved_node")
     assert "gov tx run shares-cowsay" in ended.error["hint"]
     subprocess.run(["git", "reset", "-q", "--hard", "HEAD~1"], cwd=clone, check=True)
     site.gov(*argv).ok()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import worlds
 
 from governance import installation
 from governance.boundaries import config, store, uv
@@ -96,7 +97,7 @@ class House:
 
     def node(self, name, files=None):
         """A repository to clone; without `files` the sample node of that name."""
-        given = NODES[name].files if files is None else files
+        given = NODES[name].files if files is None else worlds.own_classes(name, files)
         return world.write_node(self.repositories, name, given)
 
     def added(self, name, files=None):

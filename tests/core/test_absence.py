@@ -6,6 +6,7 @@ import pytest
 
 from governance.changes import absence
 from governance.observation import NodeReport, Observation
+from governance.requirements.distributions import distribution_of
 from governance.truth.documents import Transaction
 
 SKIPPED = {
@@ -22,14 +23,24 @@ def explain(tmp_path):
     (tmp_path / "nodes/n/inner").mkdir(parents=True)
     space = SimpleNamespace(comfyui_dir=tmp_path / "ComfyUI", custom_nodes=tmp_path / "nodes")
     tx = Transaction(txid="20260101T000000Z-00000000", node_id="n", status="running")
-    tx.plan = {"declared": {"lines": [{"name": "cowsay"}], "skipped": [SKIPPED]}}
+    declared = {"lines": [{"name": "cowsay"}], "skipped": [SKIPPED]}
+    tx.nodes = {"n": {"declared": declared}}
 
-    def explain(error, reason="n failed to import: {}; late", skipped=(SKIPPED,)):
-        tx.plan["declared"]["skipped"] = list(skipped)
+    def observed(error, reason, causes=()):
         seen = Observation(reason=reason.format(error), post_freeze=["diffusers==0.27.2"])
-        seen.nodes["n"] = NodeReport(False, error=error)
-        return absence.explained(space, tx, seen)
+        seen.subjects = ["n"]
+        seen.nodes["n"] = NodeReport(False, error=error, causes=list(causes))
+        return seen
 
+    def explain(error, reason="n failed to import: {}; late", skipped=(SKIPPED,), causes=()):
+        declared["skipped"] = list(skipped)
+        return absence.explained(space, tx, observed(error, reason, causes))
+
+    def missing(error, causes=()):
+        found = absence.missing(space, tx.nodes, observed(error, "{}", causes))
+        return [one.to_json() for one in found]
+
+    explain.missing = missing
     return explain
 
 
@@ -64,3 +75,48 @@ def test_where_nobody_knows_nothing_is_said(explain, module):
 def test_other_errors_and_other_reasons_stay_as_they_are(explain):
     assert explain("boom") == "n failed to import: boom; late"
     assert explain("No module named 'x'", "ComfyUI died") == "ComfyUI died"
+
+
+@pytest.mark.parametrize(
+    ("module", "locked", "wanted"),
+    [
+        ("cv2", (), "opencv-python-headless"),
+        ("cv2", ("opencv-contrib-python",), "opencv-contrib-python"),
+        ("sklearn.svm", (), "scikit-learn"),
+        ("my_package", (), "my-package"),
+        ("_private", (), None),
+        ("google.protobuf.message", (), "protobuf"),
+        ("google.unheard_of", (), None),
+        ("open_clip.model", (), "open-clip-torch"),
+        ("größe", (), None),
+    ],
+)
+def test_a_module_leads_to_the_distribution_that_brings_it(module, locked, wanted):
+    assert distribution_of(module, locked) == wanted
+
+
+CAUSES = ["ModuleNotFoundError: No module named 'cv2'"]
+
+
+def test_the_distribution_that_brings_a_missing_module_is_named(explain):
+    assert explain.missing("No module named 'sklearn.svm'") == [
+        {
+            "node": "n",
+            "module": "sklearn.svm",
+            "distribution": "scikit-learn",
+            "declared": False,
+        }
+    ]
+    (row,) = explain.missing("No module named 'cowsay'")
+    assert row["declared"]
+    for error in ("No module named 'comfy.new'", "No module named 'tkinter'", "boom"):
+        assert explain.missing(error) == []
+
+
+def test_a_module_that_led_to_another_error_is_found(explain):
+    (row,) = explain.missing("please install OpenCV", CAUSES)
+    assert (row["module"], row["distribution"]) == ("cv2", "opencv-python-headless")
+    assert explain("please install OpenCV", skipped=(), causes=CAUSES) == (
+        "n failed to import: please install OpenCV "
+        "(no module named 'cv2', which n does not declare); late"
+    )

@@ -29,7 +29,7 @@ def workspace_with_code(root):
 
 def change_of(space):
     move = redo.Move(space.work / "clone", space.root / "custom_nodes/node")
-    return redo.Change("tx promote", NEW, "new", (move,))
+    return redo.Record("tx promote", NEW, "new", (move,))
 
 
 def seen(space):

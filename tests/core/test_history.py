@@ -187,7 +187,7 @@ def test_a_missing_file_of_the_truth_is_named(bare, name):
 
 def test_the_truth_of_a_pending_intent_is_the_new_one(bare, monkeypatch):
     monkeypatch.setattr(redo, "_apply", lambda *_: None)
-    redo.commit(bare, redo.Change("x", {"uv.lock": b"version = 2\n"}))
+    redo.commit(bare, redo.Record("x", {"uv.lock": b"version = 2\n"}))
     assert snapshots.truth(bare).lock == b"version = 2\n"
     assert bare.lock.read_bytes() == b"version = 1\n"
 

@@ -15,9 +15,10 @@ LAYERS = (
     ("base",),
     ("boundaries",),
     ("comfyui", "git", "requirements", "sandbox"),
+    ("code",),
     ("truth",),
     ("observation", "conflict"),
-    ("environments", "code"),
+    ("environments",),
     ("changes",),
     ("installation",),
     ("operations",),
@@ -146,6 +147,11 @@ SPINE = ("base", "boundaries", "truth", "environments", "code", "changes", "oper
 WRITERS = ("write_text", "write_bytes", "rename", "replace", "symlink_to", "rmtree", "mkdir")
 # Each has its reason, in the words of its own comment or docstring.
 MAY_WRITE = {
+    "code/lay.py": {"mkdir"},  # inside a layer too, by path and with the standard library only
+    "code/merging.py": {"write_bytes"},  # three versions of a file, in a folder for one question
+    # In a clone's own .git, which is not the workspace's; made durable by one syncfs.
+    "code/head.py": {"write_text", "mkdir", "replace"},
+    "code/repository.py": {"mkdir"},  # the folder of packs
     "truth/workspace.py": {"write_bytes"},  # the lock's owner: not durable on purpose
     "truth/ledger.py": {"write_bytes", "replace"},  # the derived index: not durable on purpose
     "environments/generations.py": {

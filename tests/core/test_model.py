@@ -81,7 +81,6 @@ def test_unknown_fields_of_a_node_come_back(bare):
         ({"diff": []}, "'diff' is a list"),
         ({"resolution_pins": None}, "'resolution_pins' is a NoneType"),
         ({"commit": 1}, "'commit' is a int"),
-        ({"node_id": None}, "'node_id' is a NoneType"),
     ],
 )
 def test_a_record_of_wrong_shape_is_damage_and_stays(bare, change, why):

@@ -186,3 +186,15 @@ def test_the_lock_is_re_entrant_within_a_command(bare):
         assert (first, second) == (True, False)
     with workspace.writing(bare, "c") as third:
         assert third
+
+
+def test_what_is_written_is_not_for_everybody_whatever_the_shell_says(three):
+    before = os.umask(0)
+    try:
+        with workspace.writing(three[0], "test"):
+            (three[0].root / "made").mkdir()
+        (three[0].root / "later").mkdir()
+    finally:
+        os.umask(before)
+    assert (three[0].root / "made").stat().st_mode & 0o022 == 0
+    assert (three[0].root / "later").stat().st_mode & 0o022 == 0o022  # the shell's own again

@@ -113,6 +113,8 @@ def test_every_verb_is_in_the_reference_with_its_example():
 
 
 def test_the_launchers_named_are_executable():
-    for path in (pages.CHECKOUT / "bin").iterdir():
+    started = {p for p in (pages.CHECKOUT / "bin").iterdir() if p.read_text().startswith("#!")}
+    assert {path.name for path in started} == {"gov", "doit", "setup", "test"}
+    for path in started:
         assert path.stat().st_mode & 0o111, path
     assert Path(pages.CHECKOUT / ".ci/run").stat().st_mode & 0o111

@@ -92,7 +92,7 @@ def test_exit_codes_come_with_their_class():
     found = reference.error_codes()
     assert found["core_approval"] == {3}
     assert found["usage"] == {2}
-    assert found["lock_conflict"] == {1, 4}
+    assert found["lock_conflict"] == {4}
     assert found["bug"] == {70}
     assert found["terminated"] == {143}
 

@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import tomlkit
+from support import roads
+
 from governance.operations import retention
+from governance.truth import lockfile
 
 HOLD = """
 import sys, pathlib
@@ -74,12 +78,12 @@ def test_a_generation_in_use_by_a_process_stays(model, gov):
 
 
 def test_what_a_pending_transaction_names_stays(model, gov):
-    from governance.changes import nodes, run
+    from governance.changes import nodes
 
     with model.holding("run"):
         source = str(model.repositories / "skips-a-line")
         nodes.add(model.session, source, ref=None, node_id=None, cwd=model.folder)
-        tx = run.run(model.session, "skips-a-line")
+        tx = roads.run(model.session, "skips-a-line")
     wanted = tx.observation["generation"]
     for name in ("needs-nothing", "needs-old-alpha"):
         model.admit(name)
@@ -92,10 +96,11 @@ def test_what_a_pending_transaction_names_stays(model, gov):
 
 def test_leftovers_go(model, gov):
     for folder in (model.space.work, model.space.candidates):
-        (folder / "20260131T120000Z-0a1b2c3d").mkdir()
+        (folder / "20260131T120000Z-0a1b2c3d").mkdir()  # recovery has swept that of `work`
     (model.space.snapshots / "20260131T120000Z-snap-0a1b2c").mkdir()
     gone = gov.json("clean").ok().data["deleted"]
-    assert len(gone) == 3
+    assert len(gone) == 2
+    assert list(model.space.work.iterdir()) == []
     assert not any(os.path.lexists(model.space.root / path) for path in gone)
 
 
@@ -110,12 +115,12 @@ def test_a_folder_that_is_nobodys_is_told_and_left(model, gov):
 
 def test_what_an_unreadable_transaction_was_building_stays(model, gov):
     """Its record tells nothing any more; the receipt in its work folder does."""
-    from governance.changes import nodes, run
+    from governance.changes import nodes
 
     with model.holding("run"):
         source = str(model.repositories / "skips-a-line")
         nodes.add(model.session, source, ref=None, node_id=None, cwd=model.folder)
-        tx = run.run(model.session, "skips-a-line")
+        tx = roads.run(model.session, "skips-a-line")
     (model.space.transactions / f"{tx.txid}.json").write_text("{")
     for name in ("needs-nothing", "needs-old-alpha"):
         model.admit(name)
@@ -132,3 +137,35 @@ def test_of_the_logs_the_newest_stay(model, gov):
     left = {path.name for path in model.space.logs.iterdir()}
     assert "bug-20200101T000000Z.log" not in left, "it is the oldest, whatever its name"
     assert len({name.partition(".")[0] for name in left}) == 100
+
+
+def test_what_nothing_needs_leaves_the_workspace_s_own_cache(model, gov):
+    lock = lockfile.parse(model.space.lock.read_bytes(), model.space.lock)
+    (name, version), *_ = lockfile.versions(lock).items()
+    wheels = model.space.uv_cache / "wheels-v9/pypi"
+    kept = wheels / name / f"{version}-py3-none-any.http"
+    gone = [
+        wheels / name / "0.0.1-py3-none-any.http",
+        model.space.uv_cache / "wheels-v9/index/0a1b/never-asked/1.0-py3-none-any.msgpack",
+        model.space.uv_cache / "sdists-v9/pypi/never-asked/2.0",
+    ]
+    for path in (kept, *gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    would = gov.json("clean", "--dry-run").ok().data["deleted"]
+    assert all(path.exists() for path in gone)
+    told = gov.json("clean").ok().data["deleted"]
+    assert told == would
+    named = {line.partition(": ")[2] for line in told if line.startswith(".uv-cache: ")}
+    assert named == {f"{name} 0.0.1", "never-asked 1.0", "never-asked 2.0"}
+    assert not any(path.exists() for path in gone)
+
+
+def test_a_cache_elsewhere_may_be_another_s_and_is_left(model, gov, tmp_path):
+    theirs = tmp_path / "shared/wheels-v9/pypi/never-asked/1.0-py3-none-any.http"
+    theirs.mkdir(parents=True)
+    document = tomlkit.parse(model.space.config_path.read_text())
+    document["storage"]["uv_cache_dir"] = str(tmp_path / "shared")
+    model.space.config_path.write_text(tomlkit.dumps(document))
+    gov.json("clean").ok()
+    assert theirs.exists()

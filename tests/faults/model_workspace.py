@@ -20,17 +20,18 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.version import Version
+from support import roads
 
 from governance import git, installation, observation
 from governance.base import clock
 from governance.base.errors import GovError
 from governance.boundaries import config, process, store
 from governance.boundaries.uv import Locked, Uv
-from governance.changes import ending, explanation, nodes, promotion, run
+from governance.changes import ending, explanation, nodes
 from governance.changes.gates import Approval
 from governance.changes.session import Session
 from governance.conflict.answer import Report
-from governance.environments import candidate
+from governance.environments import candidate, generations
 from governance.operations import recovery
 
 CATALOGUE = {
@@ -49,12 +50,6 @@ NODES = {
     "needs-nothing": "",
     "skips-a-line": "gamma\n--extra-index-url https://example.invalid/simple\n",
 }
-STAGES = (
-    promotion.stage_plan,
-    promotion.stage_lock,
-    promotion.stage_build,
-    promotion.stage_smoke,
-)
 UNDECLARED = ("", "delta", "beta==1.0")
 
 
@@ -213,6 +208,7 @@ class Booth:
 
     folder: Path
     environment: Path
+    comfyui_dir: Path
     chosen: Chosen
     is_layered: bool = True
 
@@ -220,7 +216,7 @@ class Booth:
     def python(self):
         return self.environment / "bin/python"
 
-    def enter(self, argv):
+    def enter(self, argv, folder=None):
         return ["true" if self.chosen.smoke == "ok" else "false"]
 
     def environ(self):
@@ -231,6 +227,12 @@ class Booth:
 
     def try_fence(self):
         return []
+
+    def limits(self):
+        return []
+
+    def written(self, folder):
+        return {}
 
 
 def node_repositories(folder):
@@ -285,6 +287,7 @@ class Model:
         patch.setattr(observation, "observe", self._observe)
         patch.setattr(explanation, "of_project", lambda *_, **__: Report((), (), 0, 0.0, True))
         patch.setattr(git, "clone", self._clone)
+        patch.setattr(generations, "check_requirements", lambda *_: [])
         patch.setattr(clock, "now", self._now)
         patch.setattr(secrets, "token_hex", self._token)
         patch.setattr(store, "sync_filesystem", lambda path: None)
@@ -330,7 +333,7 @@ class Model:
         folder = workspace.candidates / txid
         store.remove_tree(folder)
         store.make_folder(folder)
-        return Booth(folder, workspace.generations / generation, self.chosen)
+        return Booth(folder, workspace.generations / generation, workspace.comfyui_dir, self.chosen)
 
     def _observe(self, request):
         _strike(self.chosen.observed, "ComfyUI")
@@ -363,10 +366,8 @@ class Model:
             source = str(self.repositories / name)
             nodes.add(self.session, source, ref=None, node_id=None, cwd=self.folder)
             vars(self.chosen).update(vars(Chosen(**luck)))
-            txid = run.run(self.session, name).txid
-            for stage in STAGES:
-                stage(self.session, txid, approval)
-            promotion.promote(self.session, txid, approval)
+            txid = roads.run(self.session, name).txid
+            roads.promote(self.session, txid, approval)
             ending.clean(self.space, txid)
         return txid
 

@@ -166,7 +166,7 @@ class Stage:
                 continue
             live = str(self.folder / "live")
             if live in line or cwd.startswith(live):
-                found.append(f"{folder.name} {line[:160]}")
+                found.append(f"{folder.name} {line[:400]}")
         return found
 
 

@@ -20,12 +20,13 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from support import roads
 
 from governance import git, requirements
 from governance.base import names
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import config, store
-from governance.changes import ending, promotion, run
+from governance.changes import ending
 from governance.changes.gates import Approval
 from governance.cli import main as cli
 from governance.cli import parser
@@ -335,12 +336,9 @@ def history_of(model):
             source = str(model.repositories / name)
             nodes.add(model.session, source, ref=None, node_id=None, cwd=model.folder)
             vars(model.chosen).update(vars(Chosen(observed=seen)))
-            tx = run.run(model.session, name)
+            tx = roads.run(model.session, name)
             if promoted:
-                for stage in (promotion.stage_plan, promotion.stage_lock, promotion.stage_build):
-                    stage(model.session, tx.txid, approval)
-                promotion.stage_smoke(model.session, tx.txid, approval)
-                promotion.promote(model.session, tx.txid, approval)
+                roads.promote(model.session, tx.txid, approval)
                 ending.clean(model.space, tx.txid)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+from support import roads
 from support.gov import Gov
 
 from governance import git
@@ -175,12 +176,10 @@ NAMED = {
 @pytest.mark.parametrize("what", NAMED)
 def test_a_name_in_a_document_leads_nowhere_else(model, gov, tmp_path, what):
     """A name becomes a path, and what is at the path is written or deleted."""
-    from governance.changes import run
-
     for name in ("needs-alpha", "skips-a-line", "needs-nothing"):
         model.admit(name)
     with model.holding("run"):
-        run.run(model.session, "needs-alpha")
+        roads.run(model.session, "needs-alpha")
     for top in (tmp_path, model.folder, model.space.root, model.space.state, model.comfyui):
         (top / "precious").mkdir(exist_ok=True)
         (top / "precious/file.txt").write_text("precious")
@@ -269,8 +268,6 @@ def test_credentials_of_a_refused_url_are_shown_nowhere(model, gov, url):
 
 
 def test_credentials_in_requirement_lines_are_shown_and_stored_nowhere(model, gov, tmp_path):
-    from governance.changes import run
-
     node = tmp_path / "leaky"
     shutil.copytree(model.repositories / "needs-alpha", node)
     (node / "requirements.txt").write_text(
@@ -284,7 +281,7 @@ def test_credentials_in_requirement_lines_are_shown_and_stored_nowhere(model, go
         from governance.changes import nodes
 
         nodes.add(model.session, str(node), ref=None, node_id=None, cwd=tmp_path)
-        tx = run.run(model.session, "leaky")
+        tx = roads.run(model.session, "leaky")
     assert len(tx.skipped_requirements) == 4
     for words in (("tx", "inspect", tx.txid), ("tx", "promote", tx.txid)):
         for ended in (gov(*words), gov.json(*words)):

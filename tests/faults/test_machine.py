@@ -22,10 +22,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support import roads
 
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.changes import ending, nodes, promotion, rollback, run
+from governance.changes import ending, nodes, rollback
 from governance.changes.gates import Approval
 from governance.operations import retention, verify
 from governance.truth import ledger, redo, snapshots
@@ -33,7 +34,6 @@ from governance.truth import ledger, redo, snapshots
 from . import figures
 from .model_workspace import (
     NODES,
-    STAGES,
     UNDECLARED,
     Chosen,
     Killed,
@@ -144,7 +144,7 @@ class Governed(RuleBasedStateMachine):
     def run(self, number, luck):
         name = sorted(self.nodes)[number % len(self.nodes)]
         with self._step("run", luck):
-            run.run(self.model.session, name)
+            roads.run(self.model.session, name)
 
     @rule(number=numbers, approval=approvals, luck=any_luck)
     @precondition(lambda self: self.txids)
@@ -152,10 +152,8 @@ class Governed(RuleBasedStateMachine):
         txid = self._txid(number)
         node = self.model.records()[txid]["node_id"]
         with self._step("promote", luck, groups_after=self.groups | {node}):
-            promotion.promotable(self.model.space, txid, approval)
-            for stage in STAGES:
-                stage(self.model.session, txid, approval)
-            promotion.promote(self.model.session, txid, approval)
+            roads.promotable(self.model.session, txid, approval)
+            roads.promote(self.model.session, txid, approval)
         self._clean_ended(txid)
 
     @rule(number=numbers, pin=pins, luck=any_luck)

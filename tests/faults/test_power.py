@@ -10,7 +10,7 @@ import pytest
 from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.operations import recovery
-from governance.truth import workspace
+from governance.truth import history, workspace
 
 from . import calls, checker, disk, figures
 from .scenarios import BY_NAME
@@ -112,7 +112,8 @@ class Plug:
         nodes = sorted(path.name for path in (self.stage.comfyui / "custom_nodes").iterdir())
         prod = os.readlink(link) if link.is_symlink() else None
         over = {txid: status for txid, status in records.items() if status == "promoted"}
-        decided = {**files, "prod": prod, "nodes": nodes, "promoted": over}
+        changes = [row["id"] for row in history.rows(workspace.Workspace(root))]
+        decided = {**files, "history": changes, "prod": prod, "nodes": nodes, "promoted": over}
         return {"decided": decided, "records": records}
 
     def _recovered(self, image):
@@ -182,7 +183,8 @@ def is_watched(parts):
         return parts[3].startswith(("add-", "purge-"))
     if parts[1] == ".generations" and len(parts) > 2 and not parts[2].endswith(".d"):
         return len(parts) == 3 or parts[3] == ENVIRONMENT
-    return parts[1:3] != ("state", "logs") and parts[1] != ".venv-candidate"
+    # What git writes below .code is synced by git itself (core.fsync), which no trace shows.
+    return parts[1:3] != ("state", "logs") and parts[1] not in (".venv-candidate", ".code")
 
 
 def digest(path):
@@ -213,11 +215,12 @@ def test_any_power_loss_leaves_all_old_or_all_new(trials, unsynced, note, name):
 
 # Rests that recovery sweeps up anyway, what loads as before without it, a folder with no news.
 SPARE = {
-    "rollback": set(),
+    "rollback": {"comfy_env/state/work"},
     "node add": {"comfy_env/state/work", "comfy_env"},
     "tx promote that builds": {
         "comfy_env/state/work",
         "comfy_env/.generations/GEN.d/.tmp-baseline.json",
+        "comfy_env/.generations/GEN.d/.tmp-observed.json",
     },
 }
 

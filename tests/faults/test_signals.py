@@ -73,6 +73,8 @@ def lingering(stage):
 
 
 def wait_for(claim, child):
+    until = time.monotonic() + 60
     while not claim():
         assert child.poll() is None, child.communicate()
+        assert time.monotonic() < until, "what is waited for never came"
         time.sleep(0.05)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from governance.base.errors import GovError
-from governance.changes import promotion
+from governance.changes import pipeline
 from governance.environments import generations
 from governance.truth import documents
 
@@ -95,7 +95,7 @@ def test_a_refusal_at_the_last_gate_costs_nothing_the_next_time(core):
 
 def fail_at(monkeypatch, stage):
     """The stage fails once, after the stages before it were done."""
-    from governance.changes import promotion
+    from governance.changes import pipeline, promotion
     from governance.changes.staging import Stages
 
     def broken(*_, **__):
@@ -104,7 +104,7 @@ def fail_at(monkeypatch, stage):
     owner, name = {
         "lock": (Stages, "lock"),
         "build": (Stages, "build"),
-        "smoke": (promotion, "_observe_again"),
+        "observe": (pipeline, "_observe"),
         "commit": (promotion, "_commit"),
     }[stage]
     monkeypatch.setattr(owner, name, broken)
@@ -115,7 +115,7 @@ def fail_at(monkeypatch, stage):
     [
         ("lock", [], ["lock", "sync"]),
         ("build", ["lock"], ["sync"]),
-        ("smoke", ["lock", "sync"], []),
+        ("observe", ["lock", "sync"], []),
         ("commit", ["lock", "sync"], []),
     ],
 )
@@ -196,9 +196,9 @@ def test_a_staged_lock_of_other_versions_does_not_steer_the_next_lock(completed)
 ROADS = {
     "plain": lambda txid: [[f"promote:{txid}"]],
     "single": lambda txid: [["-s", f"promote:{txid}"]],
-    "ignored": lambda txid: [["ignore", f"promote_smoke:{txid}"], [f"promote:{txid}"]],
+    "ignored": lambda txid: [["ignore", f"promote_observe:{txid}"], [f"promote:{txid}"]],
     "all ignored": lambda txid: [
-        ["ignore", *(f"promote_{s}:{txid}" for s in ("plan", "lock", "build", "smoke"))],
+        ["ignore", *(f"promote_{s}:{txid}" for s in ("plan", "lock", "build", "observe"))],
         [f"promote:{txid}"],
     ],
     "always": lambda txid: [["-a", f"promote:{txid}"]],
@@ -263,7 +263,7 @@ def test_a_version_that_only_pip_took_is_told_beside_the_one_of_the_lock():
     stages = SimpleNamespace(
         lock_versions=lambda: {"lark": "1.1.0", "cowsay": "6.1", "humanize": "3.0"}
     )
-    assert promotion._locked_otherwise(tx, stages) == [
+    assert pipeline._locked_otherwise(SimpleNamespace(tx=tx, stages=stages)) == [
         "node-a installed lark 1.2.2 by itself, the lock takes 1.1.0"
     ]
 
@@ -279,7 +279,7 @@ def test_no_road_promotes_what_was_not_smoke_tested(completed, road):
 def test_gov_does_not_take_an_ignored_task_for_done(completed):
     house = completed
     truth = house.truth()
-    assert house.doit("ignore", f"promote_smoke:{house.txid}").returncode == 0
+    assert house.doit("ignore", f"promote_observe:{house.txid}").returncode == 0
     answer = house.gov("tx", "promote", house.txid)
     assert (answer.code, answer.error["code"]) == (3, "ignored")
     assert house.truth() == truth
@@ -346,7 +346,7 @@ def test_rollback_and_remove_go_the_same_road(governed):
 def test_conflicting_requirements_end_in_four_and_a_report(governed):
     house = governed
     house.added("wants-old", _loading("numpy<1.25\n"))
-    done = house.doit("tx_run:wants-old")
+    done = house.doit("tx_run", "wants-old")
     txid = house.done("status")["pending_transactions"][-1]["txid"]
     assert house.transaction(txid)["status"] == "needs_resolution"
     assert json.loads((house.space.conflicts / f"{txid}.json").read_text())["txid"] == txid
@@ -355,5 +355,5 @@ def test_conflicting_requirements_end_in_four_and_a_report(governed):
 
 def test_a_failed_run_by_doit_ends_in_one(governed):
     governed.added("import-fails", {"__init__.py": "raise RuntimeError('no')\n"})
-    done = governed.doit("tx_run:import-fails")
+    done = governed.doit("tx_run", "import-fails")
     assert done.returncode == 1, done.stderr

@@ -111,7 +111,7 @@ def observe(tmp_path, environ, environment, capsys):
             "comfyui_dir": comfyui_dir,
             "python": environment / "bin" / "python",
             "environment": environment,
-            "node": node,
+            "subjects": () if node is None else node if isinstance(node, tuple) else (node,),
             "governed": governed,
             "folder": folder,
             "stdout_log": tmp_path / "stdout.log",

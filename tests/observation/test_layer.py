@@ -85,3 +85,40 @@ def test_an_edit_in_place_is_seen_and_does_no_harm(comfyui_dir, observe, environ
     assert [(entry["node"], entry["where"]) for entry in edited] == [
         ("edits-site-packages", "the environment")
     ]
+
+
+def test_code_that_only_the_layer_has_is_what_is_read_and_installed(
+    comfyui_dir, observe, environment, tmp_path
+):
+    """An update is laid over the clone, an added node lies nowhere else."""
+    support = sandbox.probe(tmp_path)
+    if not support.layer:
+        pytest.skip(support.layer_reason)
+    custom_nodes = comfyui_dir / "custom_nodes"
+    write_node(comfyui_dir, "updated", {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n"})
+    candidate = tmp_path / "candidate"
+    view = sandbox.View(
+        layer=sandbox.Layer(environment, candidate / "upper", candidate / "work"),
+        scratch=(sandbox.Layer(custom_nodes, candidate / "laid", candidate / "laid-work"),),
+        writable=(candidate,),
+    )
+    for folder in ("upper", "work", "laid", "laid-work"):
+        (candidate / folder).mkdir(parents=True)
+    for name in ("updated", "new"):
+        (candidate / "laid" / name).mkdir()
+        (candidate / "laid" / name / "install.py").write_text("open('told', 'w').close()\n")
+        (candidate / "laid" / name / "__init__.py").write_text(
+            "NODE_CLASS_MAPPINGS = {'Served': int}\nNODE_CLASS_MAPPINGS.pop('Served')\n"
+        )
+    write_node(comfyui_dir, "prod", NODES["loads-two-classes"].files)
+    seen = observe(
+        comfyui_dir,
+        ("updated", "new"),
+        "prod",
+        laid=("new",),
+        enter=lambda argv, folder=None: sandbox.wrap(view, support, argv, folder=folder),
+    )
+    assert seen.completed, seen.reason
+    assert (candidate / "laid/updated/told").is_file()
+    assert (candidate / "laid/new/told").is_file()
+    assert not list(custom_nodes.glob("*/told"))

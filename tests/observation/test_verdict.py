@@ -10,7 +10,7 @@ LOADED, BROKEN, UNKNOWN = NodeReport(True), NodeReport(False, error="boom"), Nod
 
 
 def judge(run, report=LOADED, collateral=()):
-    return verdict.judge(run, "n", {"n": report}, collateral)
+    return verdict.judge(run, ("n",), {"n": report}, collateral)
 
 
 def up(**changes):
@@ -68,7 +68,7 @@ def test_after_the_list_nobody_is_being_loaded():
 
 def test_a_quick_start_needs_the_list():
     assert judge(with_log(ended(0, quick=True), listed=True))[0]
-    assert verdict.judge(ended(0, quick=True), None, {}, ())[0]
+    assert verdict.judge(ended(0, quick=True), (), {}, ())[0]
 
 
 def test_the_node_itself_decides():
@@ -101,7 +101,7 @@ def test_what_it_died_of_is_told_once():
     run = ended(1)
     run.log.last_traceback = ["Traceback", "x.Boom: base"]
     run.log.said += ["n/__init__.py:2: x.Boom: base", "ffmpeg is not available"]
-    assert verdict.warnings(run, "n", {"n": UNKNOWN}, [], None) == [
+    assert verdict.warnings(run, ("n",), {"n": UNKNOWN}, [], None) == [
         "the log says: ffmpeg is not available"
     ]
 
@@ -110,47 +110,61 @@ def test_many_quotes_are_cut():
     run = up(classes={"A": "custom_nodes.n"})
     run.log.said += [f"part {number} is not available" for number in range(9)]
     own = {"n": NodeReport(True, classes=["A"])}
-    told = verdict.warnings(run, "n", own, [], None)
+    told = verdict.warnings(run, ("n",), own, [], None)
     assert told[5:] == ["the log says: part 5 is not available", "the log says 3 more such lines"]
 
 
 def test_a_class_that_cannot_be_described_is_registered():
     run = up(classes={})
-    assert verdict.warnings(run, "n", {"n": LOADED}, [], None) == [
+    assert verdict.warnings(run, ("n",), {"n": LOADED}, [], None) == [
         "n loaded, but registered no node class"
     ]
     run.log.unreadable_classes["A"] = "ValueError: 1"
-    assert verdict.warnings(run, "n", {"n": LOADED}, [], None) == [
+    assert verdict.warnings(run, ("n",), {"n": LOADED}, [], None) == [
         "ComfyUI cannot describe A (ValueError: 1)"
     ]
 
 
 def test_collateral_is_named():
     assert judge(up(), collateral=["b", "a"]) == (False, "a, b used to load and now do not")
-    told = verdict.judge(up(), "n", {"n": LOADED, "old": BROKEN}, ["old"])
+    told = verdict.judge(up(), ("n",), {"n": LOADED, "old": BROKEN}, ["old"])
     assert told == (False, "old used to load and now does not: boom")
 
 
 def test_who_is_collateral():
     reports = {"n": BROKEN, "old": BROKEN, "new": BROKEN, "fine": LOADED, "silent": UNKNOWN}
     baseline = Baseline(loaded=("n", "old", "fine", "silent"))
-    assert verdict.collateral("n", reports, baseline) == ["old"]
-    assert verdict.collateral("n", reports, None) == []
-    assert verdict.collateral(None, reports, None) == ["n", "old", "new"]
+    assert verdict.collateral(("n",), reports, baseline) == ["old"]
+    assert verdict.collateral(("n",), reports, None) == []
+    assert verdict.collateral((), reports, None) == ["n", "old", "new"]
 
 
 def test_classes_are_compared():
     now = {"A": "custom_nodes.n", "B": "nodes"}
-    assert verdict.compare_classes("n", now, Baseline({"B": "nodes", "C": "nodes"})) == (
+    assert verdict.compare_classes(("n",), now, Baseline({"B": "nodes", "C": "nodes"})) == (
         ["A"],
         ["C"],
     )
-    assert verdict.compare_classes("n", now, None) == (["A"], [])
-    assert verdict.compare_classes("n", None, Baseline({"C": "nodes"})) == ([], [])
+    assert verdict.compare_classes(("n",), now, None) == (["A"], [])
+    assert verdict.compare_classes(("n",), None, Baseline({"C": "nodes"})) == ([], [])
 
 
 def test_many_names_are_cut():
     run = up()
     run.log.unreadable_classes |= {f"class {number:02}": "" for number in range(30)}
-    (text,) = verdict.warnings(run, "n", {"n": LOADED}, [], None)
+    (text,) = verdict.warnings(run, ("n",), {"n": LOADED}, [], None)
     assert text.endswith("class 19 and 10 more")
+
+
+def test_each_node_that_fails_is_named_with_its_reason():
+    reports = {"a": BROKEN, "b": LOADED, "c": BROKEN}
+    assert verdict.judge(up(), ("a", "b", "c"), reports, ()) == (
+        False,
+        "a failed to import: boom; c failed to import: boom",
+    )
+    assert list(verdict.failed_subjects(up(), ("a", "b", "c"), reports)) == ["a", "c"]
+
+
+def test_a_class_that_another_took_fails_the_run():
+    lost = "b also registers Same and takes it over from a"
+    assert verdict.judge(up(), ("n",), {"n": LOADED}, (), lost) == (False, lost)

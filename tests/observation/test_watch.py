@@ -39,6 +39,7 @@ def is_alive(pid):
 def test_a_program_that_ends_by_itself_is_judged_by_its_exit_code(tmp_path, observe):
     seen = observe(plain_main(tmp_path, "print('done')\n"), "node")
     assert (seen.verdict, seen.run_exit_code, seen.ready) == ("completed", 0, False)
+    assert seen.came_up
     assert ("stdout", "done") in observe.live
 
 
@@ -52,6 +53,7 @@ def test_a_program_that_never_ends_and_never_answers_fails(tmp_path, observe):
     seen = observe(plain_main(tmp_path, "import time\ntime.sleep(60)\n"), "node", timeout=1)
     assert seen.verdict == "failed"
     assert "did not come up within 1 s" in seen.reason
+    assert not seen.came_up
 
 
 def test_a_server_without_a_port_flag_is_found_by_what_it_says(tmp_path, observe):
@@ -133,6 +135,20 @@ def test_a_failed_import_comes_with_its_traceback(comfyui_dir, observe):
     assert seen.run_exit_code == 0
 
 
+def test_the_error_behind_an_error_is_kept(comfyui_dir, observe):
+    text = """
+try:
+    import no_such_module_of_the_sample
+except ImportError:
+    raise RuntimeError("install it, please")
+"""
+    write_node(comfyui_dir, "wraps", {"__init__.py": text})
+    report = observe(comfyui_dir, "wraps").nodes["wraps"]
+    assert report.error == "install it, please"
+    assert report.causes == ["ModuleNotFoundError: No module named 'no_such_module_of_the_sample'"]
+    assert report.traceback_tail[-1] == "RuntimeError: install it, please"
+
+
 def test_only_the_nodes_asked_for_are_loaded(comfyui_dir, observe):
     put(comfyui_dir, "loads-two-classes", "registers-route", "import-exits-zero")
     seen = observe(comfyui_dir, "loads-two-classes", "registers-route")
@@ -192,6 +208,7 @@ def test_a_quick_start_is_judged_by_exit_code_and_log(name, verdict, comfyui_dir
     put(comfyui_dir, name)
     seen = observe(comfyui_dir, None, name, quick=True)
     assert (seen.verdict, seen.run_exit_code, seen.ready) == (verdict, 0, False), seen.reason
+    assert seen.came_up is (verdict == "completed")
 
 
 def test_what_the_log_says_of_a_part_is_quoted(comfyui_dir, observe):
@@ -234,15 +251,12 @@ def test_a_thread_s_install_is_laid_at_the_door_of_its_node(comfyui_dir, observe
     assert "lark==1.2.2" in seen.post_freeze
 
 
-def test_pip_that_gov_put_in_is_left_out(comfyui_dir, observe):
+def test_without_a_loopback_interface_the_start_alone_is_watched(comfyui_dir, observe, monkeypatch):
     put(comfyui_dir, "loads-two-classes")
-    (line,) = (line for line in observe(comfyui_dir, None).post_freeze if line.startswith("pip "))
-    for exclude in ("pip", line):
-        seen = observe(comfyui_dir, "loads-two-classes", exclude=(exclude,))
-        assert seen.post_freeze == seen.installed_freeze
-        assert not any(line.startswith("pip ") for line in seen.post_freeze)
-    seen = observe(comfyui_dir, "loads-two-classes", exclude=("pip==0",))
-    assert line in seen.post_freeze
+    monkeypatch.setattr(watch.api, "has_loopback", lambda: False)
+    seen = observe(comfyui_dir, "loads-two-classes")
+    assert (seen.verdict, seen.classes) == ("completed", {})
+    assert any("loopback" in text for text in seen.limits)
 
 
 def test_the_install_script_runs_as_the_manager_runs_it(comfyui_dir, observe, tmp_path):
@@ -275,6 +289,82 @@ def test_an_install_script_that_fails_or_hangs_is_a_warning(comfyui_dir, observe
     write_node(comfyui_dir, "install-script-fails", {"install.py": "import time; time.sleep(99)"})
     seen = observe(comfyui_dir, "install-script-fails", timeout=5)
     assert any(text.startswith("install.py was stopped after 5 s") for text in seen.warnings)
+
+
+def test_of_two_subjects_the_one_that_fails_is_named(comfyui_dir, observe):
+    put(comfyui_dir, "loads-two-classes", "import-fails")
+    seen = observe(comfyui_dir, ("loads-two-classes", "import-fails"))
+    assert (seen.verdict, seen.came_up) == ("failed", True)
+    assert seen.subjects == ["loads-two-classes", "import-fails"]
+    assert list(seen.failed_subjects) == ["import-fails"]
+    assert seen.reason == seen.failed_subjects["import-fails"]
+    assert seen.nodes["loads-two-classes"].loaded is True
+    assert seen.collateral == []
+
+
+TELLS_ITS_FOLDER = "import os, pathlib\npathlib.Path('told').write_text(os.getcwd())\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, {"one", "two"}),
+        ({"install_for": ("two",)}, {"two"}),
+        ({"install_for": ()}, set()),
+        ({"install_script": False, "install_for": ("two",)}, set()),
+    ],
+)
+def test_the_install_scripts_of_the_wanted_subjects_run(comfyui_dir, observe, changes, wanted):
+    loading = NODES["loads-two-classes"].files
+    write_node(comfyui_dir, "one", {**loading, "install.py": TELLS_ITS_FOLDER})
+    write_node(comfyui_dir, "two", {**loading, "install.py": TELLS_ITS_FOLDER})
+    write_node(comfyui_dir, "prod", {**loading, "install.py": TELLS_ITS_FOLDER})
+    observe(comfyui_dir, ("one", "two"), "prod", **changes)
+    told = {path.parent for path in comfyui_dir.glob("custom_nodes/*/told")}
+    assert told == {comfyui_dir / "custom_nodes" / name for name in wanted}
+    assert all((folder / "told").read_text() == str(folder) for folder in told)
+
+
+def test_of_two_install_scripts_the_one_that_fails_is_named(comfyui_dir, observe):
+    put(comfyui_dir, "install-script-fails", "loads-two-classes")
+    write_node(comfyui_dir, "loads-two-classes", {"install.py": ""})
+    seen = observe(comfyui_dir, ("loads-two-classes", "install-script-fails"))
+    (told,) = (text for text in seen.warnings if "install.py" in text)
+    assert told.startswith("install-script-fails/install.py ended with exit code 1")
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        (None, "gone was not loaded: {}/gone is not there"),
+        ("gone.disabled", "gone was not loaded: it is disabled, its code lies at {}/gone.disabled"),
+        (
+            ".disabled/Gone@1_0_2",
+            "gone was not loaded: it is disabled, its code lies at {}/.disabled/Gone@1_0_2",
+        ),
+    ],
+)
+@pytest.mark.parametrize("subject", ["loads-two-classes", None])
+def test_a_governed_node_that_is_not_there_keeps_nobody_from_being_observed(
+    comfyui_dir, observe, moved, told, subject
+):
+    put(comfyui_dir, "loads-two-classes")
+    custom_nodes = comfyui_dir / "custom_nodes"
+    if moved:
+        write_node(comfyui_dir, moved, {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n"})
+    baseline = Baseline({"Gone": "custom_nodes.gone"}, ("gone",))
+    seen = observe(comfyui_dir, subject, "gone", baseline=baseline)
+    assert seen.completed, seen.reason
+    assert told.format(custom_nodes) in seen.warnings
+    assert (seen.collateral, "gone" in seen.nodes) == ([], False)
+
+
+def test_a_baseline_knows_whether_its_start_was_completed(comfyui_dir, observe):
+    put(comfyui_dir, "import-fails")
+    bad, good = observe(comfyui_dir, "import-fails").baseline(), observe(comfyui_dir, None)
+    assert (bad.completed, good.baseline().completed) == (False, True)
+    assert Baseline.from_json(bad.to_json()) == bad
+    assert Baseline.from_json({"classes": {}, "loaded": [], "said": []}).completed
 
 
 def test_a_flood_is_cut_in_the_log_and_told(comfyui_dir, observe, tmp_path, environ):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -13,6 +14,8 @@ _UNMEANT = {
     "state/transactions_index.json",
     ".doit.db",
 }
+_REMOTE = re.compile(r"/\.git/(logs/)?refs/remotes/")
+_STORE = re.compile(r"^\.code/|/\.git/objects/")
 _TRUTH = ("pyproject.toml", "uv.lock", "state/plugins.json")
 
 
@@ -35,8 +38,11 @@ def truth_and_prod(root: Path) -> dict[str, str]:
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """What was fetched into a store of git's may stay, as in uv's cache; nothing there may go."""
     names = before.keys() | after.keys()
-    return sorted(name for name in names if before.get(name) != after.get(name))
+    changed = sorted(name for name in names if before.get(name) != after.get(name))
+    gone_or_other = [name for name in changed if name in before or not _STORE.search(name)]
+    return [name for name in gone_or_other if not _REMOTE.search(name)]
 
 
 def _prod(root: Path) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Worlds to govern: a sample ComfyUI, tiny wheels, nodes, and workspaces on top of them."""
 
 import os
+import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from governance.boundaries import config, store
@@ -64,7 +65,16 @@ class World:
     def add(self, name: str, files: dict[str, str]) -> Path:
         """One more node that loads, with these files beside its __init__.py."""
         loading = NODES["loads-two-classes"].files
-        return world.write_node(self.repos, name, {**loading, **files})
+        return world.write_node(self.repos, name, own_classes(name, {**loading, **files}))
+
+
+def own_classes(name: str, files: Mapping[str, str]) -> dict[str, str]:
+    """The files with classes named after the node: two nodes of one name take each other over."""
+    if name in NODES:
+        return dict(files)
+    unique = "".join(word.capitalize() for word in re.split(r"\W+|_", name))
+    renamed = rf"Of{unique}\1"
+    return {path: re.sub(r"Sample(One|Two)", renamed, text) for path, text in files.items()}
 
 
 def write_three(folder: Path, name: str, first: str, second: str, module: str) -> Path:
@@ -99,12 +109,24 @@ class Site:
         """Add the node where it is new, run it, and return the txid whatever the verdict."""
         if not (self.nodes / name).exists():
             self.add(name)
-        return str(self.gov.json("tx", "run", name, *options).data["txid"])
+        done = self.gov.json("tx", "run", name, *options)
+        assert done.data is not None, done
+        return str(done.data["txid"])
 
     def promote(self, name: str, *options: object) -> dict[str, object]:
         """Add, run and promote; the data of the promote."""
         txid = self.run(name)
         return dict(self.gov.json("tx", "promote", txid, *options).ok().data)
+
+    def installed(self) -> dict[str, str]:
+        """Name to version of what prod holds, read from its own folder."""
+        site = next((self.root / ".venv-prod/lib").glob("python*")) / "site-packages"
+        found = (path.name.removesuffix(".dist-info") for path in site.glob("*.dist-info"))
+        return {name.lower(): version for name, _, version in (n.partition("-") for n in found)}
+
+    def head(self, name: str) -> str:
+        """The commit that a node's clone is at."""
+        return world.git(self.nodes / name, "rev-parse", "HEAD")
 
     def set(self, **settings: object) -> None:
         """Write config.toml anew; `storage__uv_cache_dir` stands for that key."""

@@ -1,35 +1,71 @@
-"""rollback, verify, repair, clean."""
+"""rollback, undo, verify, repair, clean."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 from governance.base.errors import EXIT_FAILED, EXIT_OK, GovError
 from governance.cli import tables
-from governance.cli.decision import deciding
+from governance.cli.decision import approval, deciding
 from governance.cli.outcome import Outcome, Part, Table
 from governance.truth import workspace
+from governance.truth.workspace import Workspace
 
 
 def rollback(arguments: Namespace) -> Outcome:
-    from governance.truth import snapshots
+    from governance.truth import typed
 
+    space = workspace.find(arguments.root)
+    snapshot_id = typed.snapshot(space, arguments.snapshot_id)
+    if arguments.dry_run:
+        return _foreseen(space, snapshot_id)
+    allowed = approval(arguments)
     with deciding(arguments) as decision:
-        snapshots.load(decision.space, arguments.snapshot_id)
-        done = decision.run(f"rollback:{arguments.snapshot_id}")
+        done = decision.run(
+            f"rollback:{snapshot_id}",
+            approval=allowed,
+            packages_only=arguments.packages_only,
+            discard_local=arguments.discard_local,
+        )
+    return _came_back(done)
+
+
+def undo(arguments: Namespace) -> Outcome:
+    from governance.changes import rollback as way_back
+
+    space = workspace.find(arguments.root)
+    if arguments.dry_run:
+        return _foreseen(space, way_back.before_last(space))
+    allowed = approval(arguments)
+    with deciding(arguments) as decision:
+        done = decision.run("undo", approval=allowed, discard_local=arguments.discard_local)
+    return _came_back(done)
+
+
+def _foreseen(space: Workspace, snapshot_id: str) -> Outcome:
+    from governance.cli import comparing
+
+    return comparing.outcome(space, "prod", snapshot_id, {"dry_run": True})
+
+
+def _came_back(done: Any) -> Outcome:
+    made = done.promotion
     data = {
         "snapshot_id": done.snapshot_id,
-        "rollback_pre": done.rollback_pre,
-        "generation": done.generation,
-        "changes": [change.to_json() for change in done.changes],
+        "rollback_pre": made.pre_snapshot,
+        "generation": made.generation,
+        "changes": [change.to_json() for change in made.changes],
+        "code": list(made.code),
         "rebuilt": done.rebuilt,
-        "file_check_seconds": round(done.check_seconds, 3),
+        "file_check_seconds": round(made.check_seconds, 3),
         "mismatches": list(done.warnings),
     }
-    parts = tables.changes(done.changes, title="prod changed")
-    parts.append(f"prod is generation {done.generation}, as of {done.snapshot_id}")
-    parts.append(f"its files were checked in {done.check_seconds:.2f} s")
-    parts.append(f"undo with: gov rollback {done.rollback_pre}")
+    parts = tables.changes(made.changes, title="what changed in prod")
+    parts += tables.code(made.code)
+    parts.append(f"prod is generation {made.generation}, as of {done.snapshot_id}")
+    parts.append(f"its files were checked in {made.check_seconds:.2f} s")
+    parts.append(f"undo with: gov rollback {made.pre_snapshot}")
     return Outcome(data, parts, done.warnings)
 
 

@@ -32,27 +32,35 @@ def node_add(arguments: Namespace) -> Outcome:
 
 
 def node_remove(arguments: Namespace) -> Outcome:
+    from governance.truth import registry
+
+    if arguments.dry_run:
+        from governance.changes import steps
+        from governance.cli import preview
+
+        step = steps.Step(steps.REMOVE, arguments.node_id, {"purge": arguments.purge_code})
+        return preview.show(arguments, [step], "remove")
     allowed = approval(arguments)
     with deciding(arguments) as decision:
-        from governance.truth import registry
-
         registry.find(registry.load(decision.space), arguments.node_id)
         done = decision.run(
             f"node_remove:{arguments.node_id}", purge=arguments.purge_code, approval=allowed
         )
-    removed = [f"{c.name}=={c.before}" for c in done.changes if c.after is None]
+    made = done.promotion
     data = {
         "node_id": done.plugin.id,
-        "pre_snapshot": done.pre_snapshot,
-        "removed_packages": removed,
-        "changes": [change.to_json() for change in done.changes],
-        "generation": done.generation,
+        "pre_snapshot": made.pre_snapshot,
+        "removed_packages": [f"{c.name}=={c.before}" for c in made.changes if c.after is None],
+        "changes": [change.to_json() for change in made.changes],
+        "generation": made.generation,
         "purged": done.purged,
+        "kept": list(made.kept),
     }
-    parts = tables.changes(done.changes, title=f"{done.plugin.id} removed; prod")
+    parts = tables.changes(made.changes, title=f"what prod loses with {done.plugin.id}")
     code = "its folder is deleted" if done.purged else f"its code stays at {done.plugin.path}"
-    back = f"back with: gov rollback {done.pre_snapshot}"
-    return Outcome(data, [*parts, code, back])
+    if made.kept:
+        code = f"its folder held files of yours, changed or untracked: it is kept at {made.kept[0]}"
+    return Outcome(data, [*parts, code, f"back with: gov rollback {made.pre_snapshot}"])
 
 
 def node_check(arguments: Namespace) -> Outcome:

@@ -33,10 +33,10 @@ def status(arguments: Namespace) -> Outcome:
 def tx_inspect(arguments: Namespace) -> Outcome:
     from governance.changes import ending
     from governance.cli import inspection
-    from governance.truth import ledger
+    from governance.truth import ledger, typed
 
     space = workspace.find(arguments.root)
-    tx = ledger.load(space, arguments.txid)
+    tx = ledger.load(space, typed.transaction(space, arguments.txid))
     data = {
         **tx.to_json(),
         "interrupted": ledger.is_interrupted(tx),
@@ -51,16 +51,21 @@ def snapshot_list(arguments: Namespace) -> Outcome:
     rows = snapshots.index(workspace.find(arguments.root))
     table = Table(
         "",
-        ("snapshot", "created", "reason", "ref"),
-        [(r["id"], r["created_at"], r["reason"], r.get("ref") or "") for r in rows],
+        ("snapshot", "created", "reason", "ref", "name"),
+        [(r["id"], r["created_at"], r["reason"], r.get("ref") or "", _mark(r)) for r in rows],
     )
     return Outcome({"snapshots": rows}, [table] if rows else ["no snapshots yet"])
 
 
-def snapshot_inspect(arguments: Namespace) -> Outcome:
-    from governance.truth import snapshots
+def _mark(row: dict[str, Any]) -> str:
+    return str(row.get("name") or ("kept" if row.get("keep") else ""))
 
-    snapshot = snapshots.load(workspace.find(arguments.root), arguments.snapshot_id)
+
+def snapshot_inspect(arguments: Namespace) -> Outcome:
+    from governance.truth import snapshots, typed
+
+    space = workspace.find(arguments.root)
+    snapshot = snapshots.load(space, typed.snapshot(space, arguments.snapshot_id))
     data = snapshot.to_json()
     lines: list[Part] = [f"{name:12} {value}" for name, value in data.items() if value]
     return Outcome(data, lines)

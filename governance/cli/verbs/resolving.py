@@ -10,7 +10,7 @@ from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, UsageError
 from governance.cli import inspection
 from governance.cli.decision import deciding
 from governance.cli.outcome import Outcome
-from governance.truth import ledger, workspace
+from governance.truth import ledger, typed, workspace
 from governance.truth.documents import RESOLVED, Transaction
 from governance.truth.workspace import Workspace
 
@@ -23,7 +23,7 @@ def resolve(arguments: Namespace) -> Outcome:
     if arguments.suggest:
         return _suggest(arguments)
     with deciding(arguments) as decision:
-        tx = ledger.load(decision.space, arguments.txid)
+        tx = ledger.load(decision.space, typed.transaction(decision.space, arguments.txid))
         _require_resolvable(tx)
         chosen = _chosen(arguments, decision.space, tx)
         done = decision.run(f"resolve:{tx.txid}", **chosen)
@@ -44,7 +44,7 @@ def resolve(arguments: Namespace) -> Outcome:
 
 def _suggest(arguments: Namespace) -> Outcome:
     space = workspace.find(arguments.root)
-    tx = ledger.load(space, arguments.txid)
+    tx = ledger.load(space, typed.transaction(space, arguments.txid))
     report = _report(space, tx)
     data = {
         "txid": tx.txid,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from governance.base.errors import Refused
 from governance.cli.outcome import Outcome
 from governance.cli.report import Voice
 from governance.operations import recovery, status
@@ -23,8 +24,11 @@ def run(arguments: Namespace) -> Outcome:
             voice.say(sentence)
         runtime.require_idle(space)
         start = runtime.prepare(space, arguments.arguments, all_nodes=arguments.all_nodes)
+        warnings = status.warnings(space)
+        if arguments.strict and warnings:
+            raise _not_as_promoted(warnings)
         generations.require_sound(space, start.generation)
-    for warning in status.warnings(space):
+    for warning in warnings:
         voice.say(f"warning: {warning}")
     if start.left_out:
         voice.say("left out, not promoted: " + ", ".join(start.left_out) + " (--all-nodes)")
@@ -38,6 +42,15 @@ def run(arguments: Namespace) -> Outcome:
         "left_out": list(start.left_out),
     }
     return Outcome(data, exit_code=code, passed_on=True)
+
+
+def _not_as_promoted(warnings: list[str]) -> Refused:
+    return Refused(
+        f"not all is as it was promoted: {warnings[0]}",
+        hint="settle that first, or run it without --strict",
+        code="not_as_promoted",
+        facts={"warnings": warnings},
+    )
 
 
 def stop(arguments: Namespace) -> Outcome:

@@ -13,7 +13,7 @@ from governance.truth import workspace
 
 def init(arguments: Namespace) -> Outcome:
     from governance import installation
-    from governance.code import inventory
+    from governance.truth import inventory
 
     options = installation.Options(
         python=arguments.python,

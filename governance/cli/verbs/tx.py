@@ -3,63 +3,84 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
+from governance.base import names
 from governance.base.errors import EXIT_FAILED, EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError
+from governance.changes.gates import Approval
 from governance.cli import tables
 from governance.cli.decision import Decision, approval, deciding
 from governance.cli.outcome import Outcome
 from governance.truth import workspace
+from governance.truth.workspace import Workspace
 
 _STDERR = 2
 
 
 def tx_run(arguments: Namespace) -> Outcome:
-    from governance.base import names
+    with deciding(arguments) as decision:
+        without = [names.normalise(name) for name in arguments.without]
+        chosen = {"resolution": {"without": without}} if without else {}
+        tx = _run(
+            decision,
+            arguments.nodes,
+            timeout=arguments.timeout,
+            added=arguments.added,
+            all_or_nothing=arguments.all_or_nothing,
+            **chosen,
+        )
+        space = decision.space
+    return observed(space, tx)
+
+
+def observed(space: Workspace, tx: Any, notes: Sequence[str] = ()) -> Outcome:
+    """A run as it ended, with what to type next."""
     from governance.changes import ending, plan
     from governance.cli import inspection
     from governance.truth.documents import COMPLETED, NEEDS_RESOLUTION
 
-    with deciding(arguments) as decision:
-        without = [names.normalise(name) for name in arguments.without]
-        chosen = {"resolution": {"without": without}} if without else {}
-        tx = _run(decision, arguments.node_id, timeout=arguments.timeout, **chosen)
-        space = decision.space
     codes = {COMPLETED: EXIT_OK, NEEDS_RESOLUTION: EXIT_NEEDS_RESOLUTION}
     data = {**tx.to_json(), "candidate_state": ending.candidate_state(space, tx)}
     return Outcome(
         data,
         [*inspection.parts(space, data), *inspection.next_steps(data)],
-        tx.observation.get("warnings", []),
+        [*notes, *tx.observation.get("warnings", [])],
         codes.get(tx.status, EXIT_FAILED),
         plan.error_of(tx),
     )
 
 
 def tx_promote(arguments: Namespace) -> Outcome:
-    from governance.changes import ending, promotion
-    from governance.truth import ledger
+    from governance.truth import typed
 
     allowed = approval(arguments)
+    txid = typed.transaction(workspace.find(arguments.root), arguments.txid)
     if arguments.dry_run:
-        return _dry_run(arguments)
+        return _dry_run(arguments, txid)
     with deciding(arguments) as decision:
-        txid = arguments.txid
         if arguments.rebase:
             txid = _rebased(decision, txid)
-        promotion.promotable(decision.space, ledger.load(decision.space, txid).txid, allowed)
-        done = decision.run(f"promote:{txid}", approval=allowed)
-        warnings = [] if arguments.keep else ending.clean(decision.space, txid)
+        return promoted(decision, txid, allowed, keep=arguments.keep)
+
+
+def promoted(decision: Decision, txid: str, allowed: Approval, *, keep: bool = False) -> Outcome:
+    """Take a transaction into prod, then clean what it was observed in."""
+    from governance.changes import ending, pipeline
+
+    pipeline.promotable(decision.session(), txid, allowed)
+    done = decision.run(f"promote:{txid}", approval=allowed)
+    warnings = [] if keep else ending.clean(decision.space, txid)
     return _promoted(done, warnings)
 
 
 def tx_abort(arguments: Namespace) -> Outcome:
     from governance.changes import ending
-    from governance.truth import ledger
+    from governance.truth import ledger, typed
     from governance.truth.documents import ABORTED
 
     with deciding(arguments) as decision:
-        tx = ledger.load(decision.space, arguments.txid)
+        tx = ledger.load(decision.space, typed.transaction(decision.space, arguments.txid))
         tx.move(ABORTED)
         tx = decision.run(f"tx_abort:{tx.txid}")
         warnings = [] if arguments.keep else ending.clean(decision.space, tx.txid)
@@ -68,23 +89,27 @@ def tx_abort(arguments: Namespace) -> Outcome:
 
 def tx_shell(arguments: Namespace) -> Outcome:
     from governance.operations import shell
+    from governance.truth import typed
 
     # With --json our stdout holds one document and nothing else.
     stdout = _STDERR if arguments.json else None
     with deciding(arguments) as decision:
-        code = shell.enter(decision.session(), arguments.txid, arguments.command, stdout=stdout)
-    return Outcome({"txid": arguments.txid, "exit_code": code}, exit_code=code, passed_on=True)
+        txid = typed.transaction(decision.space, arguments.txid)
+        code = shell.enter(decision.session(), txid, arguments.command, stdout=stdout)
+    return Outcome({"txid": txid, "exit_code": code}, exit_code=code, passed_on=True)
 
 
-def _run(decision: Decision, node_id: str, **given: Any) -> Any:
+def _run(decision: Decision, nodes: Sequence[str], **given: Any) -> Any:
     from governance.truth import registry
 
-    registry.find(registry.load(decision.space), node_id)
-    return decision.run(f"tx_run:{node_id}", **given)
+    plugins = registry.load(decision.space)
+    for node in nodes:
+        registry.find(plugins, node)
+    return decision.run("tx_run", nodes=list(nodes), **given)
 
 
 def _rebased(decision: Decision, txid: str) -> str:
-    """A new run of the same node on today's truth, with all that was resolved before; the old
+    """A new run of the same steps on today's truth, with all that was resolved before; the old
     transaction is aborted."""
     from governance.changes import ending
     from governance.truth import ledger
@@ -92,10 +117,10 @@ def _rebased(decision: Decision, txid: str) -> str:
 
     old = ledger.load(decision.space, txid)
     old.move(ABORTED)
-    new = _run(decision, old.node_id, pins=old.resolution_pins, resolution=old.resolution)
+    new = decision.run(f"tx_rerun:{txid}")
     if new.status != COMPLETED:
         raise GovError(
-            f"observed again as {new.txid}, {old.node_id} ended as {new.status}",
+            f"observed again as {new.txid}, {old.what} ended as {new.status}",
             hint=f"`gov tx inspect {new.txid}` tells why; {txid} is as it was",
             code="rebase_failed",
             facts={"txid": new.txid},
@@ -105,9 +130,9 @@ def _rebased(decision: Decision, txid: str) -> str:
     return str(new.txid)
 
 
-def _dry_run(arguments: Namespace) -> Outcome:
+def _dry_run(arguments: Namespace, txid: str) -> Outcome:
     """The plan on today's truth: the stored one where it still holds, else locked anew."""
-    from governance.changes import promotion, staging
+    from governance.changes import pipeline, staging
     from governance.changes.gates import Approval
     from governance.changes.session import open_session
     from governance.cli import inspection
@@ -115,13 +140,14 @@ def _dry_run(arguments: Namespace) -> Outcome:
     from governance.operations import node_check
 
     space = workspace.find(arguments.root)
-    everything = Approval(failed_run=True, accept_skipped=True)
-    tx = promotion.promotable(space, arguments.txid, everything)
+    everything = Approval(failed_run=True, accept_skipped=True, findings=True)
     session = open_session(space, Voice(quiet=arguments.quiet).say)
-    steps, moved = node_check.foresee(session, tx)
+    work = pipeline.promotable(session, txid, everything)
+    tx = work.tx
+    steps, moved = node_check.foresee(work)
     tx.plan["changes"] = [step.to_json() for step in steps]
     parts = tables.changes(tx.plan["changes"], title="prod would change")
-    parts += inspection.shared_files(tx.plan, tx.node_id)
+    parts += inspection.shared_files(tx.plan, str(tx.node_id))
     rebase = [f"next: gov tx promote {tx.txid} --rebase"]
     parts += rebase if moved else inspection.next_steps({**tx.to_json(), "core_impact": []})
     is_moved = bool(tx.base) and staging.base_moved(space, tx.base)
@@ -145,9 +171,11 @@ def _promoted(done: Any, warnings: list[str]) -> Outcome:
         "post_snapshot": done.post_snapshot,
         "generation": done.generation,
         "changes": [change.to_json() for change in done.changes],
+        "code": list(done.code),
     }
     core = [row["name"] for row in tx.promotion.get("approved_core", [])]
-    parts = tables.changes(done.changes, title="prod changed", core=core)
-    parts.append(f"{tx.node_id} is promoted: prod is generation {done.generation}")
+    parts = tables.changes(done.changes, title="what changed in prod", core=core)
+    parts += tables.code(done.code)
+    parts.append(f"promoted: {tx.what}; prod is generation {done.generation}")
     parts.append(f"back with: gov rollback {done.pre_snapshot}")
     return Outcome(data, parts, warnings)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from governance import git
@@ -48,7 +48,15 @@ def check(options: Options) -> None:
         _torch_index(options.torch_backend)
 
 
-def settings_of(session: Session, options: Options, project: Project | None = None) -> Settings:
+def settings_of(
+    session: Session,
+    options: Options,
+    project: Project | None = None,
+    *,
+    committed: datetime | None = None,
+) -> Settings:
+    """`committed`: when the commit of ComfyUI was made that these settings are for; by default
+    the one that is checked out."""
     spec = options.python or (project.python if project else this_minor())
     python = session.uv.find_python(spec)
     done = process.run([str(python), "-I", "-c", _VERSION])
@@ -59,10 +67,12 @@ def settings_of(session: Session, options: Options, project: Project | None = No
             code="bad_python",
         )
     indexes, sources = _indexes(options, project)
+    named = options.date or (project.named_date if project else "auto")
     return Settings(
         python=spec,
         version=done.stdout.strip(),
-        date=_date(session.workspace, options, project),
+        date=_date(session.workspace, named, committed),
+        named_date=named,
         indexes=indexes,
         sources=sources,
         no_build=not session.workspace.config.flag("policy.allow_source_builds"),
@@ -76,16 +86,15 @@ def this_minor() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _date(space: Workspace, options: Options, project: Project | None) -> str | None:
+def _date(space: Workspace, named: str, committed: datetime | None) -> str | None:
     """Up to when packages count: the day after an old ComfyUI commit, else no bound."""
-    asked = options.date
-    if asked is None and project is not None:
-        return project.date
-    if asked == "none":
+    if named == "none":
         return None
-    if asked not in (None, "auto"):
-        return _parsed_date(str(asked))
-    committed = git.commit_date(space.comfyui_dir) if git.is_repository(space.comfyui_dir) else None
+    if named != "auto":
+        return _parsed_date(named)
+    folder = space.comfyui_dir
+    if committed is None and git.is_repository(folder):
+        committed = git.commit_date(folder)
     recent = timedelta(days=space.config.number("resolution.recent_days"))
     if committed is None or clock.now() - committed < recent:
         return None

@@ -1,0 +1,65 @@
+"""Who changed what, how and why: one line a change in state/history.jsonl, kept for ever."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from governance.base import clock
+from governance.truth.lockfile import Change
+from governance.truth.workspace import Workspace
+
+_LONGEST_WORD = 500
+
+
+def made(workspace: Workspace) -> dict[str, Any]:
+    """Who gives the command, and its words."""
+    return {
+        "user": _user(),
+        "uid": os.getuid(),
+        "host": platform.node(),
+        "argv": [word[:_LONGEST_WORD] for word in sys.argv[1:]],
+    }
+
+
+def _user() -> str:
+    """Of the account that asked, also behind sudo; a uid without a name is shown as that."""
+    behind = os.environ.get("SUDO_USER")
+    if behind and os.getuid() == 0:
+        return behind
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def entry(
+    *,
+    identity: str,
+    verb: str,
+    steps: Iterable[str],
+    changes: Iterable[Change],
+    code: Iterable[Mapping[str, Any]],
+    who: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """One line of the history; `identity` is the snapshot after the change, `facts` hold txid,
+    pre, reason and approvals."""
+    return {
+        "id": identity,
+        "at": clock.stamp(),
+        "verb": verb,
+        "steps": list(steps),
+        "packages": [_package(change) for change in changes],
+        "code": list(code),
+        "who": dict(who),
+        **facts,
+    }
+
+
+def _package(change: Change) -> list[str | None]:
+    return [change.name, change.before, change.after]

@@ -1,0 +1,138 @@
+"""A transaction of many nodes helps itself: what fails by itself is set aside, the rest goes on.
+
+Locks are cheap and starts are not: what does not lock is found by locks alone, and one start shows
+all nodes that fail to load.  Only where a start fails without naming its culprit are halves tried.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from governance.base.errors import GovError
+from governance.changes import begin, observing, pipeline, steps
+from governance.changes.session import Session
+from governance.changes.work import Work, open_work
+from governance.truth import resolution
+from governance.truth.documents import FAILED, RUNNING, Transaction
+
+_MOST_STARTS = 12
+
+
+def run(
+    session: Session, work: Work, *, timeout: float | None = None, all_or_nothing: bool = False
+) -> Transaction:
+    """As pipeline.run; of several nodes those that fail are set aside with the reason."""
+    nodes = steps.subjects(work.steps)
+    if all_or_nothing or len(nodes) < 2:
+        return pipeline.run(session, work, timeout=timeout)
+    txid = work.tx.txid
+    for node, reason in _not_locking(session, work, nodes):
+        set_aside(session, txid, node, reason)
+    tx = pipeline.run(session, open_work(session, txid), timeout=timeout)
+    for _ in range(_MOST_STARTS):
+        failed = _failed(tx)
+        if tx.status != FAILED or not failed or len(failed) >= len(tx.nodes):
+            break
+        for node, reason in failed.items():
+            set_aside(session, txid, node, reason)
+        tx = _again(session, txid, timeout)
+    if tx.status == FAILED and len(tx.nodes) > 1:
+        session.say("one of them breaks the others; trying halves")
+        for node, reason in _breaking(open_work(session, txid), timeout):
+            set_aside(session, txid, node, reason)
+        tx = _again(session, txid, timeout)
+    return tx
+
+
+def set_aside(session: Session, txid: str, node: str, reason: str) -> None:
+    """Take one node out of the transaction, and keep why."""
+    work = open_work(session, txid)
+    session.say(f"{node} is set aside: {reason}")
+    row = next(row for row in work.tx.steps if row.get("node") == node)
+    work.tx.set_aside.append({"step": dict(row), "reason": reason})
+    begin.without_node(work, node)
+
+
+def _failed(tx: Transaction) -> dict[str, str]:
+    """Nodes that did not load, by their own fault, with the reason."""
+    found = tx.observation.get("failed_subjects", {})
+    names = {name: name.removesuffix(".py") for name in found}
+    return {names[name]: why for name, why in found.items() if names[name] in tx.nodes}
+
+
+def _again(session: Session, txid: str, timeout: float | None) -> Transaction:
+    """Observe the rest, as a run that begins."""
+    work = open_work(session, txid)
+    work.tx.status = RUNNING
+    work.tx.observation = {}
+    work.stages.clear()
+    return pipeline.run(session, work, timeout=timeout)
+
+
+# --- looking for culprits ---------------------------------------------------------------------
+
+Try = Callable[[Sequence[str]], str | None]
+
+
+def _culprits(nodes: Sequence[str], fails: Try) -> list[tuple[str, str]]:
+    """Nodes that fail beside those before them, with the reason; halves are tried, so that few
+    culprits among many nodes cost few tries.  `fails` says why a set fails, None where it works."""
+    good: list[str] = []
+    bad: list[tuple[str, str]] = []
+    _sort(list(nodes), good, bad, fails)
+    return bad
+
+
+def _sort(nodes: list[str], good: list[str], bad: list[tuple[str, str]], fails: Try) -> None:
+    reason = fails([*good, *nodes])
+    if reason is None:
+        good += nodes
+    elif len(nodes) == 1:
+        bad.append((nodes[0], reason))
+    else:
+        middle = len(nodes) // 2
+        _sort(nodes[:middle], good, bad, fails)
+        _sort(nodes[middle:], good, bad, fails)
+
+
+def _not_locking(session: Session, work: Work, nodes: Sequence[str]) -> list[tuple[str, str]]:
+    """Nodes whose requirements do not lock beside prod and the nodes before them."""
+
+    def fails(tried: Sequence[str]) -> str | None:
+        made = _only(work, tried).draft
+        with tempfile.TemporaryDirectory(prefix="gov-batch-") as name:
+            folder = Path(name)
+            resolution.stage(folder, made.project, made.lock)
+            try:
+                locked = resolution.lock(session.uv, folder, made.project, made.upgrade)
+            except GovError as error:
+                return error.message
+        return None if locked.ok else "its requirements conflict with prod or with the others"
+
+    return _culprits(nodes, fails)
+
+
+def _breaking(work: Work, timeout: float | None) -> list[tuple[str, str]]:
+    """Nodes with which ComfyUI does not start, or another node does not load any more."""
+
+    def fails(tried: Sequence[str]) -> str | None:
+        small = _only(work, tried)
+        small.stages.plan(small.draft)
+        if not small.stages.lock(work.session.uv).ok:
+            return "its requirements conflict with prod or with the others"
+        small.stages.build(work.session.uv)
+        seen = observing.watch(small, timeout=timeout).observation
+        return None if seen.verdict == "completed" else seen.reason
+
+    return _culprits(list(work.tx.nodes), fails)
+
+
+def _only(work: Work, nodes: Sequence[str]) -> Work:
+    """The same transaction of fewer nodes, as a value: its record is not touched."""
+    tx = replace(work.tx)
+    tx.steps = [row for row in tx.steps if row.get("node") in nodes or row.get("node") is None]
+    tx.nodes = {node: part for node, part in tx.nodes.items() if node in nodes}
+    return Work(work.session, tx)

@@ -1,0 +1,102 @@
+"""A clone looked at in a moment, by its files alone: where HEAD is, and whether files look edited.
+
+For questions only.  What a change relies on is read by the bytes instead (code/capture.py): here a
+clone's own index is believed, as `git status` believes it, and None means that git must be asked.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+_SIGNATURE = b"DIRC"
+_ENTRY = struct.Struct(">10I20sH")
+_MAX_INDEX_BYTES = 32 << 20
+_HEX = frozenset("0123456789abcdef")
+_EXTENDED = 0x4000
+_LINK, _SUBMODULE = 0o120000, 0o160000
+
+
+def head(checkout: Path) -> str | None:
+    """HEAD as two small files give it; None where it is not so simple (a worktree, packed refs)."""
+    folder = f"{checkout}/.git"
+    try:
+        text = _line(f"{folder}/HEAD")
+        if text.startswith("ref: refs/") and ".." not in text:
+            text = _line(f"{folder}/{text.removeprefix('ref: ')}")
+    except (OSError, ValueError):
+        return None
+    return text if len(text) in (40, 64) and set(text) <= _HEX else None
+
+
+def looks_clean(checkout: Path) -> bool | None:
+    """Whether every tracked file has the size and time that the index names.
+
+    Format: gitformat-index(5), versions 2 and 3 with SHA-1.
+    """
+    path = f"{checkout}/.git/index"
+    try:
+        data = _read(path, _MAX_INDEX_BYTES)
+        written = os.stat(path).st_mtime_ns  # noqa: PTH116 - pathlib is slow to import
+        version, count = struct.unpack(">II", data[4:12])
+        if data[:4] != _SIGNATURE or version not in (2, 3):
+            return None
+        end = _first_edited(os.fsencode(str(checkout)), data, count, written)
+        return None if end is None or not _has_tree(data, end) else True
+    except (OSError, ValueError, struct.error, IndexError):
+        return None
+
+
+def _first_edited(top: bytes, data: bytes, count: int, written: int) -> int | None:
+    """Where the entries end; None at the first file that is not as it was when it was written."""
+    at = 12
+    for _ in range(count):
+        fields = _ENTRY.unpack_from(data, at)
+        flags = fields[-1]
+        start = at + _ENTRY.size + (2 if flags & _EXTENDED else 0)
+        stop = data.index(b"\0", start)
+        if not _is_same(top + b"/" + data[start:stop], fields, written):
+            return None
+        at += (stop - at + 8) & ~7
+    return at
+
+
+def _is_same(path: bytes, fields: tuple[int, ...], written: int) -> bool:
+    mode, size = fields[6], fields[9]
+    if mode & 0o170000 == _SUBMODULE:
+        return True
+    facts = os.lstat(path)
+    changed = fields[2] * 10**9 + fields[3]
+    # A file as new as the index may have been edited since without another time (racy git).
+    is_old = facts.st_mtime_ns == changed and changed < written
+    return is_old and (facts.st_size & 0xFFFFFFFF) == size
+
+
+def _has_tree(data: bytes, at: int) -> bool:
+    """The cached root tree is valid: nothing was staged since the last commit or checkout."""
+    while at + 8 <= len(data) - 20:
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "big")
+        if name == b"TREE":
+            return not data[at + 8 : at + 8 + size].lstrip(b"\0").startswith(b"-1")
+        at += 8 + size
+    return False
+
+
+def _line(path: str) -> str:
+    return _read(path, 1000).decode("ascii").strip()
+
+
+def _read(path: str, limit: int) -> bytes:
+    """Of a plain file: a pipe would keep a reader waiting."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        if not os.path.isfile(f"/proc/self/fd/{descriptor}"):  # noqa: PTH113
+            raise ValueError(path)
+        parts = []
+        while limit > 0 and (part := os.read(descriptor, min(limit, 1 << 20))):
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""What lies in custom_nodes against what the registry says.
+
+Apart from `nodes`, whose imports a rollback need not pay for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from governance import comfyui, git
+from governance.truth import redo, registry
+from governance.truth.documents import Plugin
+from governance.truth.workspace import Workspace
+
+PRESENT, DISABLED, MISSING = "present", "disabled", "missing"
+
+
+class Place(NamedTuple):
+    """Where a node's code lies; `state` is present, disabled (somebody renamed it, as
+    ComfyUI-Manager does) or missing."""
+
+    path: Path
+    state: str
+
+
+def locate(workspace: Workspace, plugin: Plugin) -> Place:
+    place = registry.place(workspace, plugin)
+    if os.path.lexists(place):
+        return Place(place, PRESENT)
+    for path in _disabled(place):
+        return Place(path, DISABLED)
+    return Place(place, MISSING)
+
+
+def _disabled(place: Path) -> Iterator[Path]:
+    """Old style `<name>.disabled`, new style `.disabled/<id>@<version>`, ids in lower case."""
+    beside = place.with_name(f"{place.name}.disabled")
+    if os.path.lexists(beside):
+        yield beside
+    for found in sorted(place.parent.glob(".disabled/*")):
+        if found.name.partition("@")[0].lower() == place.name.lower():
+            yield found
+
+
+def kept(workspace: Workspace) -> list[Path]:
+    """Folders that held files of the user's when their node was purged, the newest last."""
+    found = [p for folder in redo.nurseries(workspace) for p in folder.glob("kept-*")]
+    return sorted(found, key=lambda path: path.name.rpartition("-")[2])
+
+
+def ungoverned(workspace: Workspace) -> list[str]:
+    """Folders of custom_nodes that no record names and ComfyUI's own git does not track."""
+    known = {plugin.id for plugin in registry.load(workspace)}
+    tracked = git.tracked(workspace.comfyui_dir, "custom_nodes")
+    found = comfyui.node_folders(workspace.comfyui_dir)
+    return [f.name for f in found if f.name not in known and f.name not in tracked]
+
+
+def mismatches(workspace: Workspace) -> list[str]:
+    """Sentences: records without a clone or at another commit, and clones without a record."""
+    told = []
+    for plugin in registry.load(workspace):
+        folder = workspace.custom_nodes / plugin.id
+        if not folder.is_dir():
+            told.append(f"{plugin.id} is registered, but {folder} is not there")
+            continue
+        head = git.head(folder)
+        if plugin.commit and head != plugin.commit:
+            found = f"at {head[:12]}" if head else "no clone that git can read"
+            told.append(f"{plugin.id} is {found}, the record says {plugin.commit[:12]}")
+    told += [f"{name} is in custom_nodes, but not registered" for name in ungoverned(workspace)]
+    return told
