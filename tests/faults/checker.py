@@ -48,6 +48,7 @@ def look(root: Path, comfyui: Path) -> Seen:
             "registry": _registry(root, statuses),
             "prod": _prod(root),
             "clones": _clones(comfyui),
+            "comfyui": _code(comfyui),
         },
         statuses,
         tuple((row["id"], row["reason"]) for row in entries),
@@ -314,15 +315,33 @@ def _clones(comfyui: Path) -> dict[str, str]:
     """Every folder of custom_nodes: its commit, and a digest of its files."""
     found = {}
     for name in _names(comfyui / "custom_nodes"):
-        folder = comfyui / "custom_nodes" / name
-        done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True
-        )
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-        data = b"".join(path.name.encode() + path.read_bytes() for path in files)
-        whole = done.returncode == 0 and bool(files)
-        found[name] = f"{done.stdout.strip()} {hashlib.sha256(data).hexdigest()}" if whole else ""
+        found[name] = _code(comfyui / "custom_nodes" / name)
     return found
+
+
+def _code(folder: Path) -> str:
+    """A checkout: its commit, what git says of it, and a digest of its files and links."""
+    done = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        return ""
+    said = subprocess.run(
+        ["git", "-C", str(folder), "status", "--porcelain"],
+        capture_output=True, text=True, env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+    )  # fmt: skip
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if (
+            inside[0] in (".git", "custom_nodes")
+            or "__pycache__" in inside
+            or (path.is_dir() and not path.is_symlink())
+        ):
+            continue
+        data = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + data)
+    return f"{done.stdout.strip()} {said.stdout.strip()} {digest.hexdigest()}"
 
 
 def _transactions(root: Path) -> dict[str, dict[str, object]]:

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.gov import Ended
+
+from governance.sample import world
+
 from . import calls
 from .stage import Stage
 
@@ -46,6 +50,8 @@ SCENARIOS = (
     Scenario("clean", "littered", _words("clean")),
     Scenario("recovery", "cut off", _words("node add {repos}/fresh"), 3),
     Scenario("repair", "harmed", _words("repair"), 1),
+    Scenario("tx promote that moves code", "updated", _words("tx promote {moving}"), 3),
+    Scenario("rollback that moves code", "moved", _words("rollback {unmoved}"), 3),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -130,6 +136,48 @@ def _harmed(stage: Stage) -> None:
     file.write_text(text + "edited = True\n")
 
 
+def _updated(stage: Stage) -> None:
+    """The promoted node has a newer commit that was observed: files changed, new, gone and moved
+    into folders, a link, a requirement."""
+    repository = stage.repos / "steady"
+    if not (repository / "deep").exists():
+        world.write_node(
+            stage.repos,
+            "steady",
+            {
+                "__init__.py": "NEWER = True\n",
+                "requirements.txt": "cowsay\nhumanize>=4.9\ncolorama\n",
+                "deep/er/module.py": "DEEP = True\n",
+                "another.py": "",
+            },
+        )
+        (repository / "link").symlink_to("deep/er")
+        (repository / "old.py").unlink()
+        world.commit(repository, "a link, and a file less")
+    stage.names["moving"] = _txid(stage.gov.json("node", "update", "steady"))
+
+
+def _moved(stage: Stage) -> None:
+    """The newer commit is prod's, and so is a newer ComfyUI."""
+    _updated(stage)
+    done = stage.gov.json("tx", "promote", stage.names["moving"]).ok()
+    stage.names["unmoved"] = str(done.data["pre_snapshot"])
+    origin = stage.folder / "origin"
+    if not origin.exists():
+        world.git(stage.folder, "clone", "-q", str(stage.comfyui), str(origin))
+        (origin / "main.py").write_text("print('loaded, and newer')\n")
+        (origin / "comfy").mkdir()
+        (origin / "comfy/cli_args.py").write_text("")
+        world.commit(origin, "newer")
+    world.git(stage.comfyui, "remote", "add", "origin", str(origin))
+    txid = _txid(stage.gov.json("comfyui", "update"))
+    stage.gov("tx", "promote", txid).ok()
+
+
+def _txid(ended: Ended) -> str:
+    return str(ended.ok().data["txid"])
+
+
 _MAKERS: dict[str, Callable[[Stage], None]] = {
     "resolved": _resolved,
     "without before": _without_before,
@@ -137,4 +185,6 @@ _MAKERS: dict[str, Callable[[Stage], None]] = {
     "littered": _littered,
     "cut off": _cut_off,
     "harmed": _harmed,
+    "updated": _updated,
+    "moved": _moved,
 }

@@ -43,7 +43,8 @@ class Stage:
         self.wheels = packages.write_packages(folder / "wheels")
         self.repos = folder / "repos"
         for name, lines in _NODES.items():
-            world.write_node(self.repos, name, {"__init__.py": "", "requirements.txt": lines})
+            files = {"__init__.py": "", "requirements.txt": lines, "old.py": ""}
+            world.write_node(self.repos, name, files)
         _write_comfyui(self.comfyui)
         self.gov = Gov(self.root)
         self.names: dict[str, str] = {}
