@@ -64,7 +64,7 @@ def _put(place: str, staging: str, move: Move, target: str, durable: bool) -> se
     if digest(target) == "folder":
         for _ in _without_empty(place, target):
             pass
-    temporary = f"{folder}/.tmp-gov-{os.urandom(4).hex()}"
+    temporary = _temporary(target)
     source = f"{staging}/{move['staged']}"
     if os.path.islink(source):  # noqa: PTH114
         os.symlink(os.readlink(source), temporary)  # noqa: PTH115, PTH211
@@ -72,6 +72,15 @@ def _put(place: str, staging: str, move: Move, target: str, durable: bool) -> se
         _copy(source, temporary, move["mode"], durable)
     os.replace(temporary, target)  # noqa: PTH105
     return {folder, *made}
+
+
+def _temporary(target: str) -> str:
+    """The same name each time: what a crash left is replaced when the move is made again."""
+    folder, name = os.path.split(target)
+    path = f"{folder}/.tmp-gov-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+    if os.path.lexists(path):
+        os.unlink(path)  # noqa: PTH108
+    return path
 
 
 def _copy(source: str, target: str, mode: int, durable: bool) -> None:
