@@ -74,7 +74,10 @@ def _create(version: int, rights: int) -> int:
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
-    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # gone since it was listed, as others' temporary files go: nothing to allow
     try:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
             rights &= _WRITE_FILE | _TRUNCATE

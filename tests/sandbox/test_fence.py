@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from governance import sandbox
+from governance.sandbox import landlock
 
 from . import trespasses
 from .conftest import give, needs
@@ -293,3 +294,10 @@ def test_a_missing_writable_place_starts_nothing(person, world):
     assert done.returncode == 125
     assert done.stdout == ""
     assert done.stderr == f"gov-sandbox: {world}/missing: No such file or directory\n"
+
+
+def test_a_place_that_vanished_since_it_was_listed_keeps_nobody_from_starting(tmp_path):
+    """Temporary files of others come and go in /tmp."""
+    landlock._allow(-1, str(tmp_path / "gone"), 0)
+    with pytest.raises(OSError):
+        landlock._allow(-1, str(tmp_path), 0)
