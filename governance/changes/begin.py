@@ -14,7 +14,6 @@ from typing import Any
 
 from governance import requirements
 from governance.base.errors import UsageError
-from governance.boundaries import store
 from governance.changes import audit, checkouts, gates, provenance, steps
 from governance.changes.session import Session
 from governance.changes.steps import Step
@@ -114,8 +113,7 @@ def _named(workspace: Workspace, wanted: Iterable[Step]) -> list[Plugin]:
 
 
 def _note_prod(workspace: Workspace, tx: Transaction) -> None:
-    name = generations.current(workspace)
-    prod = generations.usable(workspace, name) if name else None
+    prod = generations.usable_prod(workspace)
     tx.base = snapshots.truth_as_it_is(workspace).digests()
     tx.pre_freeze = list(prod.packages) if prod else []
 
@@ -149,16 +147,21 @@ def present(workspace: Workspace, plugin: Plugin) -> State:
             facts={"node_id": plugin.id, "path": str(found.path)},
         )
     if found.state == inventory.MISSING:
-        raise UsageError(
-            f"the code of {plugin.id} is not at {found.path}",
-            hint=f"`gov node remove {plugin.id}` forgets it, then add it again",
-            code="node_code_missing",
-            facts={"node_id": plugin.id, "path": str(found.path)},
-        )
+        raise code_missing(plugin, found, "forgets it, then add it again")
     surroundings.refuse_own(workspace, found.path)
     state = checkouts.state(workspace, plugin)
     assert state is not None
     return state
+
+
+def code_missing(plugin: Plugin, found: inventory.Place, what: str) -> UsageError:
+    """`what` `gov node remove` does about it."""
+    return UsageError(
+        f"the code of {plugin.id} is not at {found.path}",
+        hint=f"`gov node remove {plugin.id}` {what}",
+        code="node_code_missing",
+        facts={"node_id": plugin.id, "path": str(found.path)},
+    )
 
 
 def _declared(
@@ -203,8 +206,7 @@ def _union(lists: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _locked(workspace: Workspace) -> dict[str, str]:
-    name = generations.current(workspace)
-    prod = generations.usable(workspace, name) if name else None
+    prod = generations.usable_prod(workspace)
     return prod.locked if prod else {}
 
 
@@ -244,7 +246,3 @@ def without_node(work: Work, node: str) -> None:
     fresh = replace(work)
     fresh.save()
     work.session.opened[tx.txid] = fresh
-
-
-def staged_folder(workspace: Workspace, txid: str) -> Path:
-    return store.make_folder(workspace.work / txid)

@@ -25,9 +25,6 @@ from governance.truth import inventory, redo, registry
 from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
 
-LINK = "link"
-CLONE = "clone"
-
 
 def repository(workspace: Workspace, place: str) -> Repository:
     """The workspace's own repository of a node's code, or of ComfyUI's."""
@@ -141,7 +138,7 @@ def stage(
     found: list[Staged] = []
     for place, target in draft.code.items():
         now = known.get(place)
-        if now is not None and now.kind == LINK:
+        if now is not None and now.kind == capture.LINK:
             continue  # a developer's own working tree: never moved
         found += _staged(stages, draft, place, target, now, place in from_disk)
     return found

@@ -14,6 +14,7 @@ from governance.boundaries import store
 from governance.changes import overrides, steps
 from governance.changes.provenance import COMFYUI as COMFYUI
 from governance.changes.steps import Step
+from governance.code.capture import CLONE
 from governance.requirements import requirement_name
 from governance.truth import registry, resolution, snapshots
 from governance.truth.documents import Plugin, Transaction
@@ -128,12 +129,13 @@ def _take(draft: Draft, step: Step, tx: Transaction) -> Draft:
     draft = replace(draft, project=draft.project.with_group(plugin.group, lines))
     draft = draft.with_plugin(changed)
     if part.get("code") and part["code"] != part.get("before"):
-        draft = draft.with_code(node, Target(_head(changed), str(part["code"])))
+        draft = draft.with_code(node, Target(head_of(changed), str(part["code"])))
     return draft
 
 
-def _head(plugin: Plugin) -> str | None:
-    return plugin.commit if plugin.kind == "clone" else None
+def head_of(plugin: Plugin) -> str | None:
+    """The commit that HEAD of its clone is to be at; None for what is no clone."""
+    return plugin.commit if plugin.kind == CLONE else None
 
 
 def _with_added(lines: Iterable[str], added: Sequence[str]) -> list[str]:

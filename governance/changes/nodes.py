@@ -89,11 +89,7 @@ def switch(session: Session, node_ids: Sequence[str], kind: str, approval: Appro
 def _require_switchable(workspace: Workspace, plugin: Plugin, kind: str) -> None:
     found = inventory.locate(workspace, plugin)
     if found.state == inventory.MISSING:
-        raise UsageError(
-            f"the code of {plugin.id} is not at {found.path}",
-            hint=f"`gov node remove {plugin.id}` forgets it",
-            code="node_code_missing",
-        )
+        raise begin.code_missing(plugin, found, "forgets it")
     if kind == steps.ENABLE and plugin.last_snapshot is None:
         raise UsageError(
             f"{plugin.id} was never promoted",
@@ -162,9 +158,9 @@ def _is_node(place: Path) -> bool:
 
 
 def _kind_notes(plugin: Plugin) -> Iterator[str]:
-    if plugin.kind == "link":
+    if plugin.kind == capture.LINK:
         yield f"{plugin.id} is a link to a folder elsewhere: gov records its code, never moves it"
-    elif plugin.kind != "clone":
+    elif plugin.kind != capture.CLONE:
         yield f"{plugin.id} is no git clone ({plugin.kind}): its files are governed as they lie"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from governance.base import clock
 from governance.boundaries import store
 from governance.changes import absence, checkouts, gates, observed, provenance, steps, trial_run
+from governance.changes.draft import Draft
 from governance.changes.trial_run import Asked, Load, Watched
 from governance.changes.work import Work
 from governance.truth import inventory, ledger, registry
@@ -26,10 +27,10 @@ def load_of(work: Work) -> Load:
     """What ComfyUI is to load with this change made."""
     made = work.draft
     subjects = steps.subjects(work.steps)
-    there = [p for p in made.loaded if _will_be_there(work, p)]
+    there = [p for p in made.loaded if _will_be_there(work, made, p)]
     names = {plugin.id: registry.loader_name(plugin) for plugin in there}
     gone = [p for p in _promoted_now(work) if p.id not in names]
-    back = _returning(work, there)
+    back = _returning(work, made, there)
     names_back = {one.place for one in back}
     staged = [one for one in work.staged() if one.place not in names_back] + back
     new = {one.place for one in staged if one.is_new}
@@ -56,16 +57,16 @@ def _promoted_now(work: Work) -> list[Plugin]:
     return [p for p in registry.parse_or_none(work.workspace) if registry.is_promoted(p)]
 
 
-def _will_be_there(work: Work, plugin: Plugin) -> bool:
+def _will_be_there(work: Work, made: Draft, plugin: Plugin) -> bool:
     """A node whose folder somebody took away keeps nobody else from being observed."""
-    if plugin.id in work.draft.code or plugin.id in steps.nodes(work.steps):
+    if plugin.id in made.code or plugin.id in steps.nodes(work.steps):
         return True
     if any(step.kind == steps.RESTORE for step in work.steps):
         return checkouts.whereabouts(work.workspace, plugin) is not None
     return inventory.locate(work.workspace, plugin).state == inventory.PRESENT
 
 
-def _returning(work: Work, plugins: Sequence[Plugin]) -> list[checkouts.Staged]:
+def _returning(work: Work, made: Draft, plugins: Sequence[Plugin]) -> list[checkouts.Staged]:
     """The code of nodes whose folder lies elsewhere, and that come back with this change."""
     if not any(step.kind in (steps.ENABLE, steps.RESTORE) for step in work.steps):
         return []
@@ -73,7 +74,7 @@ def _returning(work: Work, plugins: Sequence[Plugin]) -> list[checkouts.Staged]:
         one
         for plugin in plugins
         if inventory.locate(work.workspace, plugin).state != inventory.PRESENT
-        for one in checkouts.whole(work.stages, work.draft, plugin, work.states)
+        for one in checkouts.whole(work.stages, made, plugin, work.states)
     ]
 
 
@@ -115,7 +116,9 @@ def take_additions(work: Work, asked: Sequence[Asked]) -> list[str]:
     that are new."""
     tx, new = work.tx, []
     judged = provenance.judged(work.workspace, asked)
-    owners = {one.text: _owner(work, one) for one in asked}
+    by_name = {registry.loader_name(p): p.id for p in work.draft.plugins} if asked else {}
+    owners = {one.text: by_name.get(one.node) for one in asked}
+    owners = {text: node for text, node in owners.items() if node in tx.nodes}
     for line in judged.lines:
         node = owners.get(line.raw) or owners.get(line.text) or tx.node_id
         additions = tx.nodes.get(str(node), {}).setdefault("override_additions", [])
@@ -129,22 +132,16 @@ def take_additions(work: Work, asked: Sequence[Asked]) -> list[str]:
     return new
 
 
-def _owner(work: Work, asked: Asked) -> str | None:
-    """The node of the transaction whose code asked for a package."""
-    by_name = {registry.loader_name(p): p.id for p in work.draft.plugins}
-    node = by_name.get(asked.node)
-    return node if node in work.tx.nodes else None
-
-
 def _note_rewritten(work: Work, seen: Watched) -> None:
     """Tracked files that the nodes rewrote themselves while they were observed: what was started
     is promoted, and prod would be rewritten in the same way at its first start."""
     found: dict[str, list[str]] = {}
+    draft, codes, staged = work.draft, work.codes(), work.staged()
     for node in work.tx.nodes:
-        place = registry.place(work.workspace, work.draft.plugin(node))
+        place = registry.place(work.workspace, draft.plugin(node))
         written = seen.candidate.written(place)
-        tracked = checkouts.repository(work.workspace, node).files(str(work.codes()[node]))
-        laid = {m.path: m.after for s in work.staged() if s.place == node for m in s.files}
+        tracked = checkouts.repository(work.workspace, node).files(str(codes[node]))
+        laid = {m.path: m.after for s in staged if s.place == node for m in s.files}
         names = sorted(
             name
             for name, path in written.items()
@@ -192,17 +189,15 @@ def _keep_made(work: Work, seen: Watched) -> None:
     with the promotion.  Without an install.py, what a node writes at its start it writes again."""
     from governance import comfyui
 
+    draft, codes = work.draft, work.codes()
     for node, part in work.tx.nodes.items():
-        tracked = _files_of(work, node)
+        code = codes.get(node)
+        source = checkouts.repository(work.workspace, node)
+        tracked = set(source.files(code)) if code else set()
         if comfyui.INSTALL_SCRIPT not in tracked:
             continue
-        place = registry.place(work.workspace, work.draft.plugin(node))
+        place = registry.place(work.workspace, draft.plugin(node))
         written = seen.candidate.written(place)
         found = {n: p for n, p in written.items() if n not in tracked and not (place / n).exists()}
         checkouts.keep_made(work.stages, node, found)
         part["made"] = sorted(found)
-
-
-def _files_of(work: Work, node: str) -> set[str]:
-    code = work.codes().get(node)
-    return set(checkouts.repository(work.workspace, node).files(code)) if code else set()

@@ -21,7 +21,7 @@ from governance.changes import (
     verdicts,
 )
 from governance.changes.checkouts import Staged
-from governance.changes.draft import COMFYUI, Draft, Target
+from governance.changes.draft import COMFYUI, Draft, Target, head_of
 from governance.changes.gates import Approval, Facts
 from governance.changes.work import Work, changed_places
 from governance.environments import generations
@@ -494,7 +494,7 @@ def _row_of(
 def targets_of(plugins: Sequence[Plugin], comfyui: Mapping[str, str]) -> dict[str, Target]:
     """The code that a truth names, by place."""
     found = {
-        plugin.id: Target(plugin.commit if plugin.kind == "clone" else None, code)
+        plugin.id: Target(head_of(plugin), code)
         for plugin in plugins
         if (code := plugin.code or plugin.commit)
     }

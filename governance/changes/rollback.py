@@ -61,7 +61,6 @@ def rollback(
     done = pipeline.apply(session, work, _approval(approval, step))
     with session.tidying():
         warnings += inventory.mismatches(workspace)
-        work.stages.clear()
     rebuilt = done.generation not in before
     return RolledBack(snapshot_id, done, rebuilt, tuple(warnings))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ from governance.base.errors import UsageError
 from governance.boundaries import process, store
 from governance.changes.gates import Approval
 from governance.changes.session import Session
-from governance.truth.resolution import Index, Project, Settings
+from governance.truth.resolution import Index, Project, Settings, this_minor
 from governance.truth.workspace import Workspace
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/{}"
@@ -80,10 +79,6 @@ def settings_of(
 
 
 _VERSION = "import platform; print(platform.python_version())"
-
-
-def this_minor() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _date(space: Workspace, named: str, committed: datetime | None) -> str | None:

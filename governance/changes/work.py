@@ -12,7 +12,7 @@ from governance.changes.draft import COMFYUI, Draft
 from governance.changes.session import Session
 from governance.changes.staging import Stages
 from governance.changes.steps import Step
-from governance.code.capture import State
+from governance.code.capture import LINK, State
 from governance.truth import ledger
 from governance.truth.documents import ABORTED, NEEDS_RESOLUTION, Plugin, Transaction
 from governance.truth.workspace import Workspace
@@ -60,7 +60,7 @@ class Work:
 
     def _code(self, made: Draft, place: str, plugin: Plugin | None) -> str | None:
         now = self.states.get(place)
-        if place in made.code and (now is None or now.kind != checkouts.LINK):
+        if place in made.code and (now is None or now.kind != LINK):
             return made.code[place].code
         return now.code if now is not None else None
 

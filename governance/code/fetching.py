@@ -15,7 +15,15 @@ from governance.base.errors import GovError, UsageError
 from governance.boundaries import store
 from governance.code.repository import quoted
 from governance.git import checkout, remote, tree
-from governance.git.call import Limits, Progress, environment, printable, run, size_of
+from governance.git.call import (
+    Limits,
+    Progress,
+    environment,
+    object_format,
+    printable,
+    run,
+    size_of,
+)
 from governance.git.remote import Refs
 from governance.git.source import Source
 
@@ -83,7 +91,7 @@ def _shadow(place: Path, quarantine: Path) -> Path:
     shadow = quarantine / "shadow.git"
     store.remove_tree(shadow)
     head = checkout.head(place) or ""
-    kind = "sha256" if len(head) == 64 else "sha1"
+    kind = object_format(head)
     words = ["init", "-q", "--bare", "--template=", f"--object-format={kind}", str(shadow)]
     done = run(words, environment())
     if not done.ok:

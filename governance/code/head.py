@@ -12,9 +12,9 @@ from pathlib import Path
 
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.code.repository import Repository
+from governance.code.repository import Repository, cut_history
 from governance.git import checkout
-from governance.git.call import environment, run
+from governance.git.call import environment, object_format, run
 
 _PATIENCE_SECONDS = 2.0
 
@@ -27,18 +27,11 @@ def move_head(place: Path, commit: str) -> None:
     real = place.resolve()
     if checkout.head(real) != commit:
         _set(real, commit)
-    index = checkout.index(real)
-    unfinished = index.with_name(f"gov-index-{os.urandom(4).hex()}")
-    try:
-        with checkout.reading(real, unfinished) as env:
-            done = run(["read-tree", commit], env)
-            if not done.ok:
-                raise _failed(place, done.stderr)
-            run(["update-index", "-q", "--refresh"], env)  # its exit code tells of edits only
-        unfinished.replace(index)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    store.sync_filesystem(index.parent)
+    with checkout.new_index(real) as env:
+        done = run(["read-tree", commit], env)
+        if not done.ok:
+            raise _failed(place, done.stderr)
+        run(["update-index", "-q", "--refresh"], env)  # its exit code tells of edits only
 
 
 def _set(real: Path, commit: str) -> None:
@@ -72,9 +65,7 @@ def give_objects(place: Path, source: Path | Repository, commit: str) -> None:
     objects = checkout.objects(real)
     if isinstance(source, Repository):
         source.give(commit, objects)
-        cut = checkout.shallow(real)
-        known = set(cut.read_text().split()) if cut.is_file() else set()
-        cut.write_text("".join(f"{name}\n" for name in sorted({*known, commit})))
+        cut_history(checkout.shallow(real), commit)
     else:
         _copy(source, objects)
     store.sync_filesystem(objects)
@@ -130,7 +121,7 @@ def _restore_file(repository: Repository, code: str, name: str, target: Path) ->
 
 
 def _make_clone(repository: Repository, head: str, url: str | None, target: Path) -> None:
-    kind = "sha256" if len(head) == 64 else "sha1"
+    kind = object_format(head)
     git = target / ".git"
     env = environment() | {"GIT_DIR": str(git)}
     steps = [["init", "-q", "--template=", f"--object-format={kind}", str(target)]]

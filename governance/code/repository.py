@@ -18,7 +18,7 @@ from pathlib import Path
 from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.git import checkout, tree
-from governance.git.call import Limits, Output, environment, run
+from governance.git.call import Limits, Output, environment, object_format, run
 from governance.git.tree import Entry
 
 _SUBMODULE = "160000"
@@ -60,7 +60,7 @@ class Repository:
                 self._pack(missing, env, self.path / "objects")
             parents = self.ask(env, "rev-list", "--parents", "--no-walk", commit).text().split()[1:]
         if parents:
-            self._cut_history(commit)
+            cut_history(self.path / "shallow", commit)
         store.sync_filesystem(self.path)
         store.make_folder(self._ref(commit).parent)
         store.write(self._ref(commit), f"{commit}\n".encode())
@@ -127,7 +127,7 @@ class Repository:
         store.make_folder(self.path.parent)
         unfinished = self.path.with_name(f"{store.TEMPORARY}{self.path.name}")
         store.remove_tree(unfinished)
-        kind = "sha256" if len(commit) == 64 else "sha1"
+        kind = object_format(commit)
         words = ["init", "-q", "--bare", "--template=", f"--object-format={kind}", str(unfinished)]
         done = run(words, environment())
         if not done.ok:
@@ -187,17 +187,17 @@ class Repository:
         told = self.ask(self._env(), "cat-file", "--batch-check=%(objectname)", given=given)
         return [line.split()[0] for line in told.text().splitlines() if line.endswith("missing")]
 
-    def _cut_history(self, commit: str) -> None:
-        """As in a shallow clone: git never looks for the parents."""
-        path = self.path / "shallow"
-        known = set(path.read_text().split()) if path.is_file() else set()
-        store.write(path, "".join(f"{name}\n" for name in sorted({*known, commit})).encode())
-
     def _ref(self, commit: str) -> Path:
         return self.path / "refs/keep" / commit
 
     def _env(self) -> dict[str, str]:
         return environment() | {"GIT_DIR": str(self.path)}
+
+
+def cut_history(shallow: Path, commit: str) -> None:
+    """As in a shallow clone, by its file of that name: git never looks for the parents."""
+    known = set(shallow.read_text().split()) if shallow.is_file() else set()
+    store.write(shallow, "".join(f"{name}\n" for name in sorted({*known, commit})).encode())
 
 
 def quoted(path: Path) -> str:

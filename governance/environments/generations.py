@@ -116,6 +116,12 @@ def prod(workspace: Workspace) -> Generation | None:
     return manifest(workspace, name) if name else None
 
 
+def usable_prod(workspace: Workspace) -> Generation | None:
+    """As prod, and None for a damaged manifest."""
+    name = current(workspace)
+    return usable(workspace, name) if name else None
+
+
 def lock_of_prod(workspace: Workspace) -> dict[str, Any]:
     """The lock that prod was built from, parsed; empty where there is no prod."""
     name = current(workspace)

@@ -165,6 +165,11 @@ def personal_settings() -> list[Setting]:
     return [(key, value if newline else "true") for key, newline, value in pairs]
 
 
+def object_format(commit: str) -> str:
+    """How a repository names its objects, by the length of a full id."""
+    return "sha256" if len(commit) == 64 else "sha1"
+
+
 def check_version() -> None:
     """Raises GovError where git is too old to be kept apart from the user's config."""
     found = run(["version"], environment())

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.git.call import Output, environment, run
+from governance.git.call import Output, environment, object_format, run
 from governance.git.source import stripped
 
 _FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -104,11 +104,6 @@ def set_ref(checkout: Path, name: str, commit: str) -> Output:
     return _ask(checkout, "update-ref", "-m", "gov", name, commit)
 
 
-def index(checkout: Path) -> Path:
-    """The checkout's own index file."""
-    return Path(_located(checkout).index)
-
-
 @contextmanager
 def reading(checkout: Path, index_file: Path) -> Iterator[dict[str, str]]:
     """The environment of calls that work on `index_file` with the checkout's files and objects,
@@ -117,6 +112,32 @@ def reading(checkout: Path, index_file: Path) -> Iterator[dict[str, str]]:
         if shadow is None:
             raise _no_commit(checkout)
         yield {**shadow.env, "GIT_INDEX_FILE": str(index_file)}
+
+
+@contextmanager
+def new_index(checkout: Path) -> Iterator[dict[str, str]]:
+    """As reading, on an index that takes the place of the checkout's own, durably, where nothing
+    was raised."""
+    with _shadow(checkout) as shadow:
+        if shadow is None:
+            raise _no_commit(checkout)
+        own = Path(shadow.env["GIT_INDEX_FILE"])
+        unfinished = own.with_name(_NEW_INDEX)
+        _drop(unfinished)  # and what a crash left of an earlier one
+        try:
+            yield {**shadow.env, "GIT_INDEX_FILE": str(unfinished)}
+            unfinished.replace(own)
+        finally:
+            _drop(unfinished)
+        store.sync_filesystem(own.parent)
+
+
+def _drop(index_file: Path) -> None:
+    for path in (index_file, index_file.with_name(f"{index_file.name}.lock")):
+        path.unlink(missing_ok=True)
+
+
+_NEW_INDEX = "gov-index"
 
 
 def origin(checkout: Path) -> str | None:
@@ -228,8 +249,8 @@ def _shadow(checkout: Path) -> Iterator[_Shadow | None]:
 
 
 def _config(head: str) -> str:
-    objects = "sha256" if len(head) == 64 else "sha1"
-    return f"[core]\nrepositoryformatversion = 1\n[extensions]\nobjectformat = {objects}\n"
+    kind = object_format(head)
+    return f"[core]\nrepositoryformatversion = 1\n[extensions]\nobjectformat = {kind}\n"
 
 
 def _locate(checkout: Path) -> _Located | None:

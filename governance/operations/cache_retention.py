@@ -79,9 +79,7 @@ def _locks(workspace: Workspace, without: frozenset[str]) -> Iterator[bytes]:
     for path in paths:
         with suppress(OSError):
             yield path.read_bytes()
-    for row in snapshots.index(workspace):
-        with suppress(GovError):
-            yield snapshots.content(workspace, snapshots.load(workspace, row["id"])).lock
+    yield from (content.lock for content in snapshots.readable(workspace))
 
 
 def _names(workspace: Workspace, without: frozenset[str]) -> list[str]:

@@ -33,10 +33,7 @@ def forget(workspace: Workspace, *, dry_run: bool) -> list[str]:
 
 def _needed(workspace: Workspace) -> set[tuple[str, str]]:
     """(place, commit) of everything that may be brought back."""
-    contents = [snapshots.truth_as_it_is(workspace)]
-    for row in snapshots.index(workspace):
-        with suppress(GovError):  # one that is damaged cannot be brought back either
-            contents.append(snapshots.content(workspace, snapshots.load(workspace, row["id"])))
+    contents = [snapshots.truth_as_it_is(workspace), *snapshots.readable(workspace)]
     needed = {one for content in contents for one in _named(workspace, content)}
     return needed | set(_pending(workspace))
 

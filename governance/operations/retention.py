@@ -56,7 +56,7 @@ def _needed(workspace: Workspace) -> set[str]:
     """Prod, its parent, the newest snapshots' and what pending transactions would switch to."""
     current = str(generations.current(workspace))
     needed = {current}
-    prod = generations.usable(workspace, current)
+    prod = generations.usable_prod(workspace)
     if prod is not None:
         needed.add(str(prod.parent))
     for row in ledger.overview(workspace).pending:

@@ -141,7 +141,7 @@ class Project:
     @property
     def python(self) -> str:
         """The interpreter as named at init: a version or a path."""
-        return str(self.data["tool"]["gov"].get("python", _this_minor()))
+        return str(self.data["tool"]["gov"].get("python", this_minor()))
 
     @property
     def groups(self) -> dict[str, list[str]]:
@@ -336,5 +336,5 @@ def _lines(lines: Sequence[str]) -> Any:
     return array.multiline(len(lines) > 0)
 
 
-def _this_minor() -> str:
+def this_minor() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,13 @@ def is_locked(workspace: Workspace, snapshot: Snapshot) -> bool:
         return snapshot.reason.endswith(("_post", "init", "sync"))
     names = ("pyproject_sha256", "lock_sha256")
     return all(made.get(name) == snapshot.digests.get(name) for name in names)
+
+
+def readable(workspace: Workspace) -> Iterator[Truth]:
+    """The contents of all snapshots that can be brought back: a damaged one cannot."""
+    for row in index(workspace):
+        with suppress(GovError):
+            yield content(workspace, load(workspace, row["id"]))
 
 
 def prune(workspace: Workspace, *, keep: Sequence[str]) -> list[str]:
