@@ -80,7 +80,6 @@ def sync(session: Session, approval: Approval) -> Synced | None:
     except Refused as error:
         raise _taken_back(workspace, error) from None
     with session.tidying():
-        work.stages.clear()
         Stages(workspace, LOCK_STAGES).clear()
     return Synced(done.generation, done.pre_snapshot, done.post_snapshot, done.changes)
 

@@ -55,8 +55,6 @@ def initialise(session: Session, options: Options) -> Initialised:
         return _result(session, declared, (), False, tuple(restored))
     work = begin.begin(session, wanted, kind="init", comfyui=found)
     done = pipeline.apply(session, work, options.approval)
-    with session.tidying():
-        work.stages.clear()
     return _result(session, declared, done.changes, False, tuple(restored))
 
 
@@ -73,8 +71,6 @@ def _make(
     work = begin.begin(session, [step], kind="init", comfyui=found)
     allowed = replace(options.approval, failed_run=True, findings=True)
     done = pipeline.apply(session, work, allowed)
-    with session.tidying():
-        work.stages.clear()
     verdict = work.tx.observation
     failed = verdict.get("verdict") != "completed"
     reason = verdict.get("reason") or "it could not be tried"
