@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from governance.base.errors import GovError
 
@@ -30,6 +30,8 @@ _LONGEST_LINE = 1 << 20
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 OnLine = Callable[[str], None]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,14 @@ def spawn(
     stderr: int | IO[bytes] | None = None,
     own_session: bool = True,
     pass_fds: Sequence[int] = (),
+    may_outlive: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start and return at once; the caller ends it (see `stop`).
 
     Signals wait meanwhile: an exception that a handler raises just after the fork is swallowed by
     Python (it runs in the hooks of os.register_at_fork), and Ctrl-C would be lost.
+    `may_outlive` is for what ends by itself within moments and changes nothing that lasts: with no
+    code of ours in the child, Python starts it without a fork (vfork), four times as fast.
     """
     child = None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
@@ -105,7 +110,7 @@ def spawn(
             stderr=stderr,
             start_new_session=own_session,
             pass_fds=tuple(pass_fds),
-            preexec_fn=partial(_begin, before),
+            preexec_fn=None if may_outlive else partial(_begin, before),
         )
         return child
     except (FileNotFoundError, PermissionError) as error:
@@ -167,6 +172,17 @@ def stop(child: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> Non
 def leave_signals_to_main() -> None:
     """Called in every other thread; else a signal reaches Python while `spawn` or `poll` wait."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+
+
+def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], most: int = 8) -> list[Made]:
+    """`work` of each item, at most so many at a time: most of it is waiting for programs."""
+    listed = list(items)
+    if len(listed) < 2:
+        return [work(item) for item in listed]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(most, len(listed)), initializer=leave_signals_to_main) as pool:
+        return list(pool.map(work, listed))
 
 
 def exit_code(returncode: int) -> int:

@@ -6,15 +6,14 @@ real folders move only with the redo record of the commit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from governance import git
 from governance.base.errors import GovError, Refused
-from governance.boundaries import store
+from governance.boundaries import process, store
 from governance.changes.draft import COMFYUI, Draft, Target
 from governance.changes.staging import Stages
 from governance.code import capture, head, moves
@@ -70,12 +69,12 @@ def state_of_comfyui(workspace: Workspace) -> State | None:
 
 def states(workspace: Workspace, plugins: Iterable[Plugin]) -> dict[str, State | None]:
     """Of all these nodes and of ComfyUI, side by side."""
-    listed = list(plugins)
-    with ThreadPoolExecutor() as pool:
-        comfyui = pool.submit(state_of_comfyui, workspace)
-        found = list(pool.map(lambda plugin: state(workspace, plugin), listed))
-        nodes = {plugin.id: one for plugin, one in zip(listed, found, strict=True)}
-        return {COMFYUI: comfyui.result(), **nodes}
+    asked: dict[str, Plugin | None] = {COMFYUI: None, **{one.id: one for one in plugins}}
+
+    def found(plugin: Plugin | None) -> State | None:
+        return state(workspace, plugin) if plugin else state_of_comfyui(workspace)
+
+    return dict(zip(asked, process.side_by_side(found, asked.values()), strict=True))
 
 
 @dataclass(frozen=True)
@@ -135,32 +134,32 @@ def stage(
     `from_disk` are places whose edits are part of the new code already, or may be overwritten:
     their copy stays in the repository.
     """
-    found: list[Staged] = []
-    for place, target in draft.code.items():
+
+    def staged(place: str) -> Staged | None:
         now = known.get(place)
         if now is not None and now.kind == capture.LINK:
-            continue  # a developer's own working tree: never moved
-        found += _staged(stages, draft, place, target, now, place in from_disk)
-    return found
+            return None  # a developer's own working tree: never moved
+        return _staged(stages, draft, place, draft.code[place], now, place in from_disk)
+
+    return [found for found in process.side_by_side(staged, draft.code) if found]
 
 
 def _staged(
     stages: Stages, draft: Draft, place: str, target: Target, now: State | None, from_disk: bool
-) -> Iterator[Staged]:
+) -> Staged | None:
     workspace = stages.workspace
     path = folder(workspace, place, draft.plugins)
     found = _found(workspace, place, path, draft)
     base = _base(now, from_disk)
     if now is not None and now.code == target.code and now.head == target.commit:
-        return
+        return None
     before = _read(stages, place)
     if before is not None and (before.before, before.after, before.found) == (
         base,
         target.code,
         found,
     ):
-        yield before
-        return
+        return before
     staging = stages.folder / "code" / place
     store.remove_tree(staging)
     store.make_folder(staging)
@@ -168,7 +167,7 @@ def _staged(
     files = _files(source, found, base, target.code, staging, place)
     made = Staged(place, path, found, base, target.code, target.commit, staging, files)
     store.write_json(_receipt(stages, place), made.to_json())
-    yield made
+    return made
 
 
 def _found(workspace: Workspace, place: str, path: Path, draft: Draft) -> Path:
@@ -235,14 +234,14 @@ def lay_plan(stages: Stages, staged: Iterable[Staged]) -> list[Path]:
 def records(workspace: Workspace, staged: Iterable[Staged]) -> list[redo.Checkout]:
     """What the redo record needs.  Clones get the objects that their new HEAD needs first, which
     is harmless by itself."""
-    made = []
-    for one in staged:
-        if one.is_new:
-            continue  # it comes as a whole folder, see `restored`
+    moving = [one for one in staged if not one.is_new]  # those come whole, see `restored`
+
+    def give(one: Staged) -> None:
         if one.head is not None:
             head.give_objects(one.found, repository(workspace, one.place), one.head)
-        made.append(redo.Checkout(one.folder, one.staging, one.files, one.head))
-    return made
+
+    process.side_by_side(give, moving)
+    return [redo.Checkout(one.folder, one.staging, one.files, one.head) for one in moving]
 
 
 def restored(

@@ -15,13 +15,14 @@ from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.code.repository import Repository
 from governance.git import checkout
-from governance.git.call import run
 
 CLONE, REGISTRY, FOLDER, FILE, LINK = "clone", "registry", "folder", "file", "link"
 TRACKING = ".tracking"
 LARGEST_FILE_BYTES = 50 << 20
 
 _BYTE_CODE = ("--exclude=__pycache__/", "--exclude=*.pyc", "--exclude=*.pyo")
+# Where git keeps no times of a file, `diff` reads it, which `diff-files` does not.
+_BY_BYTES = ("--no-ext-diff", "--no-textconv", "--no-renames", "--ignore-submodules=all")
 _MAX_TRACKING_BYTES = 4 << 20
 
 
@@ -82,8 +83,7 @@ def _of_clone(repository: Repository, place: Path, head: str) -> State:
     repository.take(place, head)
     with repository.index(place) as env:
         repository.ask(env, "read-tree", head)
-        run(["update-index", "-q", "--refresh"], env)  # its exit code tells of changes only
-        listed = repository.ask(env, "diff-files", "-z", "--name-only", "--ignore-submodules=all")
+        listed = repository.ask(env, "diff", *_BY_BYTES, "-z", "--name-only")
         modified = _not_behind_links(place, listed.text().split("\0"))
         if not modified:
             return State(CLONE, head, head)

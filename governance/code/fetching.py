@@ -6,13 +6,12 @@ travels; the clone's configuration is never read, and the remote is named by its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from governance.base.errors import GovError, UsageError
-from governance.boundaries import store
+from governance.boundaries import process, store
 from governance.code.repository import quoted
 from governance.git import checkout, remote, tree
 from governance.git.call import (
@@ -187,18 +186,5 @@ def newest(
             return error
         return found or refs.head or GovError("it is empty", hint="look at its page")
 
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return dict(zip(asked, pool.map(_quietly(ask), asked.values()), strict=True))
-
-
-def _quietly(
-    ask: Callable[[tuple[Source, str | None, str | None]], str | GovError],
-) -> Callable[[tuple[Source, str | None, str | None]], str | GovError]:
-    """In a thread that is not the main one, whose signals are left to that."""
-    from governance.boundaries import process
-
-    def asked(row: tuple[Source, str | None, str | None]) -> str | GovError:
-        process.leave_signals_to_main()
-        return ask(row)
-
-    return asked
+    found = process.side_by_side(ask, asked.values(), _SIDE_BY_SIDE)
+    return dict(zip(asked, found, strict=True))

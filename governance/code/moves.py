@@ -6,9 +6,11 @@ the network, and stops at a file that is neither the one nor the other.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from governance.code import lay
 from governance.code.repository import Repository
 
 _SUBMODULE = "160000"
+_LARGEST_AT_ONCE = 64 << 20  # bytes
 
 
 class FileMove(NamedTuple):
@@ -40,18 +43,50 @@ def plan(
     that git does not know lies in the way.
     """
     rows = _differing(repository, before, after)
-    new = [path for path, (_, mode) in rows.items() if mode]
-    old = [path for path, (mode, _) in rows.items() if mode]
-    repository.export(after, staging, new)
-    with tempfile.TemporaryDirectory(prefix="gov-before-") as name:
-        repository.export(before, Path(name), old)
-        moves = tuple(
-            _move(path, modes, Path(name) if path in old else None, staging)
-            for path, modes in sorted(rows.items())
-        )
+    repository.export(after, staging, [path for path, row in rows.items() if row.after])
+    was = _digests_of(repository, before, place, rows)
+    moves = tuple(_move(path, row, was.get(path), staging) for path, row in sorted(rows.items()))
     _refuse_edited(place, moves)
     store.sync_filesystem(staging)
     return moves
+
+
+def _digests_of(
+    repository: Repository, commit: str, place: Path, rows: Mapping[str, _Difference]
+) -> dict[str, str | None]:
+    """Of the files of a commit: those that lie on the disk unedited need not be written anew."""
+    found: dict[str, str | None] = {}
+    unsure = []
+    for path, row in rows.items():
+        if not row.before:
+            continue
+        digest = _unedited(place / path, row.blob)
+        if digest is None:
+            unsure.append(path)
+        else:
+            found[path] = digest
+    if unsure:
+        with tempfile.TemporaryDirectory(prefix="gov-before-") as folder:
+            repository.export(commit, Path(folder), unsure)
+            found |= {path: _digest(Path(folder), path) for path in unsure}
+    return found
+
+
+def _unedited(path: Path, blob: str) -> str | None:
+    """The digest of a plain file that holds the bytes of git's `blob`; None for anything else."""
+    try:
+        facts = path.lstat()
+        plain = stat.S_ISREG(facts.st_mode) and facts.st_size <= _LARGEST_AT_ONCE
+        data = path.read_bytes() if plain else None
+    except OSError:
+        return None
+    if data is None:
+        return None
+    # gitformat-pack(5): an object is named by the digest of its kind, its length and its bytes.
+    kind = hashlib.sha256 if len(blob) == 64 else hashlib.sha1
+    named = kind(b"blob %d\0" % len(data), usedforsecurity=False)
+    named.update(data)
+    return hashlib.sha256(data).hexdigest() if named.hexdigest() == blob else None
 
 
 def all_of(repository: Repository, commit: str, staging: Path) -> tuple[FileMove, ...]:
@@ -143,18 +178,27 @@ def _refuse_edited(place: Path, moves: Sequence[FileMove]) -> None:
         )
 
 
-def _differing(repository: Repository, before: str, after: str) -> dict[str, tuple[str, str]]:
-    """Path -> its mode before and after, "" where it is not in that commit."""
+class _Difference(NamedTuple):
+    """A mode is "" where the file is not in that commit; `blob` is the name of its old bytes."""
+
+    before: str
+    after: str
+    blob: str
+
+
+def _differing(repository: Repository, before: str, after: str) -> dict[str, _Difference]:
+    """By path."""
     with repository.index() as env:
         told = repository.ask(
-            env, "diff-tree", "-r", "-z", "--raw", "--no-renames", before, after
+            env, "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", before, after
         ).text()
     fields = [text for text in told.split("\0") if text]
     rows = {}
     for head, path in zip(fields[::2], fields[1::2], strict=True):
-        modes = [_real(mode) for mode in head.lstrip(":").split()[:2]]
-        if any(modes):
-            rows[path] = (modes[0], modes[1])
+        was, now, blob = head.lstrip(":").split()[:3]
+        row = _Difference(_real(was), _real(now), blob)
+        if row.before or row.after:
+            rows[path] = row
     return rows
 
 
@@ -162,10 +206,11 @@ def _real(mode: str) -> str:
     return "" if mode in ("000000", _SUBMODULE) else mode
 
 
-def _move(path: str, modes: tuple[str, str], old: Path | None, staging: Path) -> FileMove:
-    before = _digest(old, path) if old is not None else None
-    after = _digest(staging, path) if modes[1] else None
-    return FileMove(path, before, after, _mode(modes[1] or modes[0]), path if modes[1] else None)
+def _move(path: str, row: _Difference, before: str | None, staging: Path) -> FileMove:
+    after = _digest(staging, path) if row.after else None
+    return FileMove(
+        path, before, after, _mode(row.after or row.before), path if row.after else None
+    )
 
 
 def _digest(folder: Path, path: str) -> str | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+from governance.boundaries import process
 from governance.conflict import message
 from governance.conflict.problem import Problem
 from governance.conflict.solver import CANNOT_LOOK, TIMED_OUT, Question, Solved, Solver
@@ -186,8 +186,7 @@ class Search:
         return self._thinned(ids)
 
     def _at_once(self, probe: Callable[[_Asked], Solved], asked: Sequence[_Asked]) -> list[Solved]:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(probe, asked))
+        return process.side_by_side(probe, asked, AT_ONCE)
 
     def _learn(self, ids: Ids, solved: Solved) -> None:
         (self._locking if solved.ok else self._failing).append(ids)

@@ -20,10 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from governance.base.errors import GovError, Refused
 from governance.boundaries import process
+
+if TYPE_CHECKING:
+    import subprocess
 
 LOCAL_SECONDS = 30.0
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
@@ -49,6 +52,12 @@ SETTINGS: tuple[Setting, ...] = (
     ("advice.detachedHead", "false"),
     ("http.lowSpeedLimit", "1"),
     ("http.lowSpeedTime", "60"),
+)
+
+# They read, or write an index that is theirs alone and objects that nothing names yet.
+_QUESTIONS = re.compile(
+    "cat-file|diff|diff-tree|for-each-ref|log|ls-files|ls-tree|merge-base|read-tree|rev-list"
+    "|rev-parse|status|symbolic-ref|update-index|version|write-tree"
 )
 
 # The user's own choice of ssh and certificates, and where git finds its parts.
@@ -121,10 +130,16 @@ def run(
         stdin.write(given)
         stdin.seek(0)
         child = process.spawn(
-            ["git", *arguments], cwd=Path("/"), env=env, stdin=stdin, stdout=stdout, stderr=stderr
+            ["git", *arguments],
+            cwd=Path("/"),
+            env=env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            may_outlive=bool(_QUESTIONS.fullmatch(arguments[0])),
         )
         try:
-            _watch(child.wait, limits, stdout, stderr)
+            _watch(child, limits, stdout, stderr)
         finally:
             process.stop(child)
         return Output(child.returncode, _content(stdout), _content(stderr).decode(errors="replace"))
@@ -213,17 +228,11 @@ def printable(text: str) -> str:
 
 
 def _watch(
-    wait: Callable[[float], int], limits: Limits, stdout: BinaryIO, stderr: BinaryIO
+    child: subprocess.Popen[bytes], limits: Limits, stdout: BinaryIO, stderr: BinaryIO
 ) -> None:
-    import subprocess
-
     seen = 0
-    while True:
-        try:
-            wait(_POLL_SECONDS)
-            return
-        except subprocess.TimeoutExpired:
-            limits.check()
+    while process.wait(child, _POLL_SECONDS) is None:
+        limits.check()
         if max(_length(stdout), _length(stderr)) > MAX_OUTPUT_BYTES:
             raise Refused(
                 "the repository lists more files or names than gov is ready to read",

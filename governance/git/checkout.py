@@ -9,6 +9,7 @@ means that git neither looks for a repository further up nor minds who owns this
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -122,18 +123,19 @@ def new_index(checkout: Path) -> Iterator[dict[str, str]]:
         if shadow is None:
             raise _no_commit(checkout)
         own = Path(shadow.env["GIT_INDEX_FILE"])
-        unfinished = own.with_name(_NEW_INDEX)
-        _drop(unfinished)  # and what a crash left of an earlier one
+        _drop_unfinished(own.parent)  # what a crash left
+        # A git that outlives a gov that was killed writes to a name that nobody else uses.
+        unfinished = own.with_name(f"{_NEW_INDEX}-{os.urandom(4).hex()}")
         try:
             yield {**shadow.env, "GIT_INDEX_FILE": str(unfinished)}
             unfinished.replace(own)
         finally:
-            _drop(unfinished)
+            _drop_unfinished(own.parent)
         store.sync_filesystem(own.parent)
 
 
-def _drop(index_file: Path) -> None:
-    for path in (index_file, index_file.with_name(f"{index_file.name}.lock")):
+def _drop_unfinished(folder: Path) -> None:
+    for path in folder.glob(f"{_NEW_INDEX}*"):
         path.unlink(missing_ok=True)
 
 
@@ -254,6 +256,23 @@ def _config(head: str) -> str:
 
 
 def _locate(checkout: Path) -> _Located | None:
+    return _plainly_located(checkout.absolute() / ".git") or _asked(checkout)
+
+
+def _plainly_located(folder: Path) -> _Located | None:
+    """Where git looks unless `commondir` or a `.git` file sends it elsewhere; None where it is
+    not so simple, and git is asked.  A process less each time."""
+    try:
+        plain = folder.is_dir() and not os.path.lexists(folder / "commondir")
+        named = _plain_head(folder) if plain else None
+    except _Endless:
+        return None
+    if named is None or not (folder / "objects").is_dir():
+        return None
+    return _Located(head=named, objects=str(folder / "objects"), index=str(folder / "index"))
+
+
+def _asked(checkout: Path) -> _Located | None:
     told = _ask(checkout, "rev-parse", "--git-path", "objects", "--git-path", "index", "HEAD", "--")
     lines = told.text().split("\n")
     if not told.ok or len(lines) < 3 or not _FULL.fullmatch(lines[2]):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from governance.base import clock
 from governance.base.errors import Damaged, GovError
 from governance.base.shape import TEXT_OR_NONE, Shape, mismatch
-from governance.boundaries import store
+from governance.boundaries import process, store
 from governance.truth.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -393,10 +393,11 @@ def _apply(workspace: Workspace, intent: dict[str, Any]) -> None:
 def _check_out(intent: dict[str, Any]) -> None:
     from governance.code import head, moves
 
-    for checkout in _checkouts(intent):
+    found = list(_checkouts(intent))
+    for checkout in found:
         moves.apply(checkout.place, checkout.files, checkout.staging)
-        if checkout.head is not None:
-            head.move_head(checkout.place, checkout.head)
+    clones = [(checkout.place, checkout.head) for checkout in found if checkout.head is not None]
+    process.side_by_side(lambda clone: head.move_head(*clone), clones)
 
 
 def _drop_intent(workspace: Workspace) -> None:
