@@ -30,6 +30,7 @@ _LONGEST_LINE = 1 << 20
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 OnLine = Callable[[str], None]
+_thread = threading.local()
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -145,10 +146,14 @@ def wait(child: subprocess.Popen[bytes], seconds: float | None = None) -> int | 
     """
     if poll(child) is None:
         descriptor = os.pidfd_open(child.pid)
+        called_off = [_thread.called_off] if hasattr(_thread, "called_off") else []
         try:
-            select.select([descriptor], [], [], seconds)
+            ready = select.select([descriptor, *called_off], [], [], seconds)[0]
         finally:
             os.close(descriptor)
+        if called_off and ready == called_off:
+            del _thread.called_off  # once: the child is still to be stopped
+            raise CalledOff
     return poll(child)
 
 
@@ -175,14 +180,34 @@ def leave_signals_to_main() -> None:
 
 
 def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], most: int = 8) -> list[Made]:
-    """`work` of each item, at most so many at a time: most of it is waiting for programs."""
+    """`work` of each item, at most so many at a time: most of it is waiting for programs.
+
+    With the first error, and with Ctrl-C, the programs of the others are stopped.
+    """
     listed = list(items)
     if len(listed) < 2:
         return [work(item) for item in listed]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(most, len(listed)), initializer=leave_signals_to_main) as pool:
-        return list(pool.map(work, listed))
+    called_off = os.eventfd(0, os.EFD_CLOEXEC)
+    try:
+        with ThreadPoolExecutor(min(most, len(listed)), "", _begin_thread, (called_off,)) as pool:
+            try:
+                return list(pool.map(work, listed))
+            except BaseException:
+                os.eventfd_write(called_off, 1)
+                raise
+    finally:
+        os.close(called_off)
+
+
+def _begin_thread(called_off: int) -> None:
+    leave_signals_to_main()
+    _thread.called_off = called_off
+
+
+class CalledOff(KeyboardInterrupt):
+    """In a thread of `side_by_side` whose result nobody waits for any more."""
 
 
 def exit_code(returncode: int) -> int:

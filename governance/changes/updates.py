@@ -14,7 +14,7 @@ from typing import Any
 
 from governance import git, requirements
 from governance.base.errors import Refused, UsageError
-from governance.boundaries import store
+from governance.boundaries import process, store
 from governance.changes import begin, checkouts, provenance, steps
 from governance.changes.draft import COMFYUI
 from governance.changes.session import Session
@@ -65,26 +65,21 @@ def look_up(
     plugins = registry.load(workspace)
     in_prod = [p for p in plugins if registry.is_promoted(p) and p.enabled]
     chosen = in_prod if all_nodes else [registry.find(plugins, node) for node in node_ids]
-    parts: dict[str, Mapping[str, Any]] = {}
-    notes: list[str] = []
-    for plugin in chosen:
+
+    def newer(plugin: Plugin) -> Found:
         try:
-            parts |= _newer(session, plugin, to, local, notes, dry_run)
+            return _newer(session, plugin, to, local, dry_run)
         except (UsageError, Refused) as error:
             if not all_nodes:
                 raise
-            notes.append(f"{plugin.id} is left as it is: {error.message}")
-    return Found(parts, tuple(notes))
+            return Found({}, (f"{plugin.id} is left as it is: {error.message}",))
+
+    found = process.side_by_side(newer, chosen)
+    parts = {node: part for one in found for node, part in one.parts.items()}
+    return Found(parts, tuple(note for one in found for note in one.notes))
 
 
-def _newer(
-    session: Session,
-    plugin: Plugin,
-    to: str | None,
-    local: Local,
-    notes: list[str],
-    dry_run: bool,
-) -> dict[str, Mapping[str, Any]]:
+def _newer(session: Session, plugin: Plugin, to: str | None, local: Local, dry_run: bool) -> Found:
     now = begin.present(session.workspace, plugin)
     if now.kind != CLONE:
         raise UsageError(
@@ -97,11 +92,11 @@ def _newer(
     session.say(f"fetching {plugin.id}")
     source = repository_of(session.workspace, plugin.id)
     with _fetched(session, place, plugin.git_url, ref, source, dry_run) as found:
-        notes += [f"{plugin.id}: {note}" for note in found.notes]
+        notes = tuple(f"{plugin.id}: {note}" for note in found.notes)
         if found.commit == now.head == plugin.commit and plugin.last_snapshot is not None:
-            return {}
+            return Found({}, notes)
         part = _part(source, plugin.id, now, found, local)
-    return {plugin.id: {**part, "ref": to or plugin.ref}}
+    return Found({plugin.id: {**part, "ref": to or plugin.ref}}, notes)
 
 
 def _followed(place: Path, plugin: Plugin) -> str | None:
