@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from governance.boundaries import store
@@ -14,15 +15,29 @@ _LINE = dict[str, Any]
 
 def rows(workspace: Workspace) -> list[_LINE]:
     """All changes, oldest first; a line that cannot be read (a crash, an edit) is left out."""
-    return list(_parsed(workspace))
+    return list(newest_first(workspace))[::-1]
 
 
-def _parsed(workspace: Workspace) -> Iterator[_LINE]:
+def newest(workspace: Workspace, count: int) -> tuple[list[_LINE], int]:
+    """The newest `count` changes, oldest first, and how many lines there are in all."""
+    lines = _lines(workspace)
+    return list(islice(_parsed(reversed(lines)), count))[::-1], len(lines)
+
+
+def newest_first(workspace: Workspace) -> Iterator[_LINE]:
+    """Each is parsed when it is asked for: a long history holds megabytes."""
+    return _parsed(reversed(_lines(workspace)))
+
+
+def _lines(workspace: Workspace) -> list[bytes]:
     try:
-        data = store.read_bytes(workspace.history)
+        return store.read_bytes(workspace.history).splitlines()
     except FileNotFoundError:
-        return
-    for line in data.splitlines():
+        return []
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[_LINE]:
+    for line in lines:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -34,7 +49,7 @@ def _parsed(workspace: Workspace) -> Iterator[_LINE]:
 def last_change(workspace: Workspace) -> _LINE | None:
     """The newest change of prod that is not itself taken back by an undo."""
     undone = 0
-    for row in reversed(rows(workspace)):
+    for row in newest_first(workspace):
         if not row.get("pre"):
             continue
         if row.get("verb") == "undo":

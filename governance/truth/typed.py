@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from governance.base import names
 from governance.base.errors import UsageError
@@ -79,9 +80,8 @@ def _before(workspace: Workspace, count: int, ids: list[str]) -> list[str]:
     """@0 is what is there now."""
     if count == 0:
         return ids[-1:]
-    pres = [row["pre"] for row in history.rows(workspace) if row.get("pre")]
-    found = pres[-count:][:1] if count <= len(pres) else []
-    return [one for one in found if one in ids]
+    pres = (row["pre"] for row in history.newest_first(workspace) if row.get("pre"))
+    return [one for one in islice(pres, count - 1, count) if one in ids]
 
 
 def _parts(ids: Iterable[str], text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
@@ -62,10 +63,10 @@ def _text(value: Any) -> str:
 def history(arguments: Namespace) -> Outcome:
     from governance.truth import history as changes
 
-    rows = changes.rows(workspace.find(arguments.root))
-    shown = rows[-arguments.limit :] if arguments.limit > 0 else rows
+    limit = arguments.limit if arguments.limit > 0 else sys.maxsize
+    shown, total = changes.newest(workspace.find(arguments.root), limit)
     parts: list[Part] = [_changes(shown)] if shown else ["no change yet"]
-    return Outcome({"changes": shown, "total": len(rows)}, parts)
+    return Outcome({"changes": shown, "total": total}, parts)
 
 
 def _changes(rows: list[dict[str, Any]]) -> Table:
