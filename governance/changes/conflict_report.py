@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from governance.base import clock
 from governance.boundaries import store
-from governance.changes import explanation, plan, provenance
+from governance.changes import explanation, plan, provenance, updates
 from governance.changes.work import Work
 from governance.conflict.answer import Report
 from governance.conflict.problem import NODE
+from governance.truth import registry
 from governance.truth.documents import Conflict
 
 
@@ -16,7 +17,7 @@ def write(work: Work, log: str) -> str:
     tx = work.tx
     work.session.say("the requirements conflict; looking for the cause and for fixes")
     found = _explained(work, log)
-    chosen = {name: tx.resolution.get(name, []) for name in ("dropped", "exempt", "overrides")}
+    chosen = {name: rows for name, rows in tx.resolution.items() if name != "without"}
     document = Conflict(
         txid=tx.txid,
         node_id=tx.node_id,
@@ -52,5 +53,11 @@ def _explained(work: Work, log: str) -> Report:
         newcomer_lines=lines,
         log=log,
         say=work.session.say,
-        code=explanation.Code.in_place(workspace, alone) if alone else None,
+        code=_code(work, alone) if alone else None,
     )
+
+
+def _code(work: Work, node: str) -> explanation.Code:
+    plugin = work.draft.plugin(node)
+    place = registry.place(work.workspace, plugin)
+    return explanation.in_place(place, node, lambda: updates.fetch_newest(work.session, plugin))

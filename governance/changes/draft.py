@@ -125,6 +125,7 @@ def _take(draft: Draft, step: Step, tx: Transaction) -> Draft:
         ref=part.get("ref", plugin.ref),
         enabled=True,
         managed_deps=lines,
+        given_up=tx.given_up(node),
     )
     draft = replace(draft, project=draft.project.with_group(plugin.group, lines))
     draft = draft.with_plugin(changed)
@@ -156,6 +157,8 @@ def _without_group(draft: Draft, plugin: Plugin) -> Draft:
     project = draft.project.without_group(plugin.group)
     if plugin.override_deps:
         project = project.with_overrides(overrides.others(draft.plugins, plugin, project))
+    if plugin.scoped_deps:
+        project = project.with_scoped(overrides.other_scoped(draft.plugins, plugin, project))
     return replace(draft, project=project)
 
 
@@ -232,14 +235,16 @@ def _unpin(draft: Draft, step: Step, tx: Transaction) -> Draft:
     project = draft.project
     kept = [line for line in project.constraints if requirement_name(line) not in gone]
     left = [line for line in project.overrides if requirement_name(line) not in gone]
-    project = project.with_constraints(kept).with_overrides(left)
+    scoped = [row for row in project.scoped if requirement_name(row[2]) not in gone]
+    project = project.with_constraints(kept).with_overrides(left).with_scoped(scoped)
     plugins = tuple(_freed(plugin, gone) for plugin in draft.plugins)
     return replace(draft, project=project, plugins=plugins, upgrade=(*draft.upgrade, *sorted(gone)))
 
 
 def _freed(plugin: Plugin, gone: set[str]) -> Plugin:
     kept = [pin for pin in plugin.override_deps if requirement_name(pin) not in gone]
-    return replace(plugin, override_deps=kept)
+    scoped = [row for row in plugin.scoped_deps if requirement_name(row["dependency"]) not in gone]
+    return replace(plugin, override_deps=kept, scoped_deps=scoped)
 
 
 def _nothing_more(draft: Draft, step: Step, tx: Transaction) -> Draft:

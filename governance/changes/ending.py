@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from governance.base import clock
 from governance.base.errors import GovError, UsageError
@@ -69,6 +70,9 @@ def candidate_state(workspace: Workspace, tx: Transaction) -> str:
     return "cleaned" if tx.status in (PROMOTED, ABORTED) else "missing"
 
 
+_CHOSEN = ("dropped", "exempt", "overrides", "replaced", "scoped")
+
+
 def resolve(
     session: Session,
     txid: str,
@@ -77,11 +81,14 @@ def resolve(
     dropped: Sequence[str] = (),
     exempt: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    replaced: Sequence[Mapping[str, str]] = (),
+    scoped: Sequence[Mapping[str, str]] = (),
     anew: bool = False,
 ) -> Transaction:
     """Lock once more with `pins` as overrides: resolved, or needs_resolution with a new report.
 
-    `dropped` lines of the node are given up; `exempt` packages are free of the resolution date;
+    `dropped` lines of the node are given up, `replaced` ones get another text; `scoped` changes
+    what one version of a package asks for; `exempt` packages are free of the resolution date;
     `overrides` are the complete entries that an accepted fix was tried with; `anew` forgets what
     was chosen before.  Raises UsageError for a pin that cannot be had or that nothing asks for.
     """
@@ -99,11 +106,13 @@ def resolve(
     )
     if anew:
         tx.resolution_pins = []
-        tx.resolution |= {"dropped": [], "exempt": [], "overrides": []}
+        tx.resolution |= {kind: [] for kind in _CHOSEN}
     kept = [p for p in tx.resolution_pins if requirements.requirement_name(p) not in latest]
     tx.resolution_pins = [*kept, *(pin.text for pin in latest.values())]
-    for kind, given in (("dropped", dropped), ("exempt", exempt), ("overrides", overrides)):
-        tx.resolution[kind] = list(dict.fromkeys([*tx.resolution.get(kind, ()), *given]))
+    given: tuple[Sequence[Any], ...] = (dropped, exempt, overrides, replaced, scoped)
+    for kind, more in zip(_CHOSEN, given, strict=True):
+        before = list(tx.resolution.get(kind, ()))
+        tx.resolution[kind] = before + [one for one in more if one not in before]
     if plan.lock(work):
         _require_asked_for(tx, work.stages)
         tx.move(RESOLVED)

@@ -18,7 +18,7 @@ from governance.conflict.answer import Fix, Report
 from governance.conflict.causes import ABSENT
 from governance.conflict.explain import explain
 from governance.conflict.fixes import Ref
-from governance.conflict.problem import NODE, PIN, Owned, Problem
+from governance.conflict.problem import NODE, PIN, Owned, Problem, Scoped
 from governance.conflict.solver import CONFLICT, Question, Solved, UvSolver
 from governance.environments import generations
 from governance.requirements import Line, group_name
@@ -32,19 +32,20 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Code:
-    """A node's checkout, and the command that takes another commit of it ({ref} in it)."""
+    """A node's checkout, the command that takes another commit of it ({ref} in it), and what
+    brings the newest commits of its remote."""
 
     checkout: Path
     command: str
-
-    @classmethod
-    def in_place(cls, workspace: Workspace, node_id: str) -> Code:
-        checkout = workspace.custom_nodes / node_id
-        there = shlex.quote(str(checkout))
-        return cls(checkout, f"git -C {there} checkout {{ref}} && gov tx run {node_id}")
+    fetch: Callable[[], None] | None = None
 
     def told(self, fix: Fix) -> Fix:
         return replace(fix, command=self.command.format(ref=fix.ref[:12])) if fix.ref else fix
+
+
+def in_place(checkout: Path, node_id: str, fetch: Callable[[], None] | None = None) -> Code:
+    """Of a node that gov knows."""
+    return Code(checkout, f"gov node update {shlex.quote(node_id)} --to {{ref}}", fetch)
 
 
 def of_project(
@@ -61,13 +62,17 @@ def of_project(
 ) -> Report:
     """`newcomers` are the owners ("node:<id>") whose lines are new; the others locked before.
 
-    Earlier commits of its `code` are tried as fixes.
+    Other commits of its `code` are tried as fixes, the newer ones first.
     """
     lines = provenance.owned_lines(workspace, project)
     own = {group_name(owner.removeprefix(NODE)) for owner in newcomers}
     others = tuple(line for line in lines if line.group not in own)
     problem = Problem(
-        (*others, *newcomer_lines), tuple(project.overrides), frozenset(newcomers), log
+        (*others, *newcomer_lines),
+        tuple(project.overrides),
+        frozenset(newcomers),
+        log,
+        tuple(Scoped(*row) for row in project.scoped),
     )
     # Beside the workspace: questions explain too, and they neither lock nor write in it.
     with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
@@ -80,15 +85,18 @@ def of_project(
             progress=say,
             lock_now=generations.lock_of_prod(workspace),
             causes_only=causes_only,
-            refs=None if code is None else lambda: _earlier(workspace, code, newcomers[0]),
+            refs=None if code is None else lambda: _elsewhere(workspace, code, newcomers[0]),
         )
     return found if code is None else replace(found, fixes=tuple(map(code.told, found.fixes)))
 
 
-def _earlier(workspace: Workspace, code: Code, owner: str) -> Iterator[Ref]:
-    # A history that git cannot read is no reason to go without the other fixes.
+def _elsewhere(workspace: Workspace, code: Code, owner: str) -> Iterator[Ref]:
+    # Neither a remote nor a history that git cannot read keeps the other fixes back.
+    if code.fetch is not None:
+        with contextlib.suppress(GovError):
+            code.fetch()
     with contextlib.suppress(GovError):
-        yield from provenance.earlier_lines(workspace, code.checkout, owner)
+        yield from provenance.lines_elsewhere(workspace, code.checkout, owner)
 
 
 def require_known(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,48 @@ def resolved(workspace: Workspace, draft: Draft, tx: Transaction) -> Draft:
         asked = [*tx.lines, *tx.resolution.get("overrides", ())]
         project = project.with_overrides(_with(workspace, project, asked, pins, without))
         draft = _owned(draft, tx, [*tx.resolution_pins, *tx.resolution.get("without", ())])
+    project = _scoped(project, draft, tx)
+    draft = _of_others(_with_scopes(draft, tx), tx, project)
+    project = draft.project
     exempt = list(tx.resolution.get("exempt", ()))
     return replace(draft, project=project.with_exempt(exempt) if exempt else project)
+
+
+def _scoped(project: Project, draft: Draft, tx: Transaction) -> Project:
+    """What single packages ask for: chosen now, or coming back with a node."""
+    back = [row for plugin in _enabled(draft, tx) for row in plugin.scoped_deps]
+    chosen = [_row(row) for row in (*back, *tx.resolution.get("scoped", ()))]
+    return project.with_scoped([*project.scoped, *chosen]) if chosen else project
+
+
+def _row(row: Mapping[str, str]) -> tuple[str, str, str]:
+    return row["package"], row["version"], row["dependency"]
+
+
+def _with_scopes(draft: Draft, tx: Transaction) -> Draft:
+    """They go with the node that they were chosen for, as pins do."""
+    chosen = list(tx.resolution.get("scoped", ()))
+    owner = next((p for p in draft.plugins if p.id in tx.nodes), None)
+    if owner is None or not chosen:
+        return draft
+    more = [row for row in chosen if row not in owner.scoped_deps]
+    return draft.with_plugin(replace(owner, scoped_deps=[*owner.scoped_deps, *more]))
+
+
+def _of_others(draft: Draft, tx: Transaction, project: Project) -> Draft:
+    """Lines that nodes of today give up for the newcomer."""
+    draft = replace(draft, project=project)
+    for row in tx.resolution.get("replaced", ()):
+        plugin = next((p for p in draft.plugins if f"node:{p.id}" == row["owner"]), None)
+        if plugin is None or plugin.id in tx.nodes or row["text"] not in plugin.managed_deps:
+            continue
+        lines = [row["to"] if line == row["text"] else line for line in plugin.managed_deps]
+        lines = [line for line in dict.fromkeys(lines) if line]
+        gone = {"text": row["text"], "to": row["to"]}
+        changed = replace(plugin, managed_deps=lines, given_up=[*plugin.given_up, gone])
+        draft = replace(draft, project=draft.project.with_group(plugin.group, lines))
+        draft = draft.with_plugin(changed)
+    return draft
 
 
 def _enabled(draft: Draft, tx: Transaction) -> list[Plugin]:
@@ -62,6 +102,20 @@ def others(plugins: Iterable[Plugin], plugin: Plugin, project: Project) -> list[
         for pin in other.override_deps
     }
     return [line for line in project.overrides if requirement_name(line) not in own - shared]
+
+
+def other_scoped(
+    plugins: Iterable[Plugin], plugin: Plugin, project: Project
+) -> list[tuple[str, str, str]]:
+    """The scoped overrides less those that only this node needs."""
+    own = [_row(row) for row in plugin.scoped_deps]
+    shared = [
+        _row(row)
+        for other in plugins
+        if other.id != plugin.id and other.enabled
+        for row in other.scoped_deps
+    ]
+    return [row for row in project.scoped if row not in own or row in shared]
 
 
 def _with(

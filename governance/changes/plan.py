@@ -12,7 +12,7 @@ from governance.changes.work import Work
 from governance.conflict.package_changes import steps
 from governance.conflict.problem import NODE, Owned
 from governance.environments import generations
-from governance.truth import ledger, lockfile
+from governance.truth import ledger, lockfile, registry
 from governance.truth.documents import FAILED, NEEDS_RESOLUTION, Transaction
 
 
@@ -22,6 +22,14 @@ def lock(work: Work) -> bool:
     if not work.stages.is_locked():
         work.session.say("locking the requirements")
     locked = work.stages.lock(work.session.uv)
+    if not locked.ok and _gives_up_again(work):
+        work.session.say("locking without the lines that were given up before")
+        again = work.stages.lock(work.session.uv)
+        if again.ok:
+            locked = again
+        else:
+            work.tx.resolution["replaced"] = []
+            work.stages.plan(work.draft)
     if locked.ok:
         _note(work, locked.log)
         return True
@@ -32,6 +40,26 @@ def lock(work: Work) -> bool:
     tx.conflict_report = conflict_report.write(work, locked.log)
     tx.move(NEEDS_RESOLUTION)
     return False
+
+
+def _gives_up_again(work: Work) -> bool:
+    """Lines that an earlier resolution gave up were tried once more, and do not fit yet: they are
+    given up as before, unless something else was chosen for this transaction."""
+    tx = work.tx
+    if any(tx.resolution.values()) or tx.resolution_pins:
+        return False
+    asked = {node: tx.lines_of(node) for node in tx.nodes}
+    known = registry.load(work.workspace) if work.workspace.plugins.is_file() else []
+    tx.resolution["replaced"] = [
+        {"owner": f"{NODE}{plugin.id}", **row}
+        for plugin in known
+        for row in plugin.given_up
+        if row["text"] in asked.get(plugin.id, ())
+    ]
+    if not tx.resolution["replaced"]:
+        return False
+    work.stages.plan(work.draft)
+    return True
 
 
 def _note(work: Work, log: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance import comfyui, git, requirements
 from governance.base.errors import GovError
@@ -16,6 +16,9 @@ from governance.truth import ledger, registry
 from governance.truth.documents import Plugin, Transaction
 from governance.truth.resolution import CORE_GROUP, NODE_PREFIX, Project
 from governance.truth.workspace import Workspace
+
+if TYPE_CHECKING:
+    from governance.conflict.fixes import Ref
 
 # Changes of its requirement files, back from now, at which a node may have fitted.
 _CHANGES = 20
@@ -87,18 +90,25 @@ def _policy(workspace: Workspace) -> requirements.Policy:
     )
 
 
-def earlier_lines(
-    workspace: Workspace, checkout: Path, owner: str
-) -> Iterator[tuple[str, list[Owned]]]:
-    """Earlier commits of a node with what it declared there, newest first."""
-    for commit, files in git.earlier(checkout, (REQUIREMENTS, PYPROJECT), limit=_CHANGES):
-        with tempfile.TemporaryDirectory(prefix="gov-earlier-") as temporary:
-            for name, content in files.items():
-                (Path(temporary) / name).write_bytes(content)
-            declared = read_declared(workspace, Path(temporary))
-        # A file that it includes is not looked for: without it the node asks for too little.
-        if not any(entry.kind == "missing-file" for entry in declared.skipped):
-            yield commit, owned(owner, [line.text for line in declared.lines], _places(declared))
+def lines_elsewhere(workspace: Workspace, checkout: Path, owner: str) -> Iterator[Ref]:
+    """Other commits of a node with what it declares there: the newer ones, then the earlier."""
+    from governance.conflict.fixes import Ref
+
+    names = (REQUIREMENTS, PYPROJECT)
+    for is_newer, look in ((True, git.newer), (False, git.earlier)):
+        for commit, files in look(checkout, names, limit=_CHANGES):
+            declared = _declared_in(workspace, files)
+            # A file that it includes is not looked for: without it the node asks for too little.
+            if not any(entry.kind == "missing-file" for entry in declared.skipped):
+                texts = [line.text for line in declared.lines]
+                yield Ref(commit, owned(owner, texts, _places(declared)), is_newer)
+
+
+def _declared_in(workspace: Workspace, files: Mapping[str, bytes]) -> Declared:
+    with tempfile.TemporaryDirectory(prefix="gov-elsewhere-") as temporary:
+        for name, content in files.items():
+            (Path(temporary) / name).write_bytes(content)
+        return read_declared(workspace, Path(temporary))
 
 
 def core_requirements(space: Workspace) -> requirements.Declared:

@@ -99,6 +99,15 @@ def _newer(session: Session, plugin: Plugin, to: str | None, local: Local, dry_r
     return Found({plugin.id: {**part, "ref": to or plugin.ref}}, notes)
 
 
+def fetch_newest(session: Session, plugin: Plugin) -> None:
+    """Take what the node's remote has into its clone, where it changes nothing yet."""
+    place = registry.place(session.workspace, plugin)
+    source = repository_of(session.workspace, plugin.id)
+    session.say(f"looking for a newer commit of {plugin.id}")
+    with _fetched(session, place, plugin.git_url, None, source, False):
+        pass
+
+
 def _followed(place: Path, plugin: Plugin) -> str | None:
     """A node that was added at a tag or a commit stays there; one on a branch follows it."""
     return plugin.ref if git.branch(place) is None else None

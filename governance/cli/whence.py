@@ -13,7 +13,8 @@ from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
 from governance.conflict.chains import Chain, chains
 from governance.operations import node_check
-from governance.truth import ledger, lockfile
+from governance.requirements import requirement_name
+from governance.truth import ledger, lockfile, registry
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
@@ -35,12 +36,28 @@ def why(space: Workspace, package: str, wish: str | None, *, voice: Voice) -> Ou
         "core": wanted in gates.core_names(space),
         "asked_by": found,
         "brought_by": brought,
-        "overrides": [o for o in project.overrides if o.startswith(wanted)],
+        "overrides": [o for o in project.overrides if requirement_name(o) == wanted],
+        "not_heard": [
+            {"package": who, "version": version, "dependency": line}
+            for who, version, line in project.scoped
+            if requirement_name(line) == wanted
+        ],
+        "given_up": _given_up(space, wanted),
     }
     parts = _told(data)
     if wish is None:
         return Outcome(data, parts)
     return _what_if(space, wanted, wish, data, parts, voice)
+
+
+def _given_up(space: Workspace, package: str) -> list[dict[str, str]]:
+    """Lines about the package that nodes declare, and that a resolution took out of force."""
+    return [
+        {"node_id": plugin.id, **row}
+        for plugin in registry.load(space)
+        for row in plugin.given_up
+        if requirement_name(row["text"]) == package or requirement_name(row["to"]) == package
+    ]
 
 
 def _row(chain: Chain, places: dict[tuple[str, str], Any]) -> dict[str, Any]:
@@ -86,6 +103,14 @@ def _told(data: dict[str, Any]) -> list[Part]:
         parts.append(f"  ... and {len(data['asked_by']) - _LONG} more (--json has all)")
     if data["overrides"]:
         parts.append(f"  held by an override: {', '.join(data['overrides'])}")
+    for row in data["not_heard"]:
+        parts.append(f"  {row['package']} {row['version']} is not asked for its range of it")
+    for row in data["given_up"]:
+        instead = f", {row['to']} stands in its place" if row["to"] else ""
+        parts.append(
+            f"  {row['node_id']} gave up {row['text']}{instead}; "
+            f"`gov node update {row['node_id']}` tries it again"
+        )
     brought = data["brought_by"]
     if brought:
         parts.append(f"  this version came with {brought['node_id']} ({brought['txid']})")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from governance.conflict.problem import CORE, Owned, owner_words
+from governance.conflict.problem import Owned, Scoped
 from governance.truth.lockfile import Change
 
 
@@ -31,15 +31,32 @@ class Cause:
         return {**asdict(self), "lines": [line.to_json() for line in self.lines]}
 
 
+class Replaced(NamedTuple):
+    """A line with another text in its place: its name without the range, or another name."""
+
+    line: Owned
+    to: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"line": self.line.to_json(), "to": self.to}
+
+
+# Who loses, the dearest first: what is there today, then what a package asks for, then the new.
+LOSSES = ("core", "installed", "lost", "inside", "older", "range", "exact")
+
+
 @dataclass(frozen=True)
 class Fix:
     """A change with which the whole set was seen to lock.
 
-    `kind`: override, overrides, drop-line, ref, exempt-date.  `pins` are complete entries for
-    override-dependencies, `typed` the same as a person types them.  `overrides` is the whole list
-    to put into the truth (earlier overrides included).  `lost` are packages of `dropped` lines
-    that nothing else brings.  `changes` are against prod, downgrades
-    first; `core` the core packages among them.  `command` holds {txid}.
+    `kind`: relax-line, replace-line, drop-line, scoped, override, overrides, ref, exempt-date.
+    `replaced` are lines that get another text, `dropped` those that go.  `scoped` change what one
+    version of a package asks for.  `pins` are complete entries for override-dependencies, `typed`
+    the same as a person types them, `overrides` the whole list to put into the truth (earlier
+    overrides included).  `violates` are sentences, one for each range that does not hold with it;
+    `losses` says of what kind each is (see LOSSES) and `nodes` which nodes they are about.  `lost`
+    are packages of `dropped` lines that nothing else brings.  `changes` are against prod,
+    downgrades first; `core` the core packages among them.  `command` holds {txid}.
     """
 
     kind: str
@@ -47,32 +64,42 @@ class Fix:
     typed: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     dropped: tuple[Owned, ...] = ()
+    replaced: tuple[Replaced, ...] = ()
+    scoped: tuple[Scoped, ...] = ()
     exempt: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     ref: str = ""
     locked: bool = True
     violates: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     core: tuple[str, ...] = ()
     command: str = ""
 
     @property
-    def rank(self) -> tuple[int, int, int, int, int]:
-        """Best first: requirements broken, core packages changed, ComfyUI's own lines broken,
-        versions changed in prod.
-
-        A line left out together with the only way to its package counts twice.  Of two that cost
-        the same, the one that leaves the node all its packages comes first.
-        """
-        changed = [change for change in self.changes if change.before is not None]
-        own = sum(text.startswith(f"breaks {owner_words(CORE)}'s ") for text in self.violates)
-        broken = len(self.violates) + len(self.lost)
-        return broken, len(self.core), own, len(changed), len(self.dropped)
+    def rank(self) -> tuple[Any, ...]:
+        """Best first: a global override last; then whose line loses, ComfyUI's and today's nodes'
+        spared first; then fewer nodes, fewer core packages, fewer changes; at last by its text, so
+        that the order is the same each time."""
+        lost = tuple(self.losses.count(kind) for kind in LOSSES)
+        changed = sum(change.before is not None for change in self.changes)
+        text = (*self.violates, *self.typed, self.ref)
+        return (
+            self.kind in ("override", "overrides"),
+            *lost,
+            len(self.nodes),
+            len(self.core),
+            changed,
+            text,
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
             **asdict(self),
             "dropped": [line.to_json() for line in self.dropped],
+            "replaced": [one.to_json() for one in self.replaced],
+            "scoped": [one._asdict() for one in self.scoped],
             "changes": [change.to_json() for change in self.changes],
         }
 

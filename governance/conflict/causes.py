@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from governance.conflict import message
 from governance.conflict.answer import Cause
@@ -13,8 +12,7 @@ from governance.conflict.message import Message
 from governance.conflict.problem import PIN, Owned
 from governance.conflict.search import Ids, Search
 from governance.conflict.solver import CANNOT_LOOK, CONFLICT, Solved
-from governance.requirements import override_text, parse_pin
-from governance.requirements.distributions import STAND_INS
+from governance.requirements import distributions, override_text, parse_pin
 from governance.requirements.grammar import leading_name
 
 # Beyond so many sets nobody reads on, and the fixes are the same: independent ones, and all.
@@ -327,8 +325,12 @@ def _near(search: Search, kind: str, package: str) -> str:
     """The package that may be meant, where the name is of none (or of a mere placeholder)."""
     if kind not in ("not-on-index", "build"):
         return ""
+    likely = meant(search, package)
+    return f" (is {likely} meant?)" if likely else ""
+
+
+def meant(search: Search, package: str) -> str | None:
+    """The distribution that is likely to be meant by a name that cannot be had."""
     names = {line.name for line in search.problem.lines} - {package}
     part = package.partition("-")[0]
-    near = get_close_matches(package, names, n=1, cutoff=0.8) or [n for n in names if n == part]
-    meant = STAND_INS.get(package) or next(iter(near), "")
-    return f" (is {meant} meant?)" if meant else ""
+    return distributions.meant(package, names) or (part if part in names else None)

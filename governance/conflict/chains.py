@@ -66,6 +66,28 @@ def demands(lock: Lock, package: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def parents(lock: Lock, package: str) -> tuple[str, ...]:
+    """The packages that ask for `package` themselves."""
+    found = [
+        str(parent["name"])
+        for parent in lock.get("package", [])
+        if not _is_project(parent) and any(e["name"] == package for e in _entries(parent))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def demand_of(lock: Lock, parent: str, package: str) -> str:
+    """How `parent` asks for `package`: `name[extra] ; marker`, without its specifier."""
+    found = [
+        _text({**entry, "specifier": ""})
+        for one in lock.get("package", [])
+        if one["name"] == parent
+        for entry in _entries(one)
+        if entry["name"] == package
+    ]
+    return next(iter(found), package)
+
+
 def _is_project(package: Mapping[str, Any]) -> bool:
     return "virtual" in package.get("source", {})
 

@@ -34,9 +34,13 @@ def explain(
     """
     search = Search(problem, solver, deadline, progress)
     found = _Found(search)
+    prod = Prod(versions_now, core_packages, lock_now or {})
     try:
-        if found.look() and not causes_only:
-            found.mend(Prod(versions_now, core_packages, lock_now or {}), refs)
+        if found.fails():
+            if not causes_only:
+                found.mend_first(prod)
+            if found.look() and not causes_only:
+                found.mend(prod, refs)
     except TimeUp:
         search.is_cut = True
     return found.report()
@@ -49,21 +53,31 @@ class _Found:
         self._search = search
         self._findings: list[Finding] = []
         self._fixes: list[Fix] = []
+        self._first: Fix | None = None
+        self._log: str | None = None
         self._known_at: dict[str, float] = {}
 
+    def fails(self) -> bool:
+        self._log = self._search.first_log()
+        return self._log is not None
+
+    def mend_first(self, prod: Prod) -> None:
+        """What takes a lock or two is known before the causes are."""
+        self._first = fixes.first(self._search, prod)
+        if self._first is not None:
+            self._fixes.append(self._first)
+            self._note("fix_seconds")
+
     def look(self) -> bool:
-        """Find the causes; whether a fix of them can be looked for."""
-        log = self._search.first_log()
-        if log is None:
-            return False
-        for finding in causes.find(self._search, log):
+        """Find the causes; whether further fixes can be looked for."""
+        for finding in causes.find(self._search, self._log or ""):
             self._findings.append(finding)
             self._note("cause_seconds")
         self._note("all_causes_seconds")
         return all(finding.cause.kind != "unreachable" for finding in self._findings)
 
     def mend(self, prod: Prod, refs: Callable[[], Iterable[Ref]] | None) -> None:
-        for fix in fixes.offer(self._search, self._findings, prod, refs):
+        for fix in fixes.offer(self._search, self._findings, prod, refs, self._first):
             self._fixes.append(fix)
             self._note("fix_seconds")
 

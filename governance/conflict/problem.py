@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 from governance.requirements import group_name
 from governance.requirements.grammar import leading_name
@@ -51,9 +51,18 @@ def owner_words(owner: str) -> str:
     return {CORE: "ComfyUI", PIN: "a pin"}.get(owner, owner)
 
 
+class Scoped(NamedTuple):
+    """What one version of a package asks for, in place of what its own metadata says: uv's
+    override with a scope (0.11.25).  `dependency` is a name with extras and marker."""
+
+    package: str
+    version: str
+    dependency: str
+
+
 @dataclass(frozen=True)
 class Problem:
-    """`lines` as they would be declared, `overrides` as they stand today.
+    """`lines` as they would be declared, `overrides` and `scoped` as they stand today.
 
     `newcomers` are the owners whose lines are new: the lines of all others are known to lock
     together.  Empty: nothing is known to lock.  `log` is what uv said of the whole set, where it
@@ -64,9 +73,10 @@ class Problem:
     overrides: tuple[str, ...] = ()
     newcomers: frozenset[str] = frozenset()
     log: str = ""
+    scoped: tuple[Scoped, ...] = ()
 
     def holding(self, text: str) -> Problem:
         """The same with `text` (numpy<2) as one more requirement, the only one in question."""
         held = Owned(text, PIN, "--if", 0, leading_name(text))
         lines = tuple(line for line in self.lines if line.owner != PIN)
-        return Problem((*lines, held), self.overrides, frozenset({PIN}))
+        return replace(self, lines=(*lines, held), newcomers=frozenset({PIN}), log="")

@@ -83,7 +83,8 @@ class Search:
 
     def question(self, ids: Iterable[int], **more: object) -> Question:
         lines = tuple((index, self.problem.lines[index]) for index in sorted(ids))
-        return replace(Question(lines, self.problem.overrides), **more)  # type: ignore[arg-type]
+        asked = Question(lines, self.problem.overrides, scoped=self.problem.scoped)
+        return replace(asked, **more)  # type: ignore[arg-type]
 
     def ask(self, question: Question, doing: str) -> Solved:
         """The answer of the solver, remembered.  Raises TimeUp."""

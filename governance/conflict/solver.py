@@ -30,8 +30,8 @@ from typing import Any, Protocol
 from governance.base.errors import GovError
 from governance.boundaries import process, uv
 from governance.conflict.message import LINE_GROUP
-from governance.conflict.problem import Owned
-from governance.truth import lockfile
+from governance.conflict.problem import Owned, Scoped
+from governance.truth import lockfile, resolution
 
 _REGISTRY = re.compile(r'source = \{ registry = "(https?://[^"]+)"')
 
@@ -55,6 +55,7 @@ class Question:
     by_line: bool = False
     fresh: bool = False
     offline: bool = False
+    scoped: tuple[Scoped, ...] = ()
 
     def groups(self) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
@@ -151,7 +152,8 @@ class UvSolver:
 
     def _document(self, question: Question) -> dict[str, Any]:
         settings = dict(self._base.get("tool", {}).get("uv", {}))
-        settings["override-dependencies"] = list(question.overrides)
+        scoped = resolution.scoped_entries(question.scoped)
+        settings["override-dependencies"] = [*question.overrides, *scoped]
         if question.exempt:
             dates = dict(settings.get("exclude-newer-package", {}))
             settings["exclude-newer-package"] = {**dates, **dict.fromkeys(question.exempt, False)}

@@ -202,6 +202,21 @@ def earlier(
                 yield parents[0], _files(shadow, parents[0], names)
 
 
+def newer(
+    checkout: Path, names: Sequence[str], *, limit: int
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Commits after HEAD on its remote branch (on all of them where HEAD is detached) at which the
+    files `names` changed, newest first, with their bytes there.  Asks no remote."""
+    followed = f"refs/remotes/origin/{branch(checkout) or ''}"
+    tips = [name for name, ref in refs(checkout) if ref.startswith(followed)]
+    with _shadow(checkout) as shadow:
+        if shadow is None or not tips:
+            return
+        wanted = [f"--max-count={limit}", *tips, f"^{shadow.head}", "--", *names]
+        for commit in shadow.ask("rev-list", *wanted).text().split():
+            yield commit, _files(shadow, commit, names)
+
+
 def _files(shadow: _Shadow, commit: str, names: Sequence[str]) -> dict[str, bytes]:
     """The plain files of `names` that the commit has."""
     listed = shadow.ask("ls-tree", "-z", "--full-tree", commit, "--", *names).text()

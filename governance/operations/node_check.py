@@ -96,7 +96,7 @@ def _folder(
 
 def _local(workspace: Workspace, folder: Path, known: str | None) -> tuple[str, explanation.Code]:
     if known is not None:
-        return known, explanation.Code.in_place(workspace, known)
+        return known, explanation.in_place(workspace.custom_nodes / known, known)
     return names.node_id(folder.resolve().name), explanation.Code(folder, _adding(str(folder)))
 
 

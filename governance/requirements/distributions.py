@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from difflib import get_close_matches
 
 from governance.base.names import normalise
 
@@ -140,6 +141,14 @@ def distribution_of(module: str, locked: Collection[str] = ()) -> str | None:
     name = normalise(top)
     is_plausible = _NAME.fullmatch(name) and not top.startswith("_") and top not in _SHARED
     return name if is_plausible else None
+
+
+def meant(name: str, others: Collection[str]) -> str | None:
+    """The distribution that a name which cannot be had is likely to stand for: one of the table,
+    or of `others`, that is spelt nearly so."""
+    known = {brought for names in _BRINGS.values() for brought in names} | set(others)
+    near = get_close_matches(name, sorted(known - {name}), n=1, cutoff=0.8)
+    return STAND_INS.get(name) or next(iter(near), None)
 
 
 def _prefixes(module: str) -> list[str]:

@@ -48,6 +48,7 @@ _SHAPES: dict[str, Shape] = {
     "list[str]": [str],
     "list[str] | None": ([str], type(None)),
     "list[dict[str, Any]]": [dict],
+    "list[dict[str, str]]": [{"*": str}],
     "dict[str, Any]": dict,
     "dict[str, str]": {"*": str},
     "bool | None": (bool, type(None)),
@@ -86,6 +87,9 @@ _NODE_CHANGE: Shape = {
 }
 _STEP: Shape = {"kind": str, "node?": TEXT_OR_NONE}
 
+_REPLACED: Shape = {"owner": str, "text": str, "to": str}
+_SCOPED: Shape = {"package": str, "version": str, "dependency": str}
+
 _TRANSACTION: dict[str, Shape] = {
     "steps": [_STEP],
     "nodes": {"*": _NODE_CHANGE},
@@ -99,7 +103,14 @@ _TRANSACTION: dict[str, Shape] = {
     },
     "core_impact": [_CHANGE],
     "logs": {"stdout?": TEXT_OR_NONE, "stderr?": TEXT_OR_NONE},
-    "resolution": {"dropped": [str], "exempt": [str], "overrides?": [str], "without?": [str]},
+    "resolution": {
+        "dropped": [str],
+        "exempt": [str],
+        "overrides?": [str],
+        "without?": [str],
+        "replaced?": [_REPLACED],
+        "scoped?": [_SCOPED],
+    },
     "promotion_plan": {"direct_additions": [str], "override_additions": [str]},
     "skipped_requirements": [{"raw": str, "reason": str, "origin": _ORIGIN}],
     "plan": {
@@ -138,7 +149,14 @@ _CONFLICT: dict[str, Shape] = {
     "causes": [
         {"sentence?": str, "what?": str, "lines?": [_REQUIREMENT], "chains?": [[str]]},
     ],
-    "resolution": {"pins?": [str], "dropped?": [str], "exempt?": [str], "overrides?": [str]},
+    "resolution": {
+        "pins?": [str],
+        "dropped?": [str],
+        "exempt?": [str],
+        "overrides?": [str],
+        "replaced?": [_REPLACED],
+        "scoped?": [_SCOPED],
+    },
     "suggestions": [
         {
             "number?": int,
@@ -151,6 +169,8 @@ _CONFLICT: dict[str, Shape] = {
             "violates?": [str],
             "core?": [str],
             "dropped?": [_REQUIREMENT],
+            "replaced?": [{"line": _REQUIREMENT, "to": str}],
+            "scoped?": [_SCOPED],
             "changes?": [_CHANGE],
         }
     ],
@@ -206,6 +226,8 @@ class Plugin(Document):
     enabled: bool = True
     managed_deps: list[str] = field(default_factory=list)
     override_deps: list[str] = field(default_factory=list)
+    scoped_deps: list[dict[str, str]] = field(default_factory=list)
+    given_up: list[dict[str, str]] = field(default_factory=list)
     added_deps: list[str] = field(default_factory=list)
     last_txid: str | None = None
     last_snapshot: str | None = None
@@ -222,7 +244,14 @@ def _no_plan() -> dict[str, Any]:
 
 
 def _no_resolution() -> dict[str, Any]:
-    return {"dropped": [], "exempt": [], "overrides": [], "without": []}
+    return {
+        "dropped": [],
+        "exempt": [],
+        "overrides": [],
+        "without": [],
+        "replaced": [],
+        "scoped": [],
+    }
 
 
 def _no_logs() -> dict[str, Any]:
@@ -286,10 +315,23 @@ class Transaction(Document):
 
     def lines_of(self, node: str) -> list[str]:
         """What a node's group will hold: declared and undeclared, less what was given up."""
+        gone = {row["text"]: row["to"] for row in self.given_up(node)}
+        given = [gone.get(line, line) for line in self._asked(node)]
+        return [line for line in dict.fromkeys(given) if line]
+
+    def given_up(self, node: str) -> list[dict[str, str]]:
+        """Lines of a node (`text`) that a resolution put another text in the place of (`to`),
+        or left out ("")."""
+        places = dict.fromkeys(self.resolution.get("dropped", ()), "")
+        for row in self.resolution.get("replaced", ()):
+            if row["owner"] == f"node:{node}":
+                places[row["text"]] = row["to"]
+        return [{"text": t, "to": places[t]} for t in self._asked(node) if t in places]
+
+    def _asked(self, node: str) -> list[str]:
         part = self.nodes.get(node, {})
-        dropped = set(self.resolution.get("dropped", ()))
         given = [*part.get("direct_additions", ()), *part.get("override_additions", ())]
-        return [line for line in dict.fromkeys(given) if line not in dropped]
+        return list(dict.fromkeys(given))
 
     @property
     def what(self) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from governance.base import clock
 from governance.base.errors import Damaged, GovError
 from governance.base.shape import TEXT_OR_NONE, Shape, mismatch
-from governance.boundaries import process, store
+from governance.boundaries import store
 from governance.truth.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -391,6 +391,7 @@ def _apply(workspace: Workspace, intent: dict[str, Any]) -> None:
 
 
 def _check_out(intent: dict[str, Any]) -> None:
+    from governance.boundaries import process
     from governance.code import head, moves
 
     found = list(_checkouts(intent))

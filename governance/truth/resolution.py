@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -153,6 +153,20 @@ class Project:
 
     @property
     def overrides(self) -> list[str]:
+        """Those that hold for whoever asks for a package."""
+        return [entry for entry in self._override_entries() if isinstance(entry, str)]
+
+    @property
+    def scoped(self) -> list[tuple[str, str, str]]:
+        """(package, version, dependency) of the overrides for what one package asks for."""
+        tables = [entry for entry in self._override_entries() if isinstance(entry, dict)]
+        return [
+            (str(table["package"]["name"]), str(table["package"].get("version", "")), str(line))
+            for table in tables
+            for line in table.get("dependencies", [])
+        ]
+
+    def _override_entries(self) -> list[Any]:
         return list(self.data.get("tool", {}).get("uv", {}).get("override-dependencies", []))
 
     @property
@@ -194,10 +208,16 @@ class Project:
         return self._of(document)
 
     def with_overrides(self, lines: Sequence[str]) -> Project:
+        return self._with_override_entries([*lines, *scoped_entries(self.scoped)])
+
+    def with_scoped(self, rows: Iterable[tuple[str, str, str]]) -> Project:
+        return self._with_override_entries([*self.overrides, *scoped_entries(rows)])
+
+    def _with_override_entries(self, entries: Sequence[str | dict[str, Any]]) -> Project:
         document = self._document()
         table: Any = document["tool"]["uv"]
-        if lines:
-            table["override-dependencies"] = _lines(lines)
+        if entries:
+            table["override-dependencies"] = _lines(entries)
         else:
             table.pop("override-dependencies", None)
         return self._of(document)
@@ -245,6 +265,22 @@ class Project:
         import tomlkit
 
         return Project(tomlkit.dumps(document), self.path)
+
+
+def scoped_entries(rows: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """As uv reads them: one table for each version of a package, with all its dependencies."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for package, version, dependency in rows:
+        lines = found.setdefault((package, version), [])
+        if dependency not in lines:
+            lines.append(dependency)
+    return [
+        {
+            "package": {"name": package, **({"version": version} if version else {})},
+            "dependencies": lines,
+        }
+        for (package, version), lines in found.items()
+    ]
 
 
 @lru_cache(maxsize=256)
@@ -337,7 +373,7 @@ def _gov_table(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _lines(lines: Sequence[str]) -> Any:
+def _lines(lines: Sequence[str | dict[str, Any]]) -> Any:
     import tomlkit
 
     array = tomlkit.array()

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -114,9 +114,9 @@ class World:
                 lines += owned(NODE + node, *texts)
         return tuple(lines)
 
-    def lock(self, lines, overrides=(), exempt=()):
-        question = Question(tuple(enumerate(lines)), tuple(overrides), tuple(exempt))
-        return self.solver().solve(question, 60)
+    def lock(self, lines, overrides=(), exempt=(), scoped=()):
+        asked = Question(tuple(enumerate(lines)), tuple(overrides), exempt, scoped=scoped)
+        return self.solver().solve(asked, 60)
 
     def explain(self, *new, core_packages=frozenset(), solver=None, **more):
         more = {"deadline": 60, "progress": lambda doing: None} | more
@@ -133,8 +133,10 @@ class World:
 
     def again(self, fix):
         """Lock once more with the fix applied by hand, as the verbs will."""
+        texts = {one.line: one.to for one in fix.replaced}
         kept = [line for line in self.lines() if line not in fix.dropped]
-        return self.lock(kept, fix.overrides or self.overrides, fix.exempt)
+        kept = [replace(line, text=texts.get(line, line.text)) for line in kept]
+        return self.lock(kept, fix.overrides or self.overrides, fix.exempt, fix.scoped)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import pytest
 
 from governance.conflict import causes
+from governance.conflict.fixes import Ref
 from governance.conflict.problem import NODE, Problem
 from governance.conflict.search import Search
 from tests.conflict.conftest import owned
@@ -36,7 +37,7 @@ def test_every_fix_offered_locks_when_applied_by_hand(world):
     world.core = ["num>=1", "trans[tim]"]
     world.nodes = {"one": ["num<2", "acc<0.4"], "two": ["num>=2", "peft", "trans<5"]}
     report = world.explain("two")
-    assert len(report.fixes) >= 3
+    assert len(report.fixes) >= 2
     for offered in report.fixes:
         solved = world.again(offered)
         assert solved.ok, (offered, solved.log)
@@ -46,14 +47,16 @@ def test_the_fixes_name_what_they_break_and_change(world):
     world.core = ["num>=1"]
     world.nodes = {"one": ["num<2"], "two": ["num>=2"]}
     report = world.explain("two", core_packages=frozenset({"num"}))
-    keep, leave, move = report.fixes
-    assert (keep.kind, keep.typed, keep.changes) == ("override", ("num==1.5",), ())
-    assert keep.violates == ("breaks two's num>=2",)
-    assert keep.command == "gov resolve {txid} --pin num==1.5"
-    assert (leave.kind, leave.violates) == ("drop-line", ("leaves out two's num>=2",))
-    assert leave.command == "gov resolve {txid} --accept 2"
-    assert (move.typed, move.core) == (("num==2.2",), ("num",))
-    assert move.violates == ("breaks one's num<2",)
+    keep, move = report.fixes
+    assert (keep.kind, [one.to for one in keep.replaced], keep.changes) == (
+        "relax-line",
+        ["num"],
+        (),
+    )
+    assert keep.violates == ("gives up two's num>=2",)
+    assert keep.command == "gov resolve {txid} --accept 1"
+    assert (move.kind, move.core, move.nodes) == ("relax-line", ("num",), ("node:one",))
+    assert move.violates == ("gives up one's num<2",)
     assert [(c.name, c.before, c.after) for c in move.changes] == [("num", "1.5", "2.2")]
 
 
@@ -71,8 +74,10 @@ def test_a_transitive_party_is_shown_with_its_chain(world):
     assert sets(report) == [{("two", "outer"), ("one", "num>=2")}]
     assert report.causes[0].package == "num"
     assert report.causes[0].chains == (("outer", "outer 1.0", "grad 1.0", "num<2"), ("num>=2",))
-    now = next(fix for fix in report.fixes if fix.typed == ("num==2.2",))
+    now = report.fixes[0]
+    assert (now.kind, now.scoped) == ("scoped", (("grad", "1.0", "num"),))
     assert now.violates == ("breaks grad 1.0's num<2",)
+    assert world.again(now).versions["num"] == "2.2"
 
 
 def test_all_opponents_of_one_line(world):
@@ -82,8 +87,7 @@ def test_all_opponents_of_one_line(world):
     assert report.causes[0].lines[0].text == "num>=2"
     against = {line.who for cause in report.causes for line in cause.lines} - {"two"}
     assert against == {"one", "other", "third"}
-    wanted = next(fix for fix in report.fixes if fix.typed == ("num==2.2",))
-    assert len(wanted.violates) == 3
+    assert report.fixes[0].violates == ("gives up two's num>=2",)
 
 
 def test_three_conflicts_at_once(world):
@@ -93,9 +97,9 @@ def test_three_conflicts_at_once(world):
     assert {cause.package for cause in report.causes} == {"num", "av", "acc"}
     assert kinds(report) == ["conflict"] * 3
     best = report.fixes[0]
-    assert best.kind == "overrides"
-    assert set(best.typed) == {"num==2.2", "av==14", "acc==0.4"}
-    assert [line.text for line in fix(report, "drop-line").dropped] == ["num<2", "av<14", "acc<0.4"]
+    assert best.kind == "relax-line"
+    assert [one.line.text for one in best.replaced] == ["num<2", "av<14", "acc<0.4"]
+    assert world.again(best).versions["num"] == "2.2"
 
 
 def test_a_node_that_contradicts_itself(world):
@@ -103,7 +107,7 @@ def test_a_node_that_contradicts_itself(world):
     world.nodes = {"two": ["num<2", "num>=2"]}
     report = world.explain("two")
     assert kinds(report) == ["self-contradiction"]
-    assert len(fix(report, "drop-line").dropped) == 1
+    assert len(fix(report, "relax-line").replaced) == 1
 
 
 def test_one_line_that_contradicts_itself(world):
@@ -136,22 +140,58 @@ def test_pages_that_are_not_in_the_cache_are_fetched(world, tmp_path):
     assert explain_directly(world, problem).causes == whole.causes
 
 
-def test_leaving_out_takes_the_fewest_lines(world):
+def test_only_the_ranges_that_have_to_go_are_given_up(world):
+    world.core = ["num>=2", "av"]
+    world.nodes = {"two": ["num<2", "num>=2.1", "av<14"]}
+    best = world.explain("two").fixes[0]
+    assert [one.line.text for one in best.replaced] == ["num<2"]
+    assert world.again(best).versions["av"] == "12"
+
+
+def test_comfyui_s_own_lines_are_never_given_up(world):
+    world.core = ["num<2"]
+    world.nodes = {"one": ["av"], "two": ["num>=2"]}
+    losses = {loss for offered in world.explain("two").fixes for loss in offered.losses}
+    assert "core" not in losses
+
+
+def test_a_later_node_meets_no_trace_of_a_fix(world):
+    """An override would hold num for everybody; a range that was given up holds nobody."""
+    world.core = ["num>=1"]
+    world.nodes = {"one": ["num<2"], "two": ["num>=2"]}
+    best = world.explain("two").fixes[0]
+    assert (best.overrides, best.scoped) == ((), ())
+
+
+def test_ranges_of_a_node_and_of_a_package_together(world):
     world.core = ["num>=2"]
-    world.nodes = {"two": ["num<2", "num>=2.1"]}
-    dropped = fix(world.explain("two"), "drop-line").dropped
-    assert [line.text for line in dropped] == ["num<2"]
+    world.nodes = {"one": ["acc<0.4"], "two": ["grad", "peft", "num==1.5"]}
+    best = world.explain("two").fixes[0]
+    assert {(one.package, one.dependency) for one in best.scoped} == {
+        ("grad", "num"),
+        ("peft", "acc"),
+    }
+    assert [one.line.text for one in best.replaced] == ["num==1.5"]
+    assert sorted(best.violates) == [
+        "breaks grad 1.0's num<2",
+        "breaks peft 1.0's acc>=0.4",
+        "gives up two's num==1.5",
+    ]
+    assert world.again(best).ok
+
+
+def test_an_override_is_the_last_resort(world):
+    world.core = ["num>=2", "num<2"]
+    world.nodes = {"one": ["av"]}
+    assert [offered.kind for offered in world.explain().fixes] == ["override"]
 
 
 @pytest.mark.parametrize(
     ("line", "kind", "package"),
     [
         ("avv", "not-on-index", "avv"),
-        ("num==99", "no-version", "num"),
-        ("num>=99", "no-version", "num"),
         ("winonly", "no-wheel", "winonly"),
         ("modern", "python", "modern"),
-        ("withdrawn>1", "yanked", "withdrawn"),
         ("needs-ghost", "not-on-index", "ghost"),
         ("broken", "build", "broken"),
     ],
@@ -166,10 +206,32 @@ def test_a_line_that_fails_alone_is_named_for_what_it_is(world, line, kind, pack
     assert fix(report, "drop-line").dropped == report.causes[0].lines
 
 
-def test_a_misspelt_name_is_told_its_neighbour(world):
-    world.core = ["trans"]
-    world.nodes = {"two": ["tran"]}
-    assert "(is trans meant?)" in world.explain("two").causes[0].sentence
+@pytest.mark.parametrize(
+    ("line", "kind", "package"),
+    [
+        ("num==99", "no-version", "num"),
+        ("num>=99", "no-version", "num"),
+        ("withdrawn>1", "yanked", "withdrawn"),
+    ],
+)
+def test_a_range_without_a_version_is_given_up(world, line, kind, package):
+    world.core = ["num", "av"]
+    world.nodes = {"one": ["acc"], "two": ["tim", line]}
+    report = world.explain("two")
+    assert (kinds(report), report.causes[0].package) == ([kind], package)
+    assert report.fixes[0].violates == (f"gives up two's {line}",)
+    assert package in world.again(report.fixes[0]).versions
+
+
+def test_a_misspelt_name_is_replaced_by_its_neighbour(world):
+    world.core = ["trans", "num<2"]
+    world.nodes = {"two": ["tran", "num>=2"]}
+    report = world.explain("two")
+    assert any("(is trans meant?)" in cause.sentence for cause in report.causes)
+    meant, without = report.fixes[:2]
+    assert (meant.kind, meant.replaced[0].to) == ("replace-line", "trans")
+    assert meant.violates == ("takes trans for two's tran", "gives up two's num>=2")
+    assert without.kind == "drop-line"
 
 
 def test_no_wheel_where_building_is_forbidden(world):
@@ -194,23 +256,21 @@ def test_a_version_newer_than_the_resolution_date(world):
 
 def test_extras_are_carried_over(world):
     world.core = ["trans[tim]>=5"]
-    world.nodes = {"two": ["trans<5"]}
+    world.nodes = {"two": ["trans[tim]<5"]}
     report = world.explain("two")
+    assert report.fixes[0].replaced[0].to == "trans[tim]"
     for offered in report.fixes:
         assert "tim" in world.again(offered).versions, offered
-    older = next(fix for fix in report.fixes if fix.typed == ("trans==4",))
-    assert older.pins == ("trans[tim]==4",)
 
 
 def test_extras_that_only_a_package_asks_for_are_carried_over(world):
-    """No line names the extra, and no line of the conflict brings who does."""
-    world.core = ["asker", "trans>=5"]
-    world.nodes = {"two": ["trans<5"]}
-    lock = world.lock(world.lines(without=("two",))).lock
-    report = world.explain("two", lock_now=lock)
-    older = next(fix for fix in report.fixes if fix.typed == ("trans==4",))
-    assert older.pins == ("trans[tim]==4",)
-    assert "tim" in world.again(older).versions
+    """No line names the extra, and an override would drop it."""
+    world.core = ["asker", "trans>=5", "trans<5"]
+    world.nodes = {"one": ["av"]}
+    alone = world.lock(owned("core", "asker")).lock
+    report = world.explain(lock_now=alone)
+    assert report.fixes[0].pins[0].startswith("trans[tim]==")
+    assert "tim" in world.again(report.fixes[0]).versions
 
 
 def test_three_lines_that_only_together_clash(world):
@@ -218,49 +278,44 @@ def test_three_lines_that_only_together_clash(world):
     world.nodes = {"one": ["left==2"], "two": ["right==2"]}
     report = world.explain("two")
     assert sets(report) == [{("ComfyUI", "bridge>=1"), ("one", "left==2"), ("two", "right==2")}]
-    assert {offered.kind for offered in report.fixes} == {"override", "drop-line"}
+    assert report.fixes[0].violates == ("gives up two's right==2",)
     assert all(world.again(offered).ok for offered in report.fixes)
 
 
-def test_an_override_uncovers_a_second_clash(world):
-    """The first package set free brings another that is in nobody's way today."""
+def test_one_range_that_goes_uncovers_a_second_clash(world):
+    """The package brings another clash that is in nobody's way today."""
     world.core = ["av==12"]
     world.nodes = {"one": ["acc<0.4"], "two": ["av>=14", "heavy"]}
     report = world.explain("two")
+    assert report.fixes
     assert all(world.again(offered).ok for offered in report.fixes)
-    assert fix(report, "overrides")
 
 
-def test_several_overrides_when_one_is_not_enough(world):
+def test_several_ranges_inside_packages_when_one_is_not_enough(world):
     world.core = ["num>=2"]
     world.nodes = {"one": ["acc<0.4"], "two": ["grad", "peft"]}
-    report = world.explain("two")
-    assert set(fix(report, "overrides").typed) == {"acc==0.3", "num==2.2"}
+    best = world.explain("two").fixes[0]
+    assert {one.package for one in best.scoped} == {"grad", "peft"}
 
 
-def test_one_override_that_cures_two_conflicts_comes_first(world):
+def test_what_is_installed_is_spared_although_the_newcomer_gives_up_more(world):
     """The second conflict runs through the version at which the first one holds a package."""
     world.core = ["av"]
     world.nodes = {"one": ["lib==1"], "two": ["lib>=2", "num>=2"]}
     report = world.explain("two")
     assert {cause.package for cause in report.causes} == {"lib", "num"}
-    assert report.fixes[0].typed == ("lib==2.0",)
-    assert report.fixes[0].violates == ("breaks one's lib==1",)
-    assert world.again(report.fixes[0]).ok
+    assert report.fixes[0].violates == ("gives up two's lib>=2", "gives up two's num>=2")
+    assert report.fixes[-1].violates == ("gives up one's lib==1",)
+    assert all(world.again(offered).ok for offered in report.fixes)
 
 
 def test_a_newer_version_of_what_the_node_asks_for(world):
-    """It keeps the package, where leaving out the line loses it."""
+    """It keeps the package, where leaving out the line would lose it."""
     world.core = ["av"]
     world.nodes = {"one": ["num>=2"], "two": ["lib<2"]}
-    report = world.explain("two")
-    newer = next(fix for fix in report.fixes if fix.typed == ("lib==2.0",))
-    assert newer.violates == ("breaks two's lib<2",)
-    assert world.again(newer).ok
-    dropped = fix(report, "drop-line")
-    assert dropped.lost == ("lib",)
-    assert dropped.violates == ("leaves out two's lib<2 (nothing else brings lib)",)
-    assert report.fixes.index(newer) < report.fixes.index(dropped)
+    best = world.explain("two").fixes[0]
+    assert best.violates == ("gives up two's lib<2",)
+    assert world.again(best).versions["lib"] == "2.0"
 
 
 def test_more_conflicts_than_are_looked_for_have_a_fix(world, monkeypatch):
@@ -270,7 +325,7 @@ def test_more_conflicts_than_are_looked_for_have_a_fix(world, monkeypatch):
     world.core = [f"{name}>={version}" for name, version in names.items()]
     world.nodes = {"two": [f"{name}<{version}" for name, version in names.items()]}
     report = world.explain("two")
-    assert {offered.kind for offered in report.fixes} == {"overrides", "drop-line"}
+    assert len(report.fixes[0].replaced) == 6
     assert all(world.again(offered).ok for offered in report.fixes)
     assert not report.complete
 
@@ -335,21 +390,23 @@ def test_other_pins_stay_with_a_fix(world):
             assert "av==12" in offered.overrides
 
 
-def test_another_ref_of_the_node(world):
+@pytest.mark.parametrize("is_newer", [True, False])
+def test_another_ref_of_the_node(world, is_newer):
     asked = []
 
     def refs():
         for ref, texts in (("same", ["num<2"]), ("bad", ["num==99"]), ("good", ["num>=2"])):
             asked.append(ref)
-            yield ref, owned(NODE + "two", *texts)
+            yield Ref(ref, owned(NODE + "two", *texts), is_newer)
         asked.append("beyond")
 
     world.core = ["num>=2"]
     world.nodes = {"two": ["num<2", "av"]}
     told = []
     report = world.explain("two", refs=refs, progress=told.append)
-    best = report.fixes[0]
-    assert (best.kind, best.ref, best.violates) == ("ref", "good", ())
+    best = report.fixes[0 if is_newer else -1]
+    assert (best.kind, best.ref) == ("ref", "good")
+    assert best.violates == (() if is_newer else ("takes an older commit of the node",))
     assert asked == ["same", "bad", "good"]
     tried = [doing.split()[-1] for doing in told if doing.startswith("trying the node at")]
     assert tried == ["bad", "good"], "a ref with the lines that failed is not run again"
@@ -420,8 +477,11 @@ def test_what_was_found_before_the_limit_stands(world):
 
     world.core = ["num>=2"]
     world.nodes = {"two": ["num<2"]}
-    whole = world.explain("two")
-    report = world.explain("two", solver=Slow(world.solver(), whole.runs - 2))
+    whole = world.explain("two", solver=world.solver())
+    report = world.explain("two", solver=Slow(world.solver(), 3))
+    assert report.fixes == whole.fixes[:1], "it is known before the causes are"
+    assert not report.complete
+    report = world.explain("two", solver=Slow(world.solver(), whole.runs - 1))
     assert report.causes == whole.causes
     assert not report.complete
 
@@ -446,7 +506,9 @@ def test_the_report_is_json(world):
     world.nodes = {"two": ["num<2"]}
     report = world.explain("two")
     document = json.loads(json.dumps(report.to_json()))
-    assert [row["number"] for row in document["suggestions"]] == [1, 2, 3]
+    numbers = [row["number"] for row in document["suggestions"]]
+    assert numbers == list(range(1, len(report.fixes) + 1))
+    assert document["suggestions"][0]["replaced"][0]["to"] == "num"
     assert document["causes"][0]["lines"][0]["who"] == "two"
     assert document["resolver_runs"] == report.runs
 

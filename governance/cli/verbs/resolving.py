@@ -86,7 +86,8 @@ def _chosen(arguments: Namespace, space: Workspace, tx: Transaction) -> dict[str
 
 
 def _nothing() -> dict[str, Any]:
-    return {"pins": [], "dropped": [], "exempt": [], "overrides": [], "anew": False}
+    lists = ("pins", "dropped", "exempt", "overrides", "replaced", "scoped")
+    return {**{name: [] for name in lists}, "anew": False}
 
 
 def _add(chosen: dict[str, Any], more: dict[str, Any]) -> None:
@@ -143,8 +144,15 @@ def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, Any]:
         "dropped": [*base.get("dropped", []), *(line["text"] for line in fix.get("dropped", []))],
         "exempt": [*base.get("exempt", []), *fix.get("exempt", [])],
         "overrides": [*base.get("overrides", []), *fix.get("pins", [])],
+        "replaced": [*base.get("replaced", []), *map(_as_chosen, fix.get("replaced", []))],
+        "scoped": [*base.get("scoped", []), *fix.get("scoped", [])],
         "anew": True,
     }
+
+
+def _as_chosen(replaced: dict[str, Any]) -> dict[str, str]:
+    line = replaced["line"]
+    return {"owner": line["owner"], "text": line["text"], "to": replaced["to"]}
 
 
 def _ask(space: Workspace, tx: Transaction) -> dict[str, Any]:
