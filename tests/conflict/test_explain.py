@@ -475,8 +475,8 @@ def test_what_was_found_before_the_limit_stands(world):
                 return solved
             return type(solved)(False, "timed_out", "", 0.0)
 
-    world.core = ["num>=2"]
-    world.nodes = {"two": ["num<2"]}
+    world.core = ["num>=1"]
+    world.nodes = {"one": ["num<2"], "two": ["num>=2"]}
     whole = world.explain("two", solver=world.solver())
     report = world.explain("two", solver=Slow(world.solver(), 3))
     assert report.fixes == whole.fixes[:1], "it is known before the causes are"
