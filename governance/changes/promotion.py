@@ -18,6 +18,7 @@ from governance.changes import (
     staging,
     steps,
     trial_run,
+    unmet,
     verdicts,
 )
 from governance.changes.checkouts import Staged
@@ -171,10 +172,8 @@ def commit(work: Work, approval: Approval) -> Promotion:
     _require_stages(work, made)
     found = work.stages.changes()
     core = core_changes(work)
-    is_first = generations.current(workspace) is None
-    broken = [] if is_first else work.stages.new_broken()
-    facts = Facts(what=tx.txid, core=core, broken=broken)
-    gates.require_all(workspace, facts, approval)
+    gates.require_all(workspace, Facts(what=tx.txid, core=core), approval)
+    unmet.require_accepted(work, unmet.note(work), approval)
     verdict = _require_verdict(work, approval)
     try:
         generation = work.stages.generation().name
@@ -234,7 +233,7 @@ def _commit(
     )
     tx.promotion["post_snapshot"] = post.id
     entry = _entry(work, found, code, (before, post.id), verdict)
-    _write(work, new, generation, post, writing, entry)
+    _write(work, new, generation, post, writing, entry, unmet.accepted_now(work, approval))
     with work.session.tidying():
         trial_run.adopt_baseline(workspace, work.stages, generation, verdict)
         for path in writing.doomed:
@@ -304,6 +303,7 @@ def _note_promotion(
         "allowed_failed_run": approval.failed_run and tx.observation.get("verdict") == "failed",
         "accepted_skipped": approval.accept_skipped and bool(tx.skipped_requirements),
         "accepted_findings": approval.findings,
+        "accepted_incompatible": list(tx.plan.get("incompatible", [])),
     }
 
 
@@ -319,6 +319,15 @@ def _plugins_after(work: Work, made: Draft, pre: str | None) -> list[Plugin]:
     ]
 
 
+_APPROVALS = (
+    "approved_core",
+    "allowed_failed_run",
+    "accepted_skipped",
+    "accepted_findings",
+    "accepted_incompatible",
+)
+
+
 def _entry(
     work: Work,
     found: Sequence[Change],
@@ -327,11 +336,7 @@ def _entry(
     verdict: Mapping[str, Any],
 ) -> dict[str, Any]:
     tx = work.tx
-    approvals = {
-        name: tx.promotion[name]
-        for name in ("approved_core", "allowed_failed_run", "accepted_skipped", "accepted_findings")
-        if tx.promotion.get(name)
-    }
+    approvals = {name: tx.promotion[name] for name in _APPROVALS if tx.promotion.get(name)}
     return audit.entry(
         identity=pair[1],
         verb=VERBS.get(tx.kind, tx.kind),
@@ -356,18 +361,19 @@ def _write(
     post: Snapshot,
     writing: _Writing,
     entry: Mapping[str, Any],
+    accepted: Sequence[Mapping[str, str]],
 ) -> None:
     workspace, tx = work.workspace, work.tx
     verb = VERBS.get(tx.kind, tx.kind)
-    more = {"core_sha256": store.file_digest(workspace.comfyui_dir / "requirements.txt")}
+    more: dict[str, Any] = {unmet.ACCEPTED: list(accepted)}
+    if _takes_core(work):
+        more["core_sha256"] = store.file_digest(workspace.comfyui_dir / "requirements.txt")
     own = {} if work.is_transient else {ledger.path(workspace, tx.txid): ledger.dump(tx)}
     documents = {
         **new.documents(),
         **own,
         "state/snapshots_index.json": snapshots.indexed(workspace, post),
-        "state/receipt.json": staging.receipt_bytes(
-            workspace, new, generation, verb, **(more if _takes_core(work) else {})
-        ),
+        "state/receipt.json": staging.receipt_bytes(workspace, new, generation, verb, **more),
     }
     record = redo.Record(
         verb,

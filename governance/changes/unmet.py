@@ -1,0 +1,94 @@
+"""Demands of packages that a change would leave unmet: recorded, gated, and known afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from governance.changes import gates, verdicts
+from governance.changes.gates import Approval
+from governance.changes.work import Work
+from governance.environments import generations
+from governance.environments.compatibility import Incompatible
+from governance.requirements import requirement_name
+from governance.truth import freshness
+from governance.truth.documents import Plugin
+from governance.truth.resolution import Project
+from governance.truth.workspace import Workspace
+
+# In state/receipt.json: what prod leaves unmet and somebody has accepted.
+ACCEPTED = "incompatible"
+
+
+def rows(work: Work) -> list[dict[str, Any]]:
+    """What the built environment leaves unmet and prod does not, each with its sentence."""
+    found = work.stages.new_incompatible()
+    if not found:
+        return []
+    made = work.draft
+    return [row(one, made.project, made.plugins) for one in found]
+
+
+def row(one: Incompatible, project: Project, plugins: Iterable[Plugin]) -> dict[str, Any]:
+    """`overrides` are those that keep the two apart, `chosen_for` the nodes they came with."""
+    held = [text for text in project.overrides if requirement_name(text) == one.name]
+    owners = [p.id for p in plugins if one.name in map(requirement_name, p.override_deps)]
+    chosen = owners if held else []
+    return {
+        **one.to_json(),
+        "overrides": held,
+        "chosen_for": chosen,
+        "sentence": one.sentence + _why(one.name, held, chosen),
+    }
+
+
+def _why(name: str, held: Sequence[str], owners: Sequence[str]) -> str:
+    if not held:
+        return ""
+    chosen = f", chosen for {', '.join(owners)}" if owners else ""
+    return f": kept apart by your override of {name}{chosen}"
+
+
+def note(work: Work) -> list[dict[str, Any]]:
+    """The same, kept in the record; what `resolve` chose was not built yet when it was written."""
+    found = rows(work)
+    if found != work.tx.plan.get("incompatible", []):
+        work.tx.plan["incompatible"] = found
+        work.save()
+    return found
+
+
+def require_accepted(work: Work, found: Sequence[dict[str, Any]], approval: Approval) -> None:
+    """Raises Refused.  What was prod once passed this gate then."""
+    if not verdicts.ran(work):
+        gates.require_compatible(work.workspace, found, approval)
+
+
+def accepted_now(work: Work, approval: Approval) -> list[dict[str, str]]:
+    """For the receipt: what the new prod leaves unmet and is accepted, now or before.
+
+    What an earlier version of gov let in unasked stays a finding until somebody accepts it.
+    """
+    workspace = work.workspace
+    present = generations.incompatible(workspace, work.stages.generation())
+    if not (_is_first(workspace) or approval.incompatible or gates.allows_incompatible(workspace)):
+        known = accepted(workspace)
+        present = [one for one in present if one.key in known]
+    return [{"package": one.package, "requires": one.requires} for one in present]
+
+
+def _is_first(workspace: Workspace) -> bool:
+    return generations.current(workspace) is None
+
+
+def accepted(workspace: Workspace) -> set[tuple[str, str]]:
+    """The demands that somebody has accepted to be unmet in prod."""
+    found = freshness.receipt(workspace).get(ACCEPTED)
+    listed = found if isinstance(found, list) else []
+    return {(str(r.get("package")), str(r.get("requires"))) for r in listed if isinstance(r, dict)}
+
+
+def sentences(workspace: Workspace, generation: str) -> list[str]:
+    """All that an environment leaves unmet."""
+    made = generations.manifest(workspace, generation)
+    return [one.sentence for one in generations.incompatible(workspace, made)] if made else []
