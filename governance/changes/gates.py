@@ -81,22 +81,21 @@ def _require_no_finding(facts: Facts, approval: Approval) -> None:
 def require_compatible(
     workspace: Workspace, found: Sequence[Mapping[str, Any]], approval: Approval
 ) -> None:
-    """No package loses what it asks for, see unmet.rows.  Raises Refused naming each."""
+    """No package loses what it asks for, see unmet.rows.  Raises Refused; its facts hold each."""
     policy = _incompatible_policy(workspace)
     if not found or policy == "allow" or (policy == "ask" and approval.incompatible):
         return
-    count = f"{len(found)} packages" if len(found) > 1 else "a package"
-    free = next((row["name"] for row in found if row["overrides"]), None)
-    way_out = f"`gov unpin {free}` takes the override away; " if free else ""
+    first = found[0]
+    count = f"{len(found)} requirements would not be met, the first" if found[1:] else _ONE
     raise Refused(
-        f"{count} would not get what is required: "
-        + "; ".join(str(row["sentence"]) for row in found),
-        hint=way_out + _ACCEPTING[policy],
+        f"{count}: {first['sentence']}",
+        hint=f"`gov why {first['at_stake']}` shows who asks for what; {_ACCEPTING[policy]}",
         code="incompatible",
         facts={"incompatible": list(found)},
     )
 
 
+_ONE = "a requirement would not be met"
 _ACCEPTING = {
     "ask": "--accept-incompatible goes on all the same",
     "refuse": 'config.toml refuses it: `incompatible = "ask"` in [policy] lets '

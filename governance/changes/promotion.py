@@ -227,13 +227,14 @@ def _commit(
     plugins = _plugins_after(work, made, before)
     documents = work.stages.documents()
     new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], registry.dump(plugins))
-    _note_promotion(tx, approval, before, core)
+    unmet_now = unmet.newly_accepted(work, approval)
+    _note_promotion(tx, approval, before, core, unmet_now)
     post = snapshots.write(
         workspace, new, reason=_reasons(tx)[1], generation=generation, ref=_post_ref(work), ran=True
     )
     tx.promotion["post_snapshot"] = post.id
     entry = _entry(work, found, code, (before, post.id), verdict)
-    _write(work, new, generation, post, writing, entry, unmet.accepted_now(work, approval))
+    _write(work, new, generation, post, writing, entry, unmet.receipt(work, unmet_now))
     with work.session.tidying():
         trial_run.adopt_baseline(workspace, work.stages, generation, verdict)
         for path in writing.doomed:
@@ -287,7 +288,11 @@ def _post_ref(work: Work) -> str | None:
 
 
 def _note_promotion(
-    tx: Transaction, approval: Approval, pre: str | None, core: Sequence[Change]
+    tx: Transaction,
+    approval: Approval,
+    pre: str | None,
+    core: Sequence[Change],
+    unmet_now: Sequence[Mapping[str, Any]],
 ) -> None:
     tx.move(PROMOTED)
     tx.ended_at = clock.stamp()
@@ -303,7 +308,7 @@ def _note_promotion(
         "allowed_failed_run": approval.failed_run and tx.observation.get("verdict") == "failed",
         "accepted_skipped": approval.accept_skipped and bool(tx.skipped_requirements),
         "accepted_findings": approval.findings,
-        "accepted_incompatible": list(tx.plan.get("incompatible", [])),
+        "accepted_incompatible": list(unmet_now),
     }
 
 
@@ -361,11 +366,11 @@ def _write(
     post: Snapshot,
     writing: _Writing,
     entry: Mapping[str, Any],
-    accepted: Sequence[Mapping[str, str]],
+    facts: Mapping[str, Any],
 ) -> None:
     workspace, tx = work.workspace, work.tx
     verb = VERBS.get(tx.kind, tx.kind)
-    more: dict[str, Any] = {unmet.ACCEPTED: list(accepted)}
+    more = dict(facts)
     if _takes_core(work):
         more["core_sha256"] = store.file_digest(workspace.comfyui_dir / "requirements.txt")
     own = {} if work.is_transient else {ledger.path(workspace, tx.txid): ledger.dump(tx)}

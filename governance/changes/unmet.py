@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from governance.changes import gates, verdicts
@@ -36,6 +36,7 @@ def row(one: Incompatible, project: Project, plugins: Iterable[Plugin]) -> dict[
     chosen = owners if held else []
     return {
         **one.to_json(),
+        "at_stake": one.at_stake,
         "overrides": held,
         "chosen_for": chosen,
         "sentence": one.sentence + _why(one.name, held, chosen),
@@ -64,21 +65,32 @@ def require_accepted(work: Work, found: Sequence[dict[str, Any]], approval: Appr
         gates.require_compatible(work.workspace, found, approval)
 
 
-def accepted_now(work: Work, approval: Approval) -> list[dict[str, str]]:
-    """For the receipt: what the new prod leaves unmet and is accepted, now or before.
+def newly_accepted(work: Work, approval: Approval) -> list[dict[str, Any]]:
+    """What this commit lets stand beyond what was accepted before, for the audit.
 
-    What an earlier version of gov let in unasked stays a finding until somebody accepts it.
+    With the word of the operator that is all that the new prod leaves unmet: also what an earlier
+    version of gov let in unasked, which stays a finding of `gov verify` until then.
     """
     workspace = work.workspace
-    present = generations.incompatible(workspace, work.stages.generation())
     if not (_is_first(workspace) or approval.incompatible or gates.allows_incompatible(workspace)):
-        known = accepted(workspace)
-        present = [one for one in present if one.key in known]
-    return [{"package": one.package, "requires": one.requires} for one in present]
+        return []
+    known = accepted(workspace)
+    made = work.draft
+    found = generations.incompatible(workspace, work.stages.generation())
+    return [row(one, made.project, made.plugins) for one in found if one.key not in known]
 
 
 def _is_first(workspace: Workspace) -> bool:
+    """There was nobody to ask: `gov init` tells what its prod leaves unmet."""
     return generations.current(workspace) is None
+
+
+def receipt(work: Work, new: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """For state/receipt.json: what is accepted and still unmet."""
+    known = accepted(work.workspace) | {(one["package"], one["requires"]) for one in new}
+    present = generations.incompatible(work.workspace, work.stages.generation())
+    standing = [one for one in present if one.key in known]
+    return {ACCEPTED: [{"package": one.package, "requires": one.requires} for one in standing]}
 
 
 def accepted(workspace: Workspace) -> set[tuple[str, str]]:

@@ -48,6 +48,7 @@ _SHAPES: dict[str, Shape] = {
     "list[str]": [str],
     "list[str] | None": ([str], type(None)),
     "list[dict[str, Any]]": [dict],
+    "list[dict[str, Any]] | None": ([dict], type(None)),
     "dict[str, Any]": dict,
     "dict[str, str]": {"*": str},
     "bool | None": (bool, type(None)),
