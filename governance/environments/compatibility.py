@@ -28,7 +28,7 @@ PYTHON = "Python"
 class Incompatible:
     """A package that does not get what it asks for; `found` is null where nothing is there.
 
-    `extra` is the extra of the package that asks, empty where the package itself does.
+    `for_extra` is the extra of the package that asks, empty where the package itself does.
     """
 
     package: str
@@ -36,7 +36,7 @@ class Incompatible:
     requires: str
     name: str
     found: str | None
-    extra: str = ""
+    for_extra: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -45,7 +45,7 @@ class Incompatible:
 
     @property
     def sentence(self) -> str:
-        who = f"{self.package}[{self.extra}]" if self.extra else self.package
+        who = f"{self.package}[{self.for_extra}]" if self.for_extra else self.package
         there = f"{self.name} {self.found} is" if self.found else f"{self.name} is not"
         return f"{who} {self.version} requires {self.requires}, but {there} installed"
 
@@ -93,7 +93,7 @@ def incompatible(environment: Path, lines: Iterable[str] = ()) -> list[Incompati
             for demand in demands
             if not _is_met(demand, packages.get(normalise(demand.name)))
         }
-    return sorted(found, key=lambda one: (*one.key, one.extra))
+    return sorted(found, key=lambda one: (*one.key, one.for_extra))
 
 
 def _unmet(

@@ -77,7 +77,7 @@ _INCOMPATIBLE: Shape = {
     "requires": str,
     "name": str,
     "found": TEXT_OR_NONE,
-    "extra?": str,
+    "for_extra?": str,
 }
 _NODE_REPORT: Shape = {"loaded?": (bool, type(None)), "error?": TEXT_OR_NONE, "classes?": [str]}
 _ACTION: Shape = {"where?": TEXT_OR_NONE, "file?": TEXT_OR_NONE, "line?": (int, type(None))}
