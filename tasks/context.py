@@ -110,8 +110,16 @@ def approval_of(
     allow_failed_run: bool = False,
     accept_skipped: bool = False,
     accept_findings: bool = False,
+    accept_incompatible: bool = False,
 ) -> Approval:
     """What doit parsed, as the gates take it."""
     from governance.changes.gates import Approval
 
-    return Approval(approve_core, reason or None, allow_failed_run, accept_skipped, accept_findings)
+    return Approval(
+        approve_core,
+        reason or None,
+        allow_failed_run,
+        accept_skipped,
+        accept_findings,
+        accept_incompatible,
+    )

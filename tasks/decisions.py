@@ -268,6 +268,7 @@ _APPROVALS = (
     "allow_failed_run",
     "accept_skipped",
     "accept_findings",
+    "accept_incompatible",
 )
 
 

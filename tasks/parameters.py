@@ -40,6 +40,7 @@ GATES = [
     FAILED_RUN,
     flag("accept_skipped", "promote although requirement lines were skipped"),
     flag("accept_findings", "promote although something was found"),
+    flag("accept_incompatible", "promote although a package would not get what it requires"),
 ]
 LOCAL = [
     flag("keep_local", "carry edited files over"),

@@ -100,10 +100,18 @@ def _sync(
     allow_failed_run: bool = False,
     accept_skipped: bool = False,
     accept_findings: bool = False,
+    accept_incompatible: bool = False,
 ) -> Any:
     from governance.changes import derive
 
-    approval = approval_of(approve_core, reason, allow_failed_run, accept_skipped, accept_findings)
+    approval = approval_of(
+        approve_core,
+        reason,
+        allow_failed_run,
+        accept_skipped,
+        accept_findings,
+        accept_incompatible,
+    )
     return act("sync", derive.sync, approval=approval)
 
 

@@ -116,6 +116,13 @@ SETTINGS = (
         ("ask", "allow", "refuse"),
     ),
     Setting(
+        "policy.incompatible",
+        "ask",
+        "A package that would not get what it requires, since an override keeps it from it: ask "
+        "(promote needs --accept-incompatible), allow, or refuse (no promotion).",
+        ("ask", "allow", "refuse"),
+    ),
+    Setting(
         "policy.allow_git_requirements",
         False,
         "Take requirement lines that name a git repository (`name @ git+https://...`).",

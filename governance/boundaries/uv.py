@@ -167,14 +167,6 @@ class Uv:
         )
 
 
-def check(cache: Path, python: Path) -> list[str]:
-    """What `uv pip check` says of an environment: `The package x requires y>=2, but ...`."""
-    argv = [executable(), "pip", "check", "--python", str(python), "--color", "never"]
-    done = process.run(argv, env=Uv(cache).environment())
-    lines = [line.strip().replace("`", "") for line in done.stderr.splitlines()]
-    return sorted(line for line in lines if line.startswith("The package "))
-
-
 def executable() -> str:
     """uv as installed beside this Python (a dependency from the index), else the one on PATH."""
     beside = Path(sys.executable).parent / "uv"

@@ -23,6 +23,7 @@ class Approval:
     failed_run: bool = False
     accept_skipped: bool = False
     findings: bool = False
+    incompatible: bool = False
 
     def check(self) -> None:
         """--approve-core without a reason approves nothing: the reason is what is audited."""
@@ -37,15 +38,13 @@ class Approval:
 @dataclass(frozen=True)
 class Facts:
     """What the gates ask about.  `failed` is why a run failed, `skipped` the transaction whose
-    skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node,
-    `broken` the requirements of packages that the environment does not meet and prod did."""
+    skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node."""
 
     what: str
     core: Sequence[Change] = ()
     failed: str | None = None
     skipped: Transaction | None = None
     rewritten: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    broken: Sequence[str] = ()
 
 
 def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
@@ -77,14 +76,39 @@ def _require_no_finding(facts: Facts, approval: Approval) -> None:
             code="rewrote_itself",
             facts={"node": node, "files": list(names)},
         )
-    if facts.broken:
-        raise Refused(
-            f"a requirement would not be met: {facts.broken[0]}",
-            hint="a pin or an override holds that package: `gov why <package>` names it, "
-            "`gov unpin <package>` frees it; --accept-findings goes on all the same",
-            code="broken_requirement",
-            facts={"broken": list(facts.broken)},
-        )
+
+
+def require_compatible(
+    workspace: Workspace, found: Sequence[Mapping[str, Any]], approval: Approval
+) -> None:
+    """No package loses what it asks for, see unmet.rows.  Raises Refused; its facts hold each."""
+    policy = _incompatible_policy(workspace)
+    if not found or policy == "allow" or (policy == "ask" and approval.incompatible):
+        return
+    first = found[0]
+    count = f"{len(found)} requirements would not be met, the first" if found[1:] else _ONE
+    raise Refused(
+        f"{count}: {first['sentence']}",
+        hint=f"`gov why {first['at_stake']}` shows who asks for what; {_ACCEPTING[policy]}",
+        code="incompatible",
+        facts={"incompatible": list(found)},
+    )
+
+
+_ONE = "a requirement would not be met"
+_ACCEPTING = {
+    "ask": "--accept-incompatible goes on all the same",
+    "refuse": 'config.toml refuses it: `incompatible = "ask"` in [policy] lets '
+    "--accept-incompatible go on",
+}
+
+
+def _incompatible_policy(workspace: Workspace) -> str:
+    return workspace.config.text("policy.incompatible")
+
+
+def allows_incompatible(workspace: Workspace) -> bool:
+    return _incompatible_policy(workspace) == "allow"
 
 
 def skipped_policy(workspace: Workspace) -> str:

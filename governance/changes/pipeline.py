@@ -19,6 +19,7 @@ from governance.changes import (
     plan,
     promotion,
     trial_run,
+    unmet,
     verdicts,
 )
 from governance.changes.gates import Approval
@@ -64,8 +65,9 @@ def stage_lock(session: Session, txid: str, _: Approval | None = None) -> None:
 def stage_build(session: Session, txid: str, approval: Approval | None = None) -> None:
     """The environment of the lock, unless it is there.
 
-    Where the approval is known, the core gate is asked before anything is built; a stage that
-    doit runs by itself knows none, and the commit asks.
+    Where the approval is known, the core gate is asked before anything is built, and that of
+    unmet requirements right after; a stage that doit runs by itself knows none, and the commit
+    asks.
     """
     work = open_work(session, txid)
     if approval is not None:
@@ -74,6 +76,10 @@ def stage_build(session: Session, txid: str, approval: Approval | None = None) -
         if not work.stages.is_built():
             session.say("building the new environment")
         work.stages.build(session.uv)
+    # Before ComfyUI is started: a person who is asked after minutes has to wait for them twice.
+    found = unmet.note(work)
+    if approval is not None:
+        unmet.require_accepted(work, found, approval)
 
 
 def stage_observe(session: Session, txid: str, approval: Approval | None = None) -> None:

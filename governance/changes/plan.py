@@ -7,7 +7,7 @@ from typing import Any
 
 from governance.base.errors import GovError, NeedsResolution, Refused
 from governance.boundaries import store
-from governance.changes import gates, provenance
+from governance.changes import gates, provenance, unmet
 from governance.changes.work import Work
 from governance.conflict.package_changes import steps
 from governance.conflict.problem import NODE, Owned
@@ -91,13 +91,12 @@ def summary(work: Work) -> dict[str, Any]:
         generations.lock_of_prod(workspace), lock_in(stages.folder), gates.core_names(workspace)
     )
     manifest = stages.generation() if stages.is_built() else None
-    notes = list(work.tx.plan.get("notes", []))
-    notes += [{"sentence": line} for line in (stages.new_broken() if manifest else ())]
     return {
         "generation": manifest.name if manifest else None,
         "changes": [step.to_json() for step in found],
         "shared_files": manifest.shared_files if manifest else [],
-        "notes": notes,
+        "notes": list(work.tx.plan.get("notes", [])),
+        "incompatible": unmet.rows(work) if manifest else [],
     }
 
 

@@ -18,6 +18,7 @@ from governance.changes import (
     staging,
     steps,
     trial_run,
+    unmet,
     verdicts,
 )
 from governance.changes.checkouts import Staged
@@ -171,10 +172,8 @@ def commit(work: Work, approval: Approval) -> Promotion:
     _require_stages(work, made)
     found = work.stages.changes()
     core = core_changes(work)
-    is_first = generations.current(workspace) is None
-    broken = [] if is_first else work.stages.new_broken()
-    facts = Facts(what=tx.txid, core=core, broken=broken)
-    gates.require_all(workspace, facts, approval)
+    gates.require_all(workspace, Facts(what=tx.txid, core=core), approval)
+    unmet.require_accepted(work, unmet.note(work), approval)
     verdict = _require_verdict(work, approval)
     try:
         generation = work.stages.generation().name
@@ -228,13 +227,14 @@ def _commit(
     plugins = _plugins_after(work, made, before)
     documents = work.stages.documents()
     new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], registry.dump(plugins))
-    _note_promotion(tx, approval, before, core)
+    unmet_now = unmet.newly_accepted(work, approval)
+    _note_promotion(tx, approval, before, core, unmet_now)
     post = snapshots.write(
         workspace, new, reason=_reasons(tx)[1], generation=generation, ref=_post_ref(work), ran=True
     )
     tx.promotion["post_snapshot"] = post.id
     entry = _entry(work, found, code, (before, post.id), verdict)
-    _write(work, new, generation, post, writing, entry)
+    _write(work, new, generation, post, writing, entry, unmet.receipt(work, unmet_now))
     with work.session.tidying():
         trial_run.adopt_baseline(workspace, work.stages, generation, verdict)
         for path in writing.doomed:
@@ -288,7 +288,11 @@ def _post_ref(work: Work) -> str | None:
 
 
 def _note_promotion(
-    tx: Transaction, approval: Approval, pre: str | None, core: Sequence[Change]
+    tx: Transaction,
+    approval: Approval,
+    pre: str | None,
+    core: Sequence[Change],
+    unmet_now: Sequence[Mapping[str, Any]],
 ) -> None:
     tx.move(PROMOTED)
     tx.ended_at = clock.stamp()
@@ -304,6 +308,7 @@ def _note_promotion(
         "allowed_failed_run": approval.failed_run and tx.observation.get("verdict") == "failed",
         "accepted_skipped": approval.accept_skipped and bool(tx.skipped_requirements),
         "accepted_findings": approval.findings,
+        "accepted_incompatible": list(unmet_now),
     }
 
 
@@ -319,6 +324,15 @@ def _plugins_after(work: Work, made: Draft, pre: str | None) -> list[Plugin]:
     ]
 
 
+_APPROVALS = (
+    "approved_core",
+    "allowed_failed_run",
+    "accepted_skipped",
+    "accepted_findings",
+    "accepted_incompatible",
+)
+
+
 def _entry(
     work: Work,
     found: Sequence[Change],
@@ -327,11 +341,7 @@ def _entry(
     verdict: Mapping[str, Any],
 ) -> dict[str, Any]:
     tx = work.tx
-    approvals = {
-        name: tx.promotion[name]
-        for name in ("approved_core", "allowed_failed_run", "accepted_skipped", "accepted_findings")
-        if tx.promotion.get(name)
-    }
+    approvals = {name: tx.promotion[name] for name in _APPROVALS if tx.promotion.get(name)}
     return audit.entry(
         identity=pair[1],
         verb=VERBS.get(tx.kind, tx.kind),
@@ -356,18 +366,19 @@ def _write(
     post: Snapshot,
     writing: _Writing,
     entry: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
     workspace, tx = work.workspace, work.tx
     verb = VERBS.get(tx.kind, tx.kind)
-    more = {"core_sha256": store.file_digest(workspace.comfyui_dir / "requirements.txt")}
+    more = dict(facts)
+    if _takes_core(work):
+        more["core_sha256"] = store.file_digest(workspace.comfyui_dir / "requirements.txt")
     own = {} if work.is_transient else {ledger.path(workspace, tx.txid): ledger.dump(tx)}
     documents = {
         **new.documents(),
         **own,
         "state/snapshots_index.json": snapshots.indexed(workspace, post),
-        "state/receipt.json": staging.receipt_bytes(
-            workspace, new, generation, verb, **(more if _takes_core(work) else {})
-        ),
+        "state/receipt.json": staging.receipt_bytes(workspace, new, generation, verb, **more),
     }
     record = redo.Record(
         verb,

@@ -70,7 +70,7 @@ def _approval(given: Approval | None, step: Step) -> Approval:
     made = given or Approval()
     if not step.facts["ran"]:
         return made
-    return Approval(True, made.reason or BEFORE, True, True, True)
+    return Approval(True, made.reason or BEFORE, True, True, True, True)
 
 
 def _facts(

@@ -16,6 +16,7 @@ from governance.boundaries import store
 from governance.boundaries.uv import Locked, Uv
 from governance.changes.draft import Draft
 from governance.environments import generations
+from governance.environments.compatibility import Incompatible
 from governance.truth import freshness, lockfile, resolution, snapshots
 from governance.truth.documents import Generation
 from governance.truth.lockfile import Change
@@ -219,13 +220,16 @@ class Stages:
         known = prod.shared_files if prod else []
         return [row for row in self.generation().shared_files if row not in known]
 
-    def new_broken(self) -> list[str]:
-        """Requirements of packages that the built environment does not meet, though prod does or
-        has no such package."""
+    def new_incompatible(self) -> list[Incompatible]:
+        """Demands of packages that the built environment does not meet, though prod does or has
+        no such package; the first prod is compared with nothing."""
+        if generations.current(self.workspace) is None:
+            return []
         prod = generations.prod(self.workspace)
-        known = set(generations.broken(self.workspace, prod)) if prod else set()
-        now = generations.broken(self.workspace, self.generation())
-        return [line for line in now if line not in known]
+        before = generations.incompatible(self.workspace, prod) if prod else []
+        known = {one.key for one in before}
+        now = generations.incompatible(self.workspace, self.generation())
+        return [one for one in now if one.key not in known]
 
     def documents(self) -> dict[str, bytes]:
         """The staged bytes, for the commit."""

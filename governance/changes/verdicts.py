@@ -24,7 +24,7 @@ def has_run_before(work: Work) -> bool:
     return any(step.kind == steps.RESTORE and step.facts.get("whole") for step in work.steps)
 
 
-def _ran(work: Work) -> bool:
+def ran(work: Work) -> bool:
     """The packages of a snapshot that was prod, whatever has become of its code."""
     return any(step.kind == steps.RESTORE and step.facts.get("ran") for step in work.steps)
 
@@ -46,7 +46,7 @@ def wanted_smoke(work: Work) -> str:
     "always"; empty for none.  What was prod before comes back without a test, and the first prod
     has none."""
     config = work.workspace.config
-    if _ran(work) or generations.current(work.workspace) is None:
+    if ran(work) or generations.current(work.workspace) is None:
         return ""
     always = ALWAYS if config.text("tx.smoke_test") == ALWAYS else ""
     return config.text("tx.smoke_test_cmd") or always

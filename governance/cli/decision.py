@@ -55,6 +55,7 @@ def approval(arguments: Namespace) -> Approval:
         getattr(arguments, "allow_failed_run", False),
         getattr(arguments, "accept_skipped", False),
         getattr(arguments, "accept_findings", False),
+        getattr(arguments, "accept_incompatible", False),
     )
     made.check()
     return made

@@ -33,6 +33,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     if data.get("plan", {}).get("changes"):
         told += tables.changes(data["plan"]["changes"], title="prod would change")
     told += shared_files(data.get("plan", {}), str(data["node_id"]))
+    told += incompatible(data.get("plan", {}))
     told += [f"  warning: {note['sentence']}" for note in data.get("plan", {}).get("notes", [])]
     told += _places(data)
     if data["conflict_report"]:
@@ -88,6 +89,7 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
         core = ' --approve-core --reason "..."' if _touches_core(data) else ""
         skipped = " --accept-skipped" if data["skipped_requirements"] else ""
         skipped += " --accept-findings" if data["observation"].get("rewritten") else ""
+        skipped += " --accept-incompatible" if data["plan"].get("incompatible") else ""
         return [f"next: gov tx promote {txid}{core}{skipped}"]
     if data["status"] == NEEDS_RESOLUTION:
         return []
@@ -213,6 +215,11 @@ def _shared(row: Mapping[str, Any], node: str) -> list[str]:
     others = [name for name in row["packages"] if name != row["keep"]]
     wanted = " ".join(f"--without {name}" for name in others)
     return [told, f"    {row['keep']} alone will do: gov tx run {node} {wanted}"]
+
+
+def incompatible(plan: Mapping[str, Any]) -> list[Part]:
+    """Packages that would not get what they require, though prod has it."""
+    return [f"  incompatible: {row['sentence']}" for row in plan.get("incompatible", [])]
 
 
 def moved(versions: Sequence[Change]) -> list[str]:

@@ -72,7 +72,7 @@ def _tell(argv: list[str], arguments: Any, outcome: Outcome) -> int:
 
 def _as_failure(error: Exception, arguments: Namespace | None) -> Outcome:
     if isinstance(error, GovError):
-        return Outcome(None, exit_code=error.exit_code, error=error)
+        return Outcome(None, (), _all_of(error), error.exit_code, error)
     if isinstance(error, OSError):
         from governance.boundaries import store
 
@@ -80,6 +80,12 @@ def _as_failure(error: Exception, arguments: Namespace | None) -> Outcome:
         if ours is not None:
             return Outcome(None, exit_code=ours.exit_code, error=ours)
     return Outcome(None, exit_code=EXIT_BUG, error=_bug(error, getattr(arguments, "root", None)))
+
+
+def _all_of(error: GovError) -> list[str]:
+    """One line each, where the error's own line names the first of several."""
+    rows = error.facts.get("incompatible", [])
+    return [str(row["sentence"]) for row in rows] if len(rows) > 1 else []
 
 
 def _bug(error: Exception, root: Path | None) -> GovError:

@@ -81,6 +81,11 @@ def _gates(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--accept-findings", action="store_true", help="although something else was found"
     )
+    p.add_argument(
+        "--accept-incompatible",
+        action="store_true",
+        help="although a package would not get what it requires",
+    )
 
 
 def _local(p: argparse.ArgumentParser) -> None:

@@ -26,6 +26,7 @@ from governance.cli import parser
 from governance.conflict.answer import Cause, Fix
 from governance.conflict.package_changes import Step
 from governance.conflict.problem import Owned
+from governance.environments.compatibility import Incompatible
 from governance.environments.generations import Finding
 from governance.observation.record import NodeReport, Observation
 from governance.requirements.declaration import Line, Origin, Skipped
@@ -44,7 +45,7 @@ DOCUMENTS: tuple[type[Any], ...] = (
         documents.Snapshot,
         documents.Generation,
     ),
-    *(Observation, NodeReport, Canary, Change, Step, Finding),
+    *(Observation, NodeReport, Canary, Change, Step, Finding, Incompatible),
     *(Line, Skipped, Origin, Cause, Fix, Owned),
 )
 

@@ -26,10 +26,11 @@ from typing import Any, NamedTuple
 
 from governance.base import clock
 from governance.base.errors import Damaged, GovError
-from governance.boundaries import store, uv
+from governance.boundaries import store
 from governance.boundaries.uv import Uv
 from governance.conflict.shared import same_files
-from governance.environments import interpreter
+from governance.environments import compatibility, interpreter
+from governance.environments.compatibility import Incompatible
 from governance.truth import lockfile, resolution
 from governance.truth.documents import Generation
 from governance.truth.workspace import Workspace
@@ -131,16 +132,20 @@ def lock_of_prod(workspace: Workspace) -> dict[str, Any]:
     return lockfile.parse(store.read_bytes(file), file)
 
 
-def broken(workspace: Workspace, made: Generation) -> list[str]:
-    """Requirements of its packages that the environment does not meet, a sentence each: an
-    override holds a package elsewhere.  A manifest of the first version does not tell."""
-    if made.broken is None:
-        return check_requirements(workspace, path(workspace, made.name))
-    return made.broken
+def incompatible(workspace: Workspace, made: Generation) -> list[Incompatible]:
+    """Demands of its packages that the environment does not meet: an override holds a package
+    elsewhere.  A manifest of an earlier version of gov does not tell."""
+    if made.incompatible is None:
+        return find_incompatible(path(workspace, made.name), papers(workspace, made.name))
+    return [Incompatible.from_json(row) for row in made.incompatible]
 
 
-def check_requirements(workspace: Workspace, environment: Path) -> list[str]:
-    return uv.check(workspace.uv_cache, python_of(environment))
+def find_incompatible(environment: Path, project_folder: Path) -> list[Incompatible]:
+    """The same from the packages themselves; the project tells which extras were asked for."""
+    file = project_folder / "pyproject.toml"
+    project = resolution.Project.read(store.read_bytes(file), file)
+    lines = [line for group in project.groups.values() for line in group]
+    return compatibility.incompatible(environment, [*lines, *project.overrides])
 
 
 def find(workspace: Workspace, key: str) -> Generation | None:
@@ -291,7 +296,7 @@ def _described(
         link_mode=mode,
         packages=freeze(environment),
         locked=lockfile.versions(lockfile.parse(lock, folder / "uv.lock")),
-        broken=check_requirements(workspace, environment),
+        incompatible=[one.to_json() for one in find_incompatible(environment, folder)],
         shared_files=[entry.to_json() for entry in same_files(site_packages(environment))],
     )
 
@@ -320,11 +325,8 @@ def freeze(environment: Path) -> list[str]:
 
 
 def interpreter_version(environment: Path) -> str:
-    for line in (environment / "pyvenv.cfg").read_text().splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() in ("version_info", "version"):
-            return value.strip()
-    return ""
+    told = interpreter.configuration(environment)
+    return told.get("version_info") or told.get("version", "")
 
 
 class Recorded(NamedTuple):

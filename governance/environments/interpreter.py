@@ -21,6 +21,13 @@ def facts(environment: Path) -> dict[str, Any]:
     return {"path": str(real), "size": found.st_size, "mtime_ns": found.st_mtime_ns}
 
 
+def configuration(environment: Path) -> dict[str, str]:
+    """What pyvenv.cfg says, by name."""
+    text = (environment / "pyvenv.cfg").read_text()
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def problem(workspace: Workspace, name: str) -> str | None:
     """A sentence where the generation cannot be started any more, else None.
 

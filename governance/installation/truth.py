@@ -9,7 +9,7 @@ from typing import Any
 from governance import requirements
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.changes import begin, checkouts, draft, pipeline, provenance, steps
+from governance.changes import begin, checkouts, draft, pipeline, provenance, steps, unmet
 from governance.changes.session import Session
 from governance.changes.settings import Options, settings_of
 from governance.changes.steps import Step
@@ -75,7 +75,8 @@ def _make(
     failed = verdict.get("verdict") != "completed"
     reason = verdict.get("reason") or "it could not be tried"
     word = "came up, but" if verdict.get("ready") else "does not come up:"
-    return done.changes, [f"ComfyUI {word} {reason}"] if failed else []
+    warnings = [f"ComfyUI {word} {reason}"] if failed else []
+    return done.changes, [*warnings, *unmet.sentences(space, done.generation)]
 
 
 def _comfyui(space: Workspace) -> dict[str, Any]:

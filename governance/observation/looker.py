@@ -33,7 +33,7 @@ def look(site_packages: Path) -> list[list[Any]]:
 
 def _entry(path: Path) -> list[Any]:
     name, _, version = path.stem.partition("-")
-    for line in _head(path):
+    for line in head(path):
         key, _, value = line.partition(":")
         if key.lower() == "name":
             name = value.strip()
@@ -42,7 +42,8 @@ def _entry(path: Path) -> list[Any]:
     return [name[:_LONGEST], version[:_LONGEST], _direct_url(path / "direct_url.json")]
 
 
-def _head(path: Path) -> Iterator[str]:
+def head(path: Path) -> Iterator[str]:
+    """The header lines of a package's METADATA, none where it cannot be read."""
     about = path if path.is_file() else path / ("PKG-INFO", "METADATA")[path.suffix == ".dist-info"]
     # Line ends are the author's: a blank line ends the headers, however it is written.
     return itertools.takewhile(str.strip, _text(about).splitlines())

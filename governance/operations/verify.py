@@ -9,7 +9,7 @@ from typing import Any
 from governance.base import clock, names
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.changes import audit, observed, staging, trial_run
+from governance.changes import audit, gates, observed, staging, trial_run, unmet
 from governance.changes.session import Session
 from governance.changes.staging import Stages
 from governance.environments import generations, interpreter
@@ -25,6 +25,7 @@ _LIMIT = 200
 # is as it was, else a build.
 _SWITCHED = frozenset({"no_prod", "other_generation"})
 _NO_PYTHON = "python_gone"
+INCOMPATIBLE = "incompatible"
 _REBUILT = _SWITCHED | {_NO_PYTHON, "missing", "changed", "extra", "size", "hash"}
 
 
@@ -49,6 +50,12 @@ class Report:
             return f"{interpreter.HINT}; `gov repair` suffices where the same version is found"
         if kinds & _REBUILT:
             return "`gov repair` builds anew what the lock determines"
+        if kinds == {INCOMPATIBLE}:
+            name = self.findings[0].path
+            return (
+                f"`gov why {name}` shows what holds it; the next promote accepts it with "
+                "--accept-incompatible"
+            )
         if kinds == {"missing_truth"}:
             return "`gov init` brings a missing file back as it was"
         return "bring back a snapshot with `gov rollback`, or take an edit in with `bin/doit`"
@@ -79,7 +86,10 @@ def verify(workspace: Workspace, *, full: bool = False) -> Report:
         findings += _inside(workspace, name, full)
         findings += _against_lock(workspace, name)
     findings += _registry_findings(workspace)
-    return Report(tuple(findings), tuple(inventory.mismatches(workspace)), full, name)
+    unasked, accepted = _incompatible(workspace, name) if name is not None else ([], [])
+    findings += unasked
+    notes = [*inventory.mismatches(workspace), *accepted]
+    return Report(tuple(findings), tuple(notes), full, name)
 
 
 def attest(workspace: Workspace, *, full: bool = False) -> Report:
@@ -274,6 +284,28 @@ def _inside(workspace: Workspace, name: str, full: bool) -> list[Finding]:
         what = "not in the build" if line in frozen else "missing"
         findings.append(Finding("changed", f"{workspace.prod}: {line}", what))
     return findings
+
+
+def _incompatible(workspace: Workspace, name: str) -> tuple[list[Finding], list[str]]:
+    """What prod's packages require and do not get, asked of the packages themselves: findings,
+    and as notes what somebody has accepted."""
+    papers = generations.papers(workspace, name)
+    file = papers / "pyproject.toml"
+    try:
+        found = generations.find_incompatible(generations.path(workspace, name), papers)
+        project = resolution.Project.read(store.read_bytes(file), file)
+    except (GovError, OSError):
+        return [], []  # it is not whole, which other findings tell
+    plugins = registry.parse_or_none(workspace)
+    accepts_all, known = gates.allows_incompatible(workspace), unmet.accepted(workspace)
+    findings, notes = [], []
+    for one in found:
+        sentence = unmet.row(one, project, plugins)["sentence"]
+        if accepts_all or one.key in known:
+            notes.append(sentence)
+        else:
+            findings.append(Finding(INCOMPATIBLE, one.at_stake, sentence))
+    return findings, notes
 
 
 def _against_lock(workspace: Workspace, name: str) -> list[Finding]:

@@ -49,6 +49,7 @@ _SHAPES: dict[str, Shape] = {
     "list[str] | None": ([str], type(None)),
     "list[dict[str, Any]]": [dict],
     "list[dict[str, str]]": [{"*": str}],
+    "list[dict[str, Any]] | None": ([dict], type(None)),
     "dict[str, Any]": dict,
     "dict[str, str]": {"*": str},
     "bool | None": (bool, type(None)),
@@ -70,6 +71,14 @@ _SHARED: Shape = {
     "owner?": TEXT_OR_NONE,
     "keep?": TEXT_OR_NONE,
     "overrides?": [str],
+}
+_INCOMPATIBLE: Shape = {
+    "package": str,
+    "version": str,
+    "requires": str,
+    "name": str,
+    "found": TEXT_OR_NONE,
+    "for_extra?": str,
 }
 _NODE_REPORT: Shape = {"loaded?": (bool, type(None)), "error?": TEXT_OR_NONE, "classes?": [str]}
 _ACTION: Shape = {"where?": TEXT_OR_NONE, "file?": TEXT_OR_NONE, "line?": (int, type(None))}
@@ -119,6 +128,7 @@ _TRANSACTION: dict[str, Shape] = {
         "shared_files?": [_SHARED],
         "declared?": {"lines?": [{"text": str, "origin": _ORIGIN}]},
         "notes?": [{"sentence": str}],
+        "incompatible?": [{**_INCOMPATIBLE, "sentence": str}],
     },
     "observation": {
         "verdict?": str,
@@ -142,6 +152,7 @@ _TRANSACTION: dict[str, Shape] = {
         "post_snapshot": TEXT_OR_NONE,
         "error?": TEXT_OR_NONE,
         "approved_core?": [_CHANGE],
+        "accepted_incompatible?": [{"package": str, "requires": str, "sentence": str}],
     },
 }
 
@@ -407,7 +418,10 @@ class Generation(Document):
     """.generations/<name>.d/manifest.json, written last: without it there is no generation."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "key", "lock_sha256", "packages")
-    shapes: ClassVar[dict[str, Shape]] = {"shared_files": [_SHARED]}
+    shapes: ClassVar[dict[str, Shape]] = {
+        "shared_files": [_SHARED],
+        "incompatible": ([_INCOMPATIBLE], type(None)),
+    }
 
     schema: int = SCHEMA
     name: str
@@ -426,5 +440,5 @@ class Generation(Document):
     files: int = 0
     files_sha256: str = ""
     interpreter: dict[str, Any] = field(default_factory=dict)
-    broken: list[str] | None = None
+    incompatible: list[dict[str, Any]] | None = None
     shared_files: list[dict[str, Any]] = field(default_factory=list)

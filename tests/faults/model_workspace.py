@@ -31,7 +31,7 @@ from governance.changes import ending, explanation, nodes
 from governance.changes.gates import Approval
 from governance.changes.session import Session
 from governance.conflict.answer import Report
-from governance.environments import candidate, generations
+from governance.environments import candidate
 from governance.operations import recovery
 
 CATALOGUE = {
@@ -287,7 +287,6 @@ class Model:
         patch.setattr(observation, "observe", self._observe)
         patch.setattr(explanation, "of_project", lambda *_, **__: Report((), (), 0, 0.0, True))
         patch.setattr(git, "clone", self._clone)
-        patch.setattr(generations, "check_requirements", lambda *_: [])
         patch.setattr(clock, "now", self._now)
         patch.setattr(secrets, "token_hex", self._token)
         patch.setattr(store, "sync_filesystem", lambda path: None)

@@ -140,7 +140,7 @@ def _dry_run(arguments: Namespace, txid: str) -> Outcome:
     from governance.operations import node_check
 
     space = workspace.find(arguments.root)
-    everything = Approval(failed_run=True, accept_skipped=True, findings=True)
+    everything = Approval(failed_run=True, accept_skipped=True, findings=True, incompatible=True)
     session = open_session(space, Voice(quiet=arguments.quiet).say)
     work = pipeline.promotable(session, txid, everything)
     tx = work.tx
@@ -148,6 +148,7 @@ def _dry_run(arguments: Namespace, txid: str) -> Outcome:
     tx.plan["changes"] = [step.to_json() for step in steps]
     parts = tables.changes(tx.plan["changes"], title="prod would change")
     parts += inspection.shared_files(tx.plan, str(tx.node_id))
+    parts += inspection.incompatible(tx.plan)
     rebase = [f"next: gov tx promote {tx.txid} --rebase"]
     parts += rebase if moved else inspection.next_steps({**tx.to_json(), "core_impact": []})
     is_moved = bool(tx.base) and staging.base_moved(space, tx.base)
@@ -157,6 +158,7 @@ def _dry_run(arguments: Namespace, txid: str) -> Outcome:
         "dry_run": True,
         "base_moved": is_moved,
         "changes": tx.plan["changes"],
+        "incompatible": tx.plan.get("incompatible", []),
         "unobserved": [change.to_json() for change in moved],
     }
     return Outcome(data, parts, inspection.moved(moved) if is_moved else ())
