@@ -7,7 +7,7 @@ from pathlib import Path
 
 from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, NeedsResolution
 from governance.changes.session import open_session
-from governance.cli import inspection, tables
+from governance.cli import conflicts, inspection, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
 from governance.operations import node_check
@@ -40,7 +40,7 @@ def _told(done: node_check.Checked) -> list[Part]:
     parts: list[Part] = [f"{done.node_id} {_WORDS[done.verdict]}"]
     parts += [f"  skipped {e.origin} {e.raw.strip()} ({e.reason})" for e in done.declared.skipped]
     if done.report is not None:
-        return [*parts, *inspection.conflict(done.report.to_json(), None)]
+        return [*parts, *conflicts.screen(done.report.to_json(), None)]
     if done.steps:
         parts += tables.changes([s.to_json() for s in done.steps], title="prod would change")
     shared = {"shared_files": [entry.to_json() for entry in done.shared]}

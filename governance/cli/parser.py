@@ -261,6 +261,12 @@ def _resolve(p: argparse.ArgumentParser) -> None:
     p.add_argument("--pin", action="append", default=[], metavar="PKG==VERSION", dest="pins")
     p.add_argument("--pins-file", type=Path, metavar="FILE", help="one pin a line")
     p.add_argument("--suggest", action="store_true", help="show tried fixes and change nothing")
+    p.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="with --suggest: look for every line that conflicts, and show each with its chain",
+    )
     p.add_argument("--accept", type=int, metavar="N", help="take suggestion N")
 
 

@@ -66,6 +66,11 @@ def demands(lock: Lock, package: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def parents(lock: Lock, package: str) -> tuple[str, ...]:
+    """The packages that ask for `package`, in the lock's order."""
+    return tuple(name for name, children in _edges(lock).items() if package in children)
+
+
 def _is_project(package: Mapping[str, Any]) -> bool:
     return "virtual" in package.get("source", {})
 

@@ -21,6 +21,8 @@ _DEPENDS = re.compile(
     rf"(?:all of: (?P<others>(?:{_NAME}{_EXTRAS}[<>=!~]\S* )*))?"
     rf"(?<!\S)(?P<who>\S++) depends? on (?P<many>one of: )?"
     rf"(?P<on>{_NAME}){_EXTRAS}(?P<spec>[<>=!~]\S*)?"
+    # uv puts each range of "one of:" on a line of its own, with the name before it.
+    rf"(?P<more>(?(many)(?: {_NAME}{_EXTRAS}[<>=!~]\S*)*))"
     rf"(?: and (?P<also>{_NAME}){_EXTRAS}(?P<also_spec>{_RANGE}(?:,{_RANGE})*)?(?=, ))?"
 )
 # What uv concludes holds for the lines at hand only; what it starts from comes from the index.
@@ -37,6 +39,9 @@ _BUILT = re.compile(
 )
 _INCLUDED = re.compile(r"was included because `([^`]+)`(.*)")
 _NO_EXTRA = re.compile(r"The package `([\w.-]+?)==([^`]+)` does not have an extra named `([^`]+)`")
+_NEEDS_PYTHON = re.compile(rf"{_WORD}\S*+ depends? on Python([<>=!~][^\s]*)")
+_HAS_PYTHON = re.compile(r"(?:requested|current) Python version \([^)\d]*(\d+\.\d+)")
+_BUILD_LOG = re.compile(r"\[std(?:err|out)\]\n(.*?)(?=\n\s*\[std|\n\s*hint: |\Z)", re.DOTALL)
 _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?')
 
 # What uv says of a package that cannot be had; the first group is the package.  Order matters:
@@ -44,7 +49,7 @@ _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?'
 _ABSENCES = (
     ("not-on-index", re.compile(rf"{_WORD}(?:\[\S*\])? was not found in the package registry")),
     ("newer-than-date", _FILTERED),
-    ("python", re.compile(rf"{_WORD}\S*+ depends on Python[<>=]")),
+    ("python", re.compile(rf"{_WORD}\S*+ depends? on Python[<>=]")),
     (
         "no-wheel",
         re.compile(
@@ -62,7 +67,7 @@ _ABSENCES = (
 class Statement:
     """`who` (a package, or "" for a requirement line) `who_range` depends on `name` `spec`.
 
-    `spec` is "" where uv lists several ranges.
+    `spec` is "" where uv lists several ranges: one of `any_of`.
     """
 
     who: str
@@ -70,12 +75,14 @@ class Statement:
     line: int | None
     name: str
     spec: str
+    any_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Message:
     """`lines` are indexes of requirement lines, `groups` the other groups of the project that uv
-    names; `absent` maps a package to why it cannot be had.
+    names; `absent` maps a package to why it cannot be had.  `pythons` are the Pythons that packages
+    need, `python` the workspace's (3.11), "" where uv does not say.
     """
 
     lines: frozenset[int]
@@ -83,6 +90,8 @@ class Message:
     statements: tuple[Statement, ...]
     absent: dict[str, str]
     filtered: tuple[str, ...]
+    pythons: dict[str, str]
+    python: str
 
     @property
     def packages(self) -> frozenset[str]:
@@ -115,7 +124,15 @@ def read(log: str) -> Message:
         statements=statements,
         absent=dict(_absences(text)),
         filtered=tuple(dict.fromkeys(map(normalise, _FILTERED.findall(text)))),
+        pythons=_pythons(text),
+        python=next(iter(_HAS_PYTHON.findall(text)), ""),
     )
+
+
+def build_problem(log: str) -> str:
+    """The last line that a failed build wrote, "" where it wrote nothing."""
+    written = [line.strip() for part in _BUILD_LOG.findall(log) for line in part.splitlines()]
+    return next((line for line in reversed(written) if line), "")
 
 
 def missing_extras(log: str) -> tuple[tuple[str, str, str], ...]:
@@ -135,15 +152,35 @@ def _statements(text: str) -> Iterator[Statement]:
         if match["on"] == "Python":
             continue
         spec = "" if match["many"] else _clean(match["spec"])
+        any_of = _listed(match) if match["many"] else ()
         for token in (*(match["others"] or "").split(), match["who"]):
             who, who_range, line = _party(token)
-            yield Statement(who, who_range, line, normalise(match["on"]), spec)
-        if match["also"]:
+            yield Statement(who, who_range, line, normalise(match["on"]), spec, any_of)
+        if match["also"] and match["also"] != "Python":
             # Two demands on one package are one party against itself: the second is nobody's, so
             # that the package counts as contested.
             same = match["also"] == match["on"]
             party = ("", "", None) if same else (who, who_range, line)
             yield Statement(*party, normalise(match["also"]), _clean(match["also_spec"]))
+
+
+def _listed(match: re.Match[str]) -> tuple[str, ...]:
+    """The ranges below "one of:"."""
+    heads = (_HEAD.match(item) for item in match["more"].split())
+    ranges = [match["spec"], *(head[2] for head in heads if head)]
+    return tuple(dict.fromkeys(filter(None, map(_clean, ranges))))
+
+
+def _pythons(text: str) -> dict[str, str]:
+    """The Python that each package needs; of several versions, what asks for the least."""
+    found: dict[str, list[str]] = {}
+    for name, spec in _NEEDS_PYTHON.findall(text):
+        found.setdefault(normalise(name), []).append(_clean(spec))
+    return {name: min(specs, key=_numbers) for name, specs in found.items()}
+
+
+def _numbers(spec: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", spec)]
 
 
 def _party(token: str) -> tuple[str, str, int | None]:
