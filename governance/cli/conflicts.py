@@ -18,6 +18,8 @@ from governance.cli.outcome import Part
 
 # Parties, broken lines and changes that are named before "and 5 more".
 _MOST = 3
+# Where that has no room, fewer.
+_FEWER = (_MOST, 2, 1)
 # uv may name a range of a thousand characters.
 _LONG_RANGE = 60
 _CONFLICT = "conflict"
@@ -26,8 +28,9 @@ _SELF = "self-contradiction"
 Row = Mapping[str, Any]
 
 
-def screen(report: Row, txid: str | None, *, whole: bool = False) -> list[Part]:
-    """Packages first, then the fixes, numbered.  `whole`: every line with its file and its chain.
+def screen(report: Row, txid: str | None, *, whole: bool = False, in_full: str = "") -> list[Part]:
+    """Packages first, then the fixes, numbered.  `whole`: every line with its file and its chain,
+    which otherwise the command `in_full` shows.
 
     Without a transaction there is nothing to resolve yet, and no command for it is named.
     """
@@ -38,18 +41,18 @@ def screen(report: Row, txid: str | None, *, whole: bool = False) -> list[Part]:
     fixes = [line for fix in report.get("suggestions", []) for line in _fix(fix, txid)]
     if txid and not fixes:
         fixes = [f"no tried fix is known; try: gov resolve {txid} --pin package==version"]
-    return [*packages, *fixes, *_more(report, txid, whole=whole)]
+    if txid:
+        in_full = f"gov resolve {txid} --suggest --all"
+    return [*packages, *fixes, *_more(report, "" if whole else in_full)]
 
 
-def _more(report: Row, txid: str | None, *, whole: bool) -> list[str]:
+def _more(report: Row, in_full: str) -> list[str]:
     """That the search was cut short, and how to see everything."""
-    cut = "" if report.get("complete", True) else "there may be more: the search was cut short"
-    if whole and cut:
-        return [f"({cut} by resolution.explain_all_seconds)"]
-    if whole or not txid:
-        return [f"({cut} after many causes or by resolution.explain_seconds)"] if cut else []
-    every = f"every line, with file and chain: gov resolve {txid} --suggest --all"
-    return [f"{cut}; {every}" if cut else every]
+    told = []
+    if not report.get("complete", True):
+        limit = "resolution.explain_seconds" if in_full else "its time limit"
+        told = _wrapped(f"there may be more: the search ended after many causes, or at {limit}")
+    return [*told, f"every line, with file and chain: {in_full}"] if in_full else told
 
 
 def _by_package(report: Row) -> list[list[Row]]:
@@ -67,9 +70,7 @@ def _package(group: Sequence[Row], *, whole: bool) -> list[str]:
     ours, others = _sides(group)
     name = str(cause.get("package") or "requirements")
     end = _end(cause)
-    lines = [
-        f"{name}: {_listed(ours, most)}{_against(others, most)}{end}" for most in (_MOST, 2, 1)
-    ]
+    lines = [f"{name}: {_listed(ours, most)}{_against(others, most)}{end}" for most in _FEWER]
     shown = next((line for line in lines if len(line) <= (_width() or len(line))), lines[-1])
     return [*_wrapped(shown), *(_in_full(group) if whole else [])]
 
@@ -85,8 +86,7 @@ def _against(parties: Sequence[str], most: int) -> str:
 
 
 def _listed(parties: Sequence[str], most: int) -> str:
-    """All where one more has room for the last: `and 1 more` says less than its name."""
-    if len(parties) <= max(most, 1):
+    if len(parties) <= most:
         return _and(parties)
     return f"{', '.join(parties[:most])} and {len(parties) - most} more"
 
@@ -168,7 +168,9 @@ def _line(line: Row, way: Sequence[str]) -> tuple[str, str]:
 
 def _fix(fix: Row, txid: str | None) -> list[str]:
     """What it does and what it costs; below it the command, whole, so that it can be copied."""
-    told = _wrapped("; ".join((f"  fix {fix.get('number')}: {_remedy(fix)}", *_price(fix))))
+    head = f"  fix {fix.get('number')}: {_remedy(fix)}"
+    tries = (_wrapped("; ".join((head, *_price(fix, most)))) for most in _FEWER)
+    told = min(tries, key=lambda lines: max(len(lines), 2))
     if fix.get("ref"):
         return [*told, f"      {fix.get('command', '')}"]
     return [*told, f"      gov resolve {txid} --accept {fix.get('number')}"] if txid else told
@@ -187,24 +189,26 @@ def _remedy(fix: Row) -> str:
     return ", ".join(parts)
 
 
-def _price(fix: Row) -> Iterator[str]:
+def _price(fix: Row, most: int) -> Iterator[str]:
     """Whose lines it breaks, what is lost, and what it changes in prod."""
     broken = [str(text) for text in fix.get("violates", ())]
     broken = [text.removeprefix("breaks ") for text in broken if text.startswith("breaks ")]
     if broken:
-        yield f"breaks {_listed(broken, _MOST)}"
+        yield f"breaks {_listed(broken, most)}"
     if fix.get("lost"):
         yield f"nothing else brings {_and(fix['lost'])}"
-    yield f"in prod: {_changes(fix)}"
+    yield f"in prod: {_changes(fix, most)}"
     if fix.get("core"):
         yield f"touches core: {', '.join(fix['core'])}"
 
 
-def _changes(fix: Row) -> str:
+def _changes(fix: Row, most: int) -> str:
+    """Core packages first: whoever reads no further has read of those."""
     changed = [row for row in fix.get("changes", ()) if row.get("before")]
     added = len(fix.get("changes", ())) - len(changed)
-    words = [f"{r['name']} {r['before']} -> {r.get('after') or 'gone'}" for r in changed[:_MOST]]
-    words += [f"{len(changed) - _MOST} more"] if len(changed) > _MOST else []
+    changed.sort(key=lambda row: row["name"] not in fix.get("core", ()))
+    words = [f"{r['name']} {r['before']} -> {r.get('after') or 'gone'}" for r in changed[:most]]
+    words += [f"{len(changed) - most} more"] if len(changed) > most else []
     words += [f"{added} added"] if added else []
     return ", ".join(words) or "no change"
 

@@ -209,6 +209,12 @@ def _node_remove(p: argparse.ArgumentParser) -> None:
 def _node_check(p: argparse.ArgumentParser) -> None:
     p.add_argument("what", metavar="GIT_URL|PATH|NODE_ID", help="the node to try")
     p.add_argument("--ref", help="branch, tag or commit")
+    p.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="look for every line that it conflicts with, and show each with its chain",
+    )
 
 
 def _tx_run(p: argparse.ArgumentParser) -> None:

@@ -105,7 +105,7 @@ def _what_if(
     found, report = node_check.hold(open_session(space, voice.say), package, wish)
     if report is not None:
         data["if"] = {"wish": wish, "fits": False, "conflict": report.to_json()}
-        told = conflicts.screen(report.to_json(), None)
+        told = conflicts.screen(report.to_json(), None, whole=True)
         error = NeedsResolution(
             f"{package} cannot be held at {wish}", hint="nothing was changed; the lines are above"
         )

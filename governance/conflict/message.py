@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 from governance.base.names import normalise
 
@@ -67,7 +68,7 @@ _ABSENCES = (
 class Statement:
     """`who` (a package, or "" for a requirement line) `who_range` depends on `name` `spec`.
 
-    `spec` is "" where uv lists several ranges: one of `any_of`.
+    Where uv lists several ranges they are `any_of`, and `spec` is "" if no specifier says the same.
     """
 
     who: str
@@ -151,8 +152,8 @@ def _statements(text: str) -> Iterator[Statement]:
     for match in _DEPENDS.finditer(_CONCLUSION.sub(" ", text)):
         if match["on"] == "Python":
             continue
-        spec = "" if match["many"] else _clean(match["spec"])
         any_of = _listed(match) if match["many"] else ()
+        spec = _without_holes(any_of) if any_of else _clean(match["spec"])
         for token in (*(match["others"] or "").split(), match["who"]):
             who, who_range, line = _party(token)
             yield Statement(who, who_range, line, normalise(match["on"]), spec, any_of)
@@ -169,6 +170,25 @@ def _listed(match: re.Match[str]) -> tuple[str, ...]:
     heads = (_HEAD.match(item) for item in match["more"].split())
     ranges = [match["spec"], *(head[2] for head in heads if head)]
     return tuple(dict.fromkeys(filter(None, map(_clean, ranges))))
+
+
+def _without_holes(ranges: Sequence[str]) -> str:
+    """`>=1,!=1.5,<2` for `>=1,<1.5` and `>1.5,<2`: so uv writes what excludes single versions.
+
+    "" where more than that lies between two ranges.
+    """
+    parts = [text.split(",") for text in ranges]
+    if parts[0][0].startswith(">") and not parts[-1][0].startswith(">"):
+        parts.reverse()
+    holes = []
+    for left, right in pairwise(parts):
+        below, above = left[-1], right[0]
+        if below[:1] != "<" or above[:1] != ">" or below[1:] != above[1:] or "=" in below:
+            return ""
+        holes.append(f"!={below[1:]}")
+    first = [text for text in parts[0] if text.startswith(">")]
+    last = [text for text in parts[-1] if text.startswith("<")]
+    return ",".join((*first, *holes, *last))
 
 
 def _pythons(text: str) -> dict[str, str]:

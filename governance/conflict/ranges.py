@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from governance.conflict.chains import demands
 from governance.conflict.message import Statement
@@ -50,7 +51,7 @@ def declared(text: str) -> str:
 def quoted(search: Search, parent: str, package: str, relaxed: Solved) -> str:
     """What uv quoted for this very version of the parent, "" where it did not."""
     found = _about(search, parent, package, relaxed)
-    return next((said.spec for said in found if said.spec), "")
+    return next((text for said in found if (text := said.spec or " or ".join(said.any_of))), "")
 
 
 def wanted(
@@ -68,16 +69,17 @@ def _asked(
     search: Search, parent: str, package: str, relaxed: Solved, contested: Iterable[str]
 ) -> str:
     version = relaxed.versions.get(parent, "")
-    if version and not version.startswith("@"):
-        try:
-            for _, line in zip(range(MOST_PAIRS), contested, strict=False):
-                _lock_pair(search, _exactly(parent, version, relaxed), line)
-                if known := quoted(search, parent, package, relaxed):
-                    return known
-        except TimeUp:
-            search.is_cut = True
-    listed = (said.any_of for said in _about(search, parent, package, relaxed))
-    return " or ".join(next(filter(None, listed), ()))
+    if not version or version.startswith("@"):
+        return ""
+    try:
+        for line in islice(contested, MOST_PAIRS):
+            _lock_pair(search, _exactly(parent, version, relaxed), line)
+            if known := quoted(search, parent, package, relaxed):
+                return known
+    except TimeUp:
+        # The cause stands without it.
+        search.is_cut = True
+    return ""
 
 
 def _about(search: Search, parent: str, package: str, relaxed: Solved) -> Iterator[Statement]:
