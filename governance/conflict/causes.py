@@ -321,7 +321,7 @@ def _party(
 ) -> Party:
     """A line as a party: of the package at stake, where it brings that, else of its own."""
     line = search.problem.lines[index]
-    is_new = bool(search.new([index]))
+    is_new = index in search.giveable
     if line.name == package:
         return Party(line.who, package, spec, (), is_new)
     if len(way) > 1:

@@ -134,9 +134,18 @@ _TRANSACTION: dict[str, Shape] = {
     },
 }
 
+_PARTY: Shape = {"who?": str, "name?": str, "spec?": str, "through?": [str], "is_new?": bool}
 _CONFLICT: dict[str, Shape] = {
     "causes": [
-        {"sentence?": str, "what?": str, "lines?": [_REQUIREMENT], "chains?": [[str]]},
+        {
+            "kind?": str,
+            "package?": str,
+            "sentence?": str,
+            "what?": str,
+            "lines?": [_REQUIREMENT],
+            "chains?": [[str]],
+            "parties?": [_PARTY],
+        },
     ],
     "resolution": {"pins?": [str], "dropped?": [str], "exempt?": [str], "overrides?": [str]},
     "suggestions": [
@@ -149,6 +158,7 @@ _CONFLICT: dict[str, Shape] = {
             "typed?": [str],
             "exempt?": [str],
             "violates?": [str],
+            "lost?": [str],
             "core?": [str],
             "dropped?": [_REQUIREMENT],
             "changes?": [_CHANGE],

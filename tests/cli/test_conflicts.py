@@ -115,7 +115,7 @@ def test_a_version_that_is_none(settled, conflict):
 
 def test_three_at_once(settled, conflict):
     txid, screen = conflict("trio", "numpy<1.25\nhumanize<4\nlark<1\ncolorama\n")
-    told = re.findall(r"^(\w+): trio .* against ", screen, re.M)
+    told = re.findall(r"^(\w+): trio <", screen, re.M)
     assert sorted(told) == ["humanize", "lark", "numpy"]
     done = settle(settled.site, screen, "leave out numpy<1.25, humanize<4, lark<1")
     assert [c["name"] for c in done["changes"]] == ["colorama"]
