@@ -151,6 +151,11 @@ SETTINGS = (
         "The longest time spent on explaining a conflict and trying fixes.",
     ),
     Setting(
+        "resolution.explain_all_seconds",
+        600,
+        "`resolve --suggest --all`: the longest time spent on finding every line that conflicts.",
+    ),
+    Setting(
         "storage.link_mode",
         "auto",
         "How packages get into an environment: auto (reflink where possible, else hardlink), "

@@ -5,11 +5,13 @@ from __future__ import annotations
 from governance.base import clock
 from governance.boundaries import store
 from governance.changes import explanation, plan, provenance, updates
-from governance.changes.work import Work
+from governance.changes.session import Session
+from governance.changes.work import Work, open_work
 from governance.conflict.answer import Report
 from governance.conflict.problem import NODE
 from governance.truth import registry
 from governance.truth.documents import Conflict
+from governance.truth.resolution import Project
 
 
 def write(work: Work, log: str) -> str:
@@ -37,14 +39,33 @@ def write(work: Work, log: str) -> str:
     return path
 
 
+def every_cause(session: Session, txid: str) -> Report:
+    """All lines that the transaction's cannot stand with, on today's truth; writes nothing."""
+    work = open_work(session, txid)
+    session.say("looking for every line that conflicts")
+    # What uv said then may be about lines that have changed since: it is asked once more.
+    return _looked_for(work, work.draft.project, "", thorough=True)
+
+
 def _explained(work: Work, log: str) -> Report:
+    nodes = list(work.tx.nodes)
+    code = _code(work, nodes[0]) if len(nodes) == 1 else None
+    return _looked_for(work, work.stages.project(), log, code=code)
+
+
+def _looked_for(
+    work: Work,
+    project: Project,
+    log: str,
+    *,
+    code: explanation.Code | None = None,
+    thorough: bool = False,
+) -> Report:
     """The lines of its nodes are the new ones; of a change without nodes all lines are old."""
     tx, workspace = work.tx, work.workspace
-    project = work.stages.project()
     nodes = list(tx.nodes)
     owners = tuple(f"{NODE}{node}" for node in nodes) or (provenance.newcomer(tx),)
     lines = tuple(line for node in nodes for line in plan.owned_lines(tx, node))
-    alone = nodes[0] if len(nodes) == 1 else None
     return explanation.of_project(
         workspace,
         work.session.uv,
@@ -53,7 +74,8 @@ def _explained(work: Work, log: str) -> Report:
         newcomer_lines=lines,
         log=log,
         say=work.session.say,
-        code=_code(work, alone) if alone else None,
+        code=code,
+        thorough=thorough,
     )
 
 

@@ -15,7 +15,7 @@ from governance.boundaries.uv import Uv
 from governance.changes import gates, provenance
 from governance.conflict import message
 from governance.conflict.answer import Fix, Report
-from governance.conflict.causes import ABSENT
+from governance.conflict.causes import absence
 from governance.conflict.explain import explain
 from governance.conflict.fixes import Ref
 from governance.conflict.problem import NODE, PIN, Owned, Problem, Scoped
@@ -59,11 +59,14 @@ def of_project(
     say: Say,
     code: Code | None = None,
     causes_only: bool = False,
+    thorough: bool = False,
 ) -> Report:
     """`newcomers` are the owners ("node:<id>") whose lines are new; the others locked before.
 
-    Other commits of its `code` are tried as fixes, the newer ones first.
+    Other commits of its `code` are tried as fixes, the newer ones first.  `thorough` looks for
+    every cause, for longer, and for no fix.
     """
+    limit = "resolution.explain_all_seconds" if thorough else "resolution.explain_seconds"
     lines = provenance.owned_lines(workspace, project)
     own = {group_name(owner.removeprefix(NODE)) for owner in newcomers}
     others = tuple(line for line in lines if line.group not in own)
@@ -81,10 +84,11 @@ def of_project(
             solver(workspace, uv, project, Path(temporary)),
             versions_now=versions_now(workspace),
             core_packages=gates.core_names(workspace),
-            deadline=workspace.config.number("resolution.explain_seconds"),
+            deadline=workspace.config.number(limit),
             progress=say,
             lock_now=generations.lock_of_prod(workspace),
             causes_only=causes_only,
+            thorough=thorough,
             refs=None if code is None else lambda: _elsewhere(workspace, code, newcomers[0]),
         )
     return found if code is None else replace(found, fixes=tuple(map(code.told, found.fixes)))
@@ -121,7 +125,7 @@ def _unknown(pin: Line, failed: Solved, newest: Solved) -> UsageError:
     kind = message.read(failed.log).absent.get(pin.name, "no-version")
     version = newest.versions.get(pin.name) if newest.ok else None
     return UsageError(
-        f"{pin.text} cannot be had: {ABSENT[kind].format(package=pin.name)}",
+        f"{pin.text} cannot be had: {absence(kind, pin.name, failed.log)}",
         hint=f"the newest that can is {pin.name}=={version}" if version else "check the spelling",
         code="unknown_pin",
         facts={"pin": pin.text, "kind": kind},

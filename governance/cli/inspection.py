@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from governance.changes import gates
-from governance.cli import tables
+from governance.cli import conflicts, tables
 from governance.cli.outcome import Part, Table
 from governance.truth import ledger
 from governance.truth.documents import (
@@ -37,7 +37,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += [f"  warning: {note['sentence']}" for note in data.get("plan", {}).get("notes", [])]
     told += _places(data)
     if data["conflict_report"]:
-        told += conflict(ledger.conflict(space, str(data["txid"])), str(data["txid"]))
+        told += conflicts.screen(ledger.conflict(space, str(data["txid"])), str(data["txid"]))
     return told
 
 
@@ -109,7 +109,7 @@ def resolution(space: Workspace, tx: Transaction) -> list[Part]:
         told = tables.changes(tx.plan.get("changes", []), title="prod would change")
         told += [f"warning: {note['sentence']}" for note in tx.plan.get("notes", [])]
         return [*_resolved(data), *told, *next_steps(data)]
-    told = conflict(ledger.conflict(space, tx.txid), tx.txid)
+    told = conflicts.screen(ledger.conflict(space, tx.txid), tx.txid)
     return [f"not {part}" for part in _resolved(data)] + told
 
 
@@ -122,82 +122,6 @@ def _resolved(data: Mapping[str, Any]) -> list[Part]:
     words += [f"no {name} installed" for name in chosen.get("without", [])]
     told = "; ".join(filter(None, words))
     return [f"resolved with {told}"] if told else []
-
-
-def conflict(report: Mapping[str, Any], txid: str | None) -> list[Part]:
-    """Causes first, then the fixes that were tried and locked, numbered.
-
-    Without a transaction there is nothing to resolve yet, and no command for it is told.
-    """
-    if not report:
-        return ["no conflict report for this transaction"]
-    told = [line for cause in report.get("causes", []) for line in _cause(cause)]
-    told = told or [f"conflict: {report.get('summary', '')}"]
-    for fix in report.get("suggestions", []):
-        told += _fix(fix, txid)
-    if txid and not report.get("suggestions"):
-        told.append(f"no tried fix is known; try: gov resolve {txid} --pin package==version")
-    if not report.get("complete", True):
-        told.append(
-            "(there may be more causes and fixes: the search ended after many of them,"
-            " or at resolution.explain_seconds)"
-        )
-    return list(told)
-
-
-def _cause(cause: Mapping[str, Any]) -> list[str]:
-    lines = cause.get("lines", [])
-    ways = cause.get("chains") or [()] * len(lines)
-    rows = [_line(line, way) for line, way in zip(lines, ways, strict=False)]
-    width = max((len(place) for place, _ in rows), default=0)
-    head = cause.get("what") or cause.get("sentence", "")
-    return [f"conflict: {head}", *(f"    {place:{width}}  {text}" for place, text in rows)]
-
-
-def _line(line: Mapping[str, Any], way: Sequence[str]) -> tuple[str, str]:
-    """Whose line and where it stands; how it reads, and how it leads to the package at stake."""
-    who = str(line.get("who") or line.get("owner", ""))
-    place = f" {line['file']}:{line['line']}" if line.get("line") else ""
-    text = str(line.get("text"))
-    # `numba==0.58.1 -> numba 0.58.1` says nothing twice.
-    steps = [step for step in way[1:] if step.replace(" ", "==", 1) != text]
-    return f"{who}{place}", " -> ".join((text, *steps))
-
-
-def _fix(fix: Mapping[str, Any], txid: str | None) -> list[str]:
-    told = [f"  fix {fix.get('number')}: {_remedy(fix)}"]
-    said = {f"leaves out {line.get('who')}'s {line['text']}" for line in fix.get("dropped", [])}
-    told += [f"      {text}" for text in fix.get("violates", []) if text not in said]
-    told += _changed(fix)
-    if fix.get("core"):
-        told.append(f"      touches core: {', '.join(fix['core'])}")
-    if fix.get("ref"):
-        told.append(f"      {fix.get('command', '')}")
-    elif txid:
-        told.append(f"      gov resolve {txid} --accept {fix.get('number')}")
-    return told
-
-
-def _changed(fix: Mapping[str, Any]) -> list[str]:
-    changed = [row for row in fix.get("changes", []) if row.get("before")]
-    added = len(fix.get("changes", [])) - len(changed)
-    words = [f"{r['name']} {r['before']} -> {r.get('after') or 'gone'}" for r in changed[:4]]
-    words += [f"{len(changed) - 4} more"] if len(changed) > 4 else []
-    words += [f"{added} added"] if added else []
-    return [f"      changes in prod: {', '.join(words)}"] if words else []
-
-
-def _remedy(fix: Mapping[str, Any]) -> str:
-    parts = []
-    if fix.get("typed"):
-        parts.append("hold " + " and ".join(fix["typed"]))
-    if fix.get("dropped"):
-        parts.append("leave out " + ", ".join(line["text"] for line in fix["dropped"]))
-    if fix.get("exempt"):
-        parts.append("free from the resolution date: " + ", ".join(fix["exempt"]))
-    if fix.get("ref"):
-        parts.append(f"take the node at {str(fix['ref'])[:12]}")
-    return "; ".join(parts)
 
 
 def shared_files(plan: Mapping[str, Any], node: str) -> list[Part]:

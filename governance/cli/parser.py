@@ -214,6 +214,12 @@ def _node_remove(p: argparse.ArgumentParser) -> None:
 def _node_check(p: argparse.ArgumentParser) -> None:
     p.add_argument("what", metavar="GIT_URL|PATH|NODE_ID", help="the node to try")
     p.add_argument("--ref", help="branch, tag or commit")
+    p.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="look for every line that it conflicts with, and show each with its chain",
+    )
 
 
 def _tx_run(p: argparse.ArgumentParser) -> None:
@@ -266,6 +272,12 @@ def _resolve(p: argparse.ArgumentParser) -> None:
     p.add_argument("--pin", action="append", default=[], metavar="PKG==VERSION", dest="pins")
     p.add_argument("--pins-file", type=Path, metavar="FILE", help="one pin a line")
     p.add_argument("--suggest", action="store_true", help="show tried fixes and change nothing")
+    p.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="with --suggest: look for every line that conflicts, and show each with its chain",
+    )
     p.add_argument("--accept", type=int, metavar="N", help="take suggestion N")
 
 

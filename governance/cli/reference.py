@@ -23,7 +23,7 @@ from governance.base import errors
 from governance.base.errors import GovError
 from governance.boundaries import config, store
 from governance.cli import parser
-from governance.conflict.answer import Cause, Fix
+from governance.conflict.answer import Cause, Fix, Party
 from governance.conflict.package_changes import Step
 from governance.conflict.problem import Owned
 from governance.environments.compatibility import Incompatible
@@ -46,7 +46,7 @@ DOCUMENTS: tuple[type[Any], ...] = (
         documents.Generation,
     ),
     *(Observation, NodeReport, Canary, Change, Step, Finding, Incompatible),
-    *(Line, Skipped, Origin, Cause, Fix, Owned),
+    *(Line, Skipped, Origin, Cause, Party, Fix, Owned),
 )
 
 # Where a code is no constant of the call, and where the class does not tell the exit code.

@@ -8,7 +8,7 @@ from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError, Nee
 from governance.boundaries import store
 from governance.changes import gates, provenance
 from governance.changes.session import open_session
-from governance.cli import inspection, tables
+from governance.cli import conflicts, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
 from governance.conflict.chains import Chain, chains
@@ -130,7 +130,7 @@ def _what_if(
     found, report = node_check.hold(open_session(space, voice.say), package, wish)
     if report is not None:
         data["if"] = {"wish": wish, "fits": False, "conflict": report.to_json()}
-        told = inspection.conflict(report.to_json(), None)
+        told = conflicts.screen(report.to_json(), None, whole=True)
         error = NeedsResolution(
             f"{package} cannot be held at {wish}", hint="nothing was changed; the lines are above"
         )

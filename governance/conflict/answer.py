@@ -11,13 +11,30 @@ from governance.truth.lockfile import Change
 
 
 @dataclass(frozen=True)
+class Party:
+    """Who asks for what, as one line on a screen shows it: `who` wants `name` `spec`.
+
+    `name` is the package at stake, or that of a line which does not lead to it.  `spec` is "" for
+    any version.  `through` are the packages that ask on behalf of the line, each with its version.
+    `is_new` where the line is one of those that were not locked before.
+    """
+
+    who: str
+    name: str
+    spec: str
+    through: tuple[str, ...] = ()
+    is_new: bool = False
+
+
+@dataclass(frozen=True)
 class Cause:
     """A minimal set of lines that do not lock together.
 
     `kind`: conflict, self-contradiction, not-on-index, no-version, no-wheel, yanked,
     newer-than-date, python, build, unreachable, malformed.  `package` is the one at stake ("" where
     no single one is).  `chains` lead from each line to it, read from a lock; the first element is
-    the line's text.  `what` is the sentence less its parties.
+    the line's text.  `what` is the sentence less its parties; `parties` are in the
+    order of `lines`.
     """
 
     kind: str
@@ -26,6 +43,7 @@ class Cause:
     chains: tuple[tuple[str, ...], ...]
     sentence: str
     what: str = ""
+    parties: tuple[Party, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "lines": [line.to_json() for line in self.lines]}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from governance.conflict import message
-from governance.conflict.answer import Cause
-from governance.conflict.chains import chains, demands
+from governance.conflict import message, ranges
+from governance.conflict.answer import Cause, Party
+from governance.conflict.chains import chains, demands, parents
 from governance.conflict.message import Message
 from governance.conflict.problem import PIN, Owned
 from governance.conflict.search import Ids, Search
@@ -20,6 +20,10 @@ MOST_SETS = 12
 MOST_CAUSES = 24
 # Packages that uv names in one message and that are tried as the one at stake.
 MOST_STAKES = 3
+# Packages of one line that ask for the one at stake, and whose ranges are looked up.
+MOST_PARENTS = 3
+
+holds = ranges.holds
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,12 @@ def find(search: Search, log: str) -> Iterator[Finding]:
     """Independent causes first, then the further opponents of each newcomer's lines.
 
     The opponents are left alone when half of the time is gone: the rest belongs to the fixes.
-    Where that or the number of causes ends the search, `search.is_cut` says so.
+    Where that or the number of causes ends the search, `search.is_cut` says so; a thorough search
+    ends only where the time does.
     """
     for count, finding in enumerate(_all(search, log), 1):
         yield finding
-        if count == MOST_CAUSES:
+        if count == MOST_CAUSES and not search.is_thorough:
             search.is_cut = True
             return
 
@@ -69,7 +74,7 @@ def _all(search: Search, log: str) -> Iterator[Finding]:
 def _independent(search: Search, log: str) -> Iterator[Finding]:
     """Minimal sets, each found after lines of the earlier ones were left out."""
     rest = search.everything
-    for _ in range(MOST_SETS):
+    for _ in _rounds(search):
         finding = describe(search, search.minimal(rest, log))
         if finding.cause.kind == "unreachable":
             yield finding
@@ -82,6 +87,11 @@ def _independent(search: Search, log: str) -> Iterator[Finding]:
             return
         log = search.probe_whole(rest).log
     search.is_cut = True
+
+
+def _rounds(search: Search) -> Iterator[int]:
+    """Each one leaves out further lines, so there are never more rounds than lines."""
+    return iter(range(len(search.problem.lines) + 1 if search.is_thorough else MOST_SETS))
 
 
 def _given_up(search: Search, ids: Ids, package: str) -> Ids:
@@ -104,7 +114,7 @@ def _opponents(search: Search, first: Finding, known: Sequence[Ids]) -> Iterator
         if ids not in known:
             # Two lines about the package that shut each other out need no run to say so.
             yield describe(search, ids, stake=(first.cause.package, first.relaxed))
-    for _ in range(MOST_SETS):
+    for _ in _rounds(search):
         rest = _rivals(search, first.ids, left_out)
         if search.known(rest):
             return
@@ -147,12 +157,19 @@ def describe(search: Search, ids: Ids, stake: tuple[str, Solved | None] | None =
     order = sorted(search.new(ids)) + sorted(ids & search.standing)
     lines = tuple(search.problem.lines[i] for i in order)
     package, relaxed = stake or _at_stake(search, ids, said, lines)
-    ways = tuple(_chain(search, relaxed, i, package) for i in order)
+    found = [_chain(search, relaxed, ids, i, package) for i in order]
     pins = _pins(search, package, relaxed)
-    kind = _kind(failed, said, lines, package)
-    lines, ways = (*pins, *lines), (*((pin.text,) for pin in pins), *ways)
-    what = _what(search, kind, lines, package)
-    cause = Cause(kind, lines, package, ways, _sentence(kind, lines, ways, what), what)
+    kind = _kind(failed, said, lines, package, relaxed)
+    parties = tuple(
+        _party(search, i, way, spec, said, package)
+        for i, (way, spec) in zip(order, found, strict=True)
+    )
+    parties = (*(_pin_party(pin) for pin in pins), *parties)
+    lines = (*pins, *lines)
+    ways = (*((pin.text,) for pin in pins), *(way for way, _ in found))
+    what = _what(search, kind, lines, package, failed.log)
+    sentence = _sentence(kind, lines, ways, what)
+    cause = Cause(kind, lines, package, ways, sentence, what, parties)
     return Finding(ids, cause, relaxed, _given_up(search, ids, package), said.filtered)
 
 
@@ -197,7 +214,10 @@ def _at_stake(
             if found[-1][0] == len(ids):
                 break
     if not found:
-        return guesses[0], None
+        # Nothing about any version helps: then it is a package that cannot be had at all, rather
+        # than one of which uv also says which versions there are.
+        out_of_reach = [p for p in guesses if said.absent.get(p, NO_VERSION) != NO_VERSION]
+        return (out_of_reach or guesses)[0], None
     _, package, relaxed = max(found, key=lambda one: one[0])
     return package, relaxed
 
@@ -218,7 +238,9 @@ def release(search: Search, ids: Ids, package: str) -> Solved:
     return search.ask(question, f"setting {package} free")
 
 
-def _kind(failed: Solved, said: Message, lines: Sequence[Owned], package: str) -> str:
+def _kind(
+    failed: Solved, said: Message, lines: Sequence[Owned], package: str, relaxed: Solved | None
+) -> str:
     if failed.code == "build_failed":
         return "build"
     if failed.code in CANNOT_LOOK:
@@ -226,57 +248,61 @@ def _kind(failed: Solved, said: Message, lines: Sequence[Owned], package: str) -
     if failed.code != CONFLICT:
         return "malformed"
     contested = said.parties.get(package, 0) > 1
-    if len(lines) == 1 and package in said.absent and not contested:
-        return said.absent[package]
+    absent = said.absent.get(package)
+    # Where setting it free did not help, it does not matter how many ask for it.
+    is_gone = relaxed is None and absent != NO_VERSION
+    if len(lines) == 1 and absent and (is_gone or not contested):
+        return absent
+    if absent == "python" and all(line.name == package for line in lines):
+        # Some version would do for all of them, but for its Python.
+        return absent
     same = {line.owner for line in lines}
     return "self-contradiction" if len(same) == 1 else "conflict"
 
 
-def _chain(search: Search, relaxed: Solved | None, index: int, package: str) -> tuple[str, ...]:
-    """(the line, `package version` ..., the package as its last parent wants it)."""
+def _chain(
+    search: Search, relaxed: Solved | None, ids: Ids, index: int, package: str
+) -> tuple[tuple[str, ...], str]:
+    """(the line, `package version` ..., the package as its last parent wants it); the range."""
     line = search.problem.lines[index]
-    if line.name == package or relaxed is None:
-        return (line.text,)
-    way = _telling_way(search, relaxed, index, package)
-    if not way:
-        return (line.text,)
+    way: tuple[str, ...] = ()
+    spec = ranges.declared(line.text)
+    if line.name != package and relaxed is not None:
+        way, spec = _telling_way(search, relaxed, ids, index, package)
+    if not way or relaxed is None:
+        return (line.text,), spec
     steps = [f"{name} {relaxed.versions.get(name, '')}".strip() for name in way[:-1]]
-    return (line.text, *steps, package + _wanted(search, way[-2], package, relaxed))
+    return (line.text, *steps, package + spec), spec
 
 
-def _telling_way(search: Search, relaxed: Solved, index: int, package: str) -> tuple[str, ...]:
-    """The shortest way whose last parent uv quoted with what it wants; else the shortest."""
-    parents = {said.who for said in search.statements if said.name == package and said.who}
-    quoted = [name for name in sorted(parents) if _wanted(search, name, package, relaxed)]
-    ways = [(*_way(relaxed, index, name), package) for name in quoted]
-    told = [way for way in ways if len(way) > 1]
-    return min(told, key=len) if told else _way(relaxed, index, package)
+def _telling_way(
+    search: Search, relaxed: Solved, ids: Ids, index: int, package: str
+) -> tuple[tuple[str, ...], str]:
+    """The shortest way whose last parent wants some versions only, and which; those first that uv
+    quoted.  Else the shortest way and "", or the line's own range where it leads nowhere."""
+    ways = _ways(search, relaxed, index, package)
+    for way in ways[:MOST_PARENTS]:
+        contested = ranges.contested(search, ids, index, package, relaxed)
+        spec = ranges.wanted(search, way[-2], package, relaxed, contested)
+        if spec:
+            return way, spec
+    return (ways[0], "") if ways else ((), ranges.declared(search.problem.lines[index].text))
+
+
+def _ways(search: Search, relaxed: Solved, index: int, package: str) -> list[tuple[str, ...]]:
+    """From the line's own package to `package`, one for each of its parents."""
+    found = [
+        ((*_way(relaxed, index, name), package), ranges.quoted(search, name, package, relaxed))
+        for name in parents(relaxed.lock, package)
+    ]
+    ways = [(not spec, len(way), way) for way, spec in found if len(way) > 1]
+    return [way for _, _, way in sorted(ways)]
 
 
 def _way(relaxed: Solved, index: int, package: str) -> tuple[str, ...]:
     """The packages from the line's own to `package`; () where it does not bring it."""
     group = f"{message.LINE_GROUP}{index}"
     return next((c.packages for c in chains(relaxed.lock, package) if c.group == group), ())
-
-
-def _wanted(search: Search, parent: str, package: str, relaxed: Solved) -> str:
-    """The specifier that uv quoted for this very version of the parent, "" where it did not."""
-    version = relaxed.versions.get(parent, "")
-    for said in search.statements:
-        if (said.who, said.name) == (parent, package) and holds(said.who_range, version):
-            return said.spec
-    return ""
-
-
-def holds(specifier: str, version: str) -> bool:
-    """Whether `version` is within `specifier`; False for what is neither."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-    from packaging.version import InvalidVersion
-
-    try:
-        return SpecifierSet(specifier).contains(version, prereleases=True)
-    except (InvalidSpecifier, InvalidVersion):
-        return False
 
 
 def rules_out(line: Owned, version: str) -> bool:
@@ -288,21 +314,55 @@ def rules_out(line: Owned, version: str) -> bool:
     return applies and not holds(str(found.specifier), version)
 
 
-def _what(search: Search, kind: str, lines: Sequence[Owned], package: str) -> str:
+def _party(
+    search: Search, index: int, way: Sequence[str], spec: str, said: Message, package: str
+) -> Party:
+    """A line as a party: of the package at stake, where it brings that, else of its own."""
+    line = search.problem.lines[index]
+    is_new = index in search.giveable
+    if line.name == package:
+        return Party(line.who, package, spec, (), is_new)
+    if len(way) > 1:
+        return Party(line.who, package, spec, tuple(way[1:-1]), is_new)
+    asking = [s for s in said.statements if s.name == package and s.who]
+    if package in said.absent and asking:
+        # It cannot be had, so there is no lock to read the way from: uv's words have to do.
+        through = tuple(dict.fromkeys((line.text, asking[0].who)))
+        through = through[:1] if asking[0].who == line.name else through
+        return Party(line.who, package, asking[0].spec, through, is_new)
+    return Party(line.who, line.name, spec, (), is_new)
+
+
+def _pin_party(pin: Owned) -> Party:
+    return Party(pin.who, pin.name, ranges.declared(pin.text))
+
+
+def _what(search: Search, kind: str, lines: Sequence[Owned], package: str, log: str) -> str:
     if kind == "conflict":
         return f"no version of {package} satisfies all of them"
     if kind == "self-contradiction":
         return f"{lines[0].who} contradicts itself"
-    return ABSENT[kind].format(package=package) + _near(search, kind, package)
+    return absence(kind, package, log) + _near(search, kind, package)
+
+
+def absence(kind: str, package: str, log: str) -> str:
+    """Why a package cannot be had, in words."""
+    said = message.read(log)
+    if kind == "python" and package in said.pythons and said.python:
+        needed = said.pythons[package]
+        return f"{package} needs Python {needed}, this workspace has {said.python}"
+    why = message.build_problem(log) if kind == "build" else ""
+    return ABSENT[kind].format(package=package) + (f" ({why[:120]})" if why else "")
 
 
 def _sentence(kind: str, lines: Sequence[Owned], ways: Sequence[tuple[str, ...]], what: str) -> str:
-    asked = " and ".join(_party(line, way) for line, way in zip(lines, ways, strict=True))
+    asked = " and ".join(_asking(line, way) for line, way in zip(lines, ways, strict=True))
     if kind == "self-contradiction":
         return f"{what}: {asked}"
     return f"{asked}: {what}" if kind == "conflict" else f"{asked}, but {what}"
 
 
+NO_VERSION = "no-version"
 ABSENT = {
     "not-on-index": "{package} is not on the index",
     "no-version": "no such version of {package} is on the index",
@@ -316,7 +376,7 @@ ABSENT = {
 }
 
 
-def _party(line: Owned, way: Sequence[str]) -> str:
+def _asking(line: Owned, way: Sequence[str]) -> str:
     through = f" (through {', '.join(way[1:-1])}: {way[-1]})" if len(way) > 2 else ""
     return f"{line.who} wants {line.text}{through} ({line.place})"
 

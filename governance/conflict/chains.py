@@ -67,13 +67,8 @@ def demands(lock: Lock, package: str) -> tuple[str, ...]:
 
 
 def parents(lock: Lock, package: str) -> tuple[str, ...]:
-    """The packages that ask for `package` themselves."""
-    found = [
-        str(parent["name"])
-        for parent in lock.get("package", [])
-        if not _is_project(parent) and any(e["name"] == package for e in _entries(parent))
-    ]
-    return tuple(dict.fromkeys(found))
+    """The packages that ask for `package`, in the lock's order."""
+    return tuple(name for name, children in _edges(lock).items() if package in children)
 
 
 def demand_of(lock: Lock, parent: str, package: str) -> str:

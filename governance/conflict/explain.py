@@ -25,21 +25,23 @@ def explain(
     progress: Callable[[str], None],
     refs: Callable[[], Iterable[Ref]] | None = None,
     causes_only: bool = False,
+    thorough: bool = False,
 ) -> Report:
     """Why `problem` does not lock, and what would make it lock; `deadline` in seconds.
 
     `lock_now` is prod's uv.lock, parsed: overrides keep the extras that it asks for.  `refs`
-    yields other refs of the newcomer with its lines there, the likeliest first.  A problem that
-    locks after all gives a report without causes.
+    yields other refs of the newcomer with its lines there, the likeliest first.  `thorough` looks
+    for every cause, and for nothing else.  A problem that locks after all gives a report without
+    causes.
     """
-    search = Search(problem, solver, deadline, progress)
+    search = Search(problem, solver, deadline, progress, is_thorough=thorough)
     found = _Found(search)
     prod = Prod(versions_now, core_packages, lock_now or {})
     try:
         if found.fails():
-            if not causes_only:
+            if not (causes_only or thorough):
                 found.mend_first(prod)
-            if found.look() and not causes_only:
+            if found.look() and not (causes_only or thorough):
                 found.mend(prod, refs)
     except TimeUp:
         search.is_cut = True

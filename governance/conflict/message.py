@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 from governance.base.names import normalise
 
@@ -21,6 +22,8 @@ _DEPENDS = re.compile(
     rf"(?:all of: (?P<others>(?:{_NAME}{_EXTRAS}[<>=!~]\S* )*))?"
     rf"(?<!\S)(?P<who>\S++) depends? on (?P<many>one of: )?"
     rf"(?P<on>{_NAME}){_EXTRAS}(?P<spec>[<>=!~]\S*)?"
+    # uv puts each range of "one of:" on a line of its own, with the name before it.
+    rf"(?P<more>(?(many)(?: {_NAME}{_EXTRAS}[<>=!~]\S*)*))"
     rf"(?: and (?P<also>{_NAME}){_EXTRAS}(?P<also_spec>{_RANGE}(?:,{_RANGE})*)?(?=, ))?"
 )
 # What uv concludes holds for the lines at hand only; what it starts from comes from the index.
@@ -37,6 +40,9 @@ _BUILT = re.compile(
 )
 _INCLUDED = re.compile(r"was included because `([^`]+)`(.*)")
 _NO_EXTRA = re.compile(r"The package `([\w.-]+?)==([^`]+)` does not have an extra named `([^`]+)`")
+_NEEDS_PYTHON = re.compile(rf"{_WORD}\S*+ depends? on Python([<>=!~][^\s]*)")
+_HAS_PYTHON = re.compile(r"(?:requested|current) Python version \([^)\d]*(\d+\.\d+)")
+_BUILD_LOG = re.compile(r"\[std(?:err|out)\]\n(.*?)(?=\n\s*\[std|\n\s*hint: |\Z)", re.DOTALL)
 _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?')
 
 # What uv says of a package that cannot be had; the first group is the package.  Order matters:
@@ -44,7 +50,7 @@ _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?'
 _ABSENCES = (
     ("not-on-index", re.compile(rf"{_WORD}(?:\[\S*\])? was not found in the package registry")),
     ("newer-than-date", _FILTERED),
-    ("python", re.compile(rf"{_WORD}\S*+ depends on Python[<>=]")),
+    ("python", re.compile(rf"{_WORD}\S*+ depends? on Python[<>=]")),
     (
         "no-wheel",
         re.compile(
@@ -62,7 +68,7 @@ _ABSENCES = (
 class Statement:
     """`who` (a package, or "" for a requirement line) `who_range` depends on `name` `spec`.
 
-    `spec` is "" where uv lists several ranges.
+    Where uv lists several ranges they are `any_of`, and `spec` is "" if no specifier says the same.
     """
 
     who: str
@@ -70,12 +76,14 @@ class Statement:
     line: int | None
     name: str
     spec: str
+    any_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Message:
     """`lines` are indexes of requirement lines, `groups` the other groups of the project that uv
-    names; `absent` maps a package to why it cannot be had.
+    names; `absent` maps a package to why it cannot be had.  `pythons` are the Pythons that packages
+    need, `python` the workspace's (3.11), "" where uv does not say.
     """
 
     lines: frozenset[int]
@@ -83,6 +91,8 @@ class Message:
     statements: tuple[Statement, ...]
     absent: dict[str, str]
     filtered: tuple[str, ...]
+    pythons: dict[str, str]
+    python: str
 
     @property
     def packages(self) -> frozenset[str]:
@@ -115,7 +125,15 @@ def read(log: str) -> Message:
         statements=statements,
         absent=dict(_absences(text)),
         filtered=tuple(dict.fromkeys(map(normalise, _FILTERED.findall(text)))),
+        pythons=_pythons(text),
+        python=next(iter(_HAS_PYTHON.findall(text)), ""),
     )
+
+
+def build_problem(log: str) -> str:
+    """The last line that a failed build wrote, "" where it wrote nothing."""
+    written = [line.strip() for part in _BUILD_LOG.findall(log) for line in part.splitlines()]
+    return next((line for line in reversed(written) if line), "")
 
 
 def missing_extras(log: str) -> tuple[tuple[str, str, str], ...]:
@@ -134,16 +152,55 @@ def _statements(text: str) -> Iterator[Statement]:
     for match in _DEPENDS.finditer(_CONCLUSION.sub(" ", text)):
         if match["on"] == "Python":
             continue
-        spec = "" if match["many"] else _clean(match["spec"])
+        any_of = _listed(match) if match["many"] else ()
+        spec = _without_holes(any_of) if any_of else _clean(match["spec"])
         for token in (*(match["others"] or "").split(), match["who"]):
             who, who_range, line = _party(token)
-            yield Statement(who, who_range, line, normalise(match["on"]), spec)
-        if match["also"]:
+            yield Statement(who, who_range, line, normalise(match["on"]), spec, any_of)
+        if match["also"] and match["also"] != "Python":
             # Two demands on one package are one party against itself: the second is nobody's, so
             # that the package counts as contested.
             same = match["also"] == match["on"]
             party = ("", "", None) if same else (who, who_range, line)
             yield Statement(*party, normalise(match["also"]), _clean(match["also_spec"]))
+
+
+def _listed(match: re.Match[str]) -> tuple[str, ...]:
+    """The ranges below "one of:"."""
+    heads = (_HEAD.match(item) for item in match["more"].split())
+    ranges = [match["spec"], *(head[2] for head in heads if head)]
+    return tuple(dict.fromkeys(filter(None, map(_clean, ranges))))
+
+
+def _without_holes(ranges: Sequence[str]) -> str:
+    """`>=1,!=1.5,<2` for `>=1,<1.5` and `>1.5,<2`: so uv writes what excludes single versions.
+
+    "" where more than that lies between two ranges.
+    """
+    parts = [text.split(",") for text in ranges]
+    if parts[0][0].startswith(">") and not parts[-1][0].startswith(">"):
+        parts.reverse()
+    holes = []
+    for left, right in pairwise(parts):
+        below, above = left[-1], right[0]
+        if below[:1] != "<" or above[:1] != ">" or below[1:] != above[1:] or "=" in below:
+            return ""
+        holes.append(f"!={below[1:]}")
+    first = [text for text in parts[0] if text.startswith(">")]
+    last = [text for text in parts[-1] if text.startswith("<")]
+    return ",".join((*first, *holes, *last))
+
+
+def _pythons(text: str) -> dict[str, str]:
+    """The Python that each package needs; of several versions, what asks for the least."""
+    found: dict[str, list[str]] = {}
+    for name, spec in _NEEDS_PYTHON.findall(text):
+        found.setdefault(normalise(name), []).append(_clean(spec))
+    return {name: min(specs, key=_numbers) for name, specs in found.items()}
+
+
+def _numbers(spec: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", spec)]
 
 
 def _party(token: str) -> tuple[str, str, int | None]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from governance.conflict import message
+from governance.conflict import message, ranges
 from governance.conflict.chains import demand_of
-from governance.conflict.price import demand
 from governance.conflict.problem import Scoped
 from governance.conflict.remedy import Remedy
 from governance.conflict.search import Search
@@ -71,9 +70,7 @@ def _settled(
     scoped = [
         Scoped(who, versions[who], demand_of(solved.lock, who, name))
         for who, name in edges
-        if who in versions
-        and name in versions
-        and demand(search, who, versions[who], name, versions[name]) is not None
+        if ranges.broken(search, who, name, solved) is not None
     ]
     made = replace(start, scoped=(*start.scoped, *dict.fromkeys(scoped)))
     found = search.ask(made.question(search), _doing([(one.package, one[2]) for one in scoped]))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from governance.conflict import message
 from governance.conflict.answer import Cause
-from governance.conflict.causes import holds
 from governance.conflict.problem import Owned
+from governance.conflict.ranges import holds
 from governance.requirements.grammar import leading_name
 
 

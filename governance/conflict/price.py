@@ -7,17 +7,17 @@ failed lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from governance.conflict import message
-from governance.conflict.causes import holds, rules_out
+from governance.conflict import ranges
+from governance.conflict.causes import rules_out
 from governance.conflict.chains import parents
-from governance.conflict.problem import CORE, NODE, Owned
+from governance.conflict.problem import CORE
 from governance.conflict.relax import is_exact
 from governance.conflict.remedy import Remedy, bare
 from governance.conflict.search import Search
-from governance.conflict.solver import Question, Solved
+from governance.conflict.solver import Solved
 from governance.requirements import grammar
 
 
@@ -89,38 +89,7 @@ def _of_pins(search: Search, remedy: Remedy, solved: Solved) -> Iterator[Loss]:
 
 
 def _inside(search: Search, parent: str, package: str, solved: Solved) -> Iterator[Loss]:
-    versions = solved.versions
-    if parent not in versions or package not in versions:
-        return
-    told = demand(search, parent, versions[parent], package, versions[package])
+    told = ranges.broken(search, parent, package, solved)
     if told is not None:
-        sentence = f"breaks {parent} {versions[parent]}'s {package}{told}"
+        sentence = f"breaks {parent} {solved.versions[parent]}'s {package}{told}"
         yield Loss("inside", parent, sentence)
-
-
-def demand(
-    search: Search, parent: str, parent_version: str, package: str, version: str
-) -> str | None:
-    """The range of `package` that this version of `parent` asks for, where `version` is not in
-    it ("" where uv does not quote it); None where both go together."""
-    asked = _pair({parent: parent_version, package: version})
-    solved = search.ask(asked, f"asking what {parent} {parent_version} needs")
-    if solved.ok:
-        return None
-    if not search.ask(_pair({parent: parent_version}), f"looking at {parent}").ok:
-        return None  # it does not lock by itself: whose fault that is cannot be told
-    said = message.read(solved.log).statements
-    specs = [
-        one.spec
-        for one in said
-        if (one.who, one.name) == (parent, package) and not holds(one.spec or ">=0", version)
-    ]
-    return max(specs, key=len, default="")
-
-
-def _pair(versions: Mapping[str, str]) -> Question:
-    lines = tuple(
-        (index, Owned(f"{name}=={version}", f"{NODE}asked", "", 0, name))
-        for index, (name, version) in enumerate(versions.items())
-    )
-    return Question(lines, by_line=True, fresh=True)

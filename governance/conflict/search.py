@@ -36,14 +36,22 @@ class Search:
     """Everything asked of the solver in one explanation, and what follows from the answers.
 
     `is_cut`: not everything was looked for, since time was up or the causes were many.
+    `is_thorough`: all of the time belongs to the causes, however many there are.
     """
 
     def __init__(
-        self, problem: Problem, solver: Solver, seconds: float, progress: Callable[[str], None]
+        self,
+        problem: Problem,
+        solver: Solver,
+        seconds: float,
+        progress: Callable[[str], None],
+        *,
+        is_thorough: bool = False,
     ) -> None:
         self.problem = problem
         self.runs = 0
         self.is_cut = False
+        self.is_thorough = is_thorough
         self.statements: dict[message.Statement, None] = {}
         self._solver = solver
         self._started = time.monotonic()
@@ -63,8 +71,8 @@ class Search:
 
     @property
     def is_late(self) -> bool:
-        """Half of the time is gone."""
-        return self.seconds * 2 > self._limit
+        """Half of the time is gone, and there is something else to do with the rest."""
+        return not self.is_thorough and self.seconds * 2 > self._limit
 
     @property
     def everything(self) -> Ids:

@@ -57,13 +57,18 @@ class Checked:
         }
 
 
-def check(session: Session, what: str, *, ref: str | None, cwd: Path) -> Checked:
-    """`what` is a git URL, a folder, or the id of a node in custom_nodes."""
+def check(
+    session: Session, what: str, *, ref: str | None, cwd: Path, every_cause: bool = False
+) -> Checked:
+    """`what` is a git URL, a folder, or the id of a node in custom_nodes.
+
+    `every_cause`: where it conflicts, look for every line that it conflicts with.
+    """
     workspace = session.workspace
     with _folder(session, what, ref, cwd) as (node_id, code):
         declared = provenance.read_declared(workspace, code.checkout)
         commit = git.head(code.checkout) if git.is_repository(code.checkout) else None
-        return _checked(session, node_id, commit, declared, code)
+        return _checked(session, node_id, commit, declared, code, every_cause=every_cause)
 
 
 @contextmanager
@@ -110,6 +115,8 @@ def _checked(
     commit: str | None,
     declared: requirements.Declared,
     code: explanation.Code,
+    *,
+    every_cause: bool,
 ) -> Checked:
     workspace = session.workspace
     truth = snapshots.truth(workspace)
@@ -131,17 +138,33 @@ def _checked(
             after = (folder / "uv.lock").read_bytes()
             said = (*notes.noted(locked.log, own), *_outvoted(today, after, own))
             return _fitting(workspace, node_id, commit, declared, after, said)
-    report = explanation.of_project(
-        workspace,
+    report = _explained(session, project, owner, own, locked.log, code=code)
+    if every_cause:
+        session.say("looking for every line that conflicts")
+        found = _explained(session, project, owner, own, locked.log, thorough=True)
+        report = replace(report, causes=found.causes, complete=found.complete)
+    return Checked(node_id, CONFLICTS, commit, declared, report=report)
+
+
+def _explained(
+    session: Session,
+    project: Project,
+    owner: str,
+    own: tuple[Owned, ...],
+    log: str,
+    **more: Any,
+) -> Report:
+    """Why the owner's `own` lines do not lock with the others of the project."""
+    return explanation.of_project(
+        session.workspace,
         session.uv,
         project,
         newcomers=(owner,),
         newcomer_lines=own,
-        log=locked.log,
+        log=log,
         say=session.say,
-        code=code,
+        **more,
     )
-    return Checked(node_id, CONFLICTS, commit, declared, report=report)
 
 
 def _fitting(
@@ -228,16 +251,7 @@ def hold(session: Session, package: str, spec: str) -> tuple[tuple[Step, ...], R
             found = steps(generations.lock_of_prod(workspace), new, gates.core_names(workspace))
             return tuple(_without_wish(step) for step in found), None
     own = (Owned(line, owner, "--if", 0, package),)
-    report = explanation.of_project(
-        workspace,
-        session.uv,
-        held,
-        newcomers=(owner,),
-        newcomer_lines=own,
-        log=locked.log,
-        say=session.say,
-        causes_only=True,
-    )
+    report = _explained(session, held, owner, own, locked.log, causes_only=True)
     return (), _about(report, owner)
 
 

@@ -156,9 +156,18 @@ _TRANSACTION: dict[str, Shape] = {
     },
 }
 
+_PARTY: Shape = {"who?": str, "name?": str, "spec?": str, "through?": [str], "is_new?": bool}
 _CONFLICT: dict[str, Shape] = {
     "causes": [
-        {"sentence?": str, "what?": str, "lines?": [_REQUIREMENT], "chains?": [[str]]},
+        {
+            "kind?": str,
+            "package?": str,
+            "sentence?": str,
+            "what?": str,
+            "lines?": [_REQUIREMENT],
+            "chains?": [[str]],
+            "parties?": [_PARTY],
+        },
     ],
     "resolution": {
         "pins?": [str],
@@ -178,6 +187,7 @@ _CONFLICT: dict[str, Shape] = {
             "typed?": [str],
             "exempt?": [str],
             "violates?": [str],
+            "lost?": [str],
             "core?": [str],
             "dropped?": [_REQUIREMENT],
             "replaced?": [{"line": _REQUIREMENT, "to": str}],

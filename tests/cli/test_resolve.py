@@ -8,6 +8,8 @@ import pytest
 from support.fingerprint import fingerprint, truth_and_prod
 from support.refusal import assert_refused, assert_told
 
+from governance.sample import world as sample
+
 
 def test_a_pin_resolves_and_can_be_promoted(settled):
     site, txid = settled.site, settled.conflicting
@@ -35,6 +37,32 @@ def test_suggestions_change_nothing(settled):
     assert [fix["number"] for fix in data["suggestions"]] == [1, 2, 3]
     assert "fix 1: " in settled.site.gov("resolve", settled.conflicting, "--suggest").ok().out
     assert fingerprint(settled.site.root) == before
+
+
+def test_every_line_that_conflicts_is_looked_for_on_demand(settled, tmp_path):
+    """Against the truth of now: another node's line came after the report was written."""
+    site, txid = settled.site, settled.conflicting
+    site.gov("tx", "promote", settled.completed).ok()
+    files = {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n", "requirements.txt": "humanize>=4\n"}
+    site.gov("node", "add", sample.write_node(tmp_path, "later", files)).ok()
+    site.gov("tx", "promote", site.run("later"), "--allow-failed-run").ok()
+    before = fingerprint(site.root)
+    old = site.gov.json("resolve", txid, "--suggest").ok().data
+    assert "later" not in str(old["causes"])
+    new = site.gov.json("resolve", txid, "--suggest", "--all").ok().data
+    parties = [(p["who"], p["spec"]) for cause in new["causes"] for p in cause["parties"]]
+    assert dict(parties) == {"sample-statistics": "<4", "sample-captioner": ">=4.9", "later": ">=4"}
+    assert new["complete"] is True
+    assert new["suggestions"] == old["suggestions"]
+    told = site.gov("resolve", txid, "--suggest", "--all").ok().out
+    assert "    later requirements.txt:1              humanize>=4\n" in told
+    assert "fix 1: " in told
+    assert fingerprint(site.root) == before
+
+
+def test_all_goes_with_suggest(settled):
+    argv = ("resolve", settled.conflicting, "--all")
+    assert_refused(settled.site, *argv, code=2, says="goes with --suggest")
 
 
 def test_pins_from_a_file(settled, tmp_path):

@@ -50,6 +50,12 @@ WHEELS = (
     Wheel("withdrawn", "1.0"),
     Wheel("withdrawn", "1.1", yanked="it breaks everything"),
     Wheel("modern", "1.0", requires_python=">=3.99"),
+    *(Wheel("novel", version, requires_python=">=3.99") for version in ("1", "2")),
+    Wheel("on-novel", "1", requires=("novel",)),
+    Wheel("on-novel", "2", requires=("novel>=2",)),
+    *(Wheel("gap", version) for version in ("1", "3")),
+    Wheel("gap", "2", requires_python=">=3.98"),
+    Wheel("picky", "1.0", requires=("num!=1.5,<2.2",)),
     Wheel("source-only", "1.0", sdist=True),
 )
 

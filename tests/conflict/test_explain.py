@@ -1,5 +1,7 @@
 """Real conflicts of tiny wheels: the named lines are the culprits, and every fix offered works."""
 
+import sys
+
 import pytest
 
 from governance.conflict import causes
@@ -192,6 +194,8 @@ def test_an_override_is_the_last_resort(world):
         ("avv", "not-on-index", "avv"),
         ("winonly", "no-wheel", "winonly"),
         ("modern", "python", "modern"),
+        ("novel>=2", "python", "novel"),
+        ("on-novel", "python", "novel"),
         ("needs-ghost", "not-on-index", "ghost"),
         ("broken", "build", "broken"),
     ],
@@ -232,6 +236,59 @@ def test_a_misspelt_name_is_replaced_by_its_neighbour(world):
     assert (meant.kind, meant.replaced[0].to) == ("replace-line", "trans")
     assert meant.violates == ("takes trans for two's tran", "gives up two's num>=2")
     assert without.kind == "drop-line"
+
+
+def what(world, *lines, one=()):
+    world.core = ["num"]
+    world.nodes = {"one": [*one], "two": [*lines]}
+    (cause,) = world.explain("two").causes
+    return cause.what, [(p.who, p.name, p.spec, p.through, p.is_new) for p in cause.parties]
+
+
+def test_another_python_is_named_with_the_one_there_is(world):
+    has = f"this workspace has 3.{sys.version_info[1]}"
+    told = f"novel needs Python >=3.99, {has}"
+    assert what(world, "novel") == (told, [("two", "novel", "", (), True)])
+    through = ("on-novel>=2",)
+    assert what(world, "on-novel>=2") == (told, [("two", "novel", ">=2", through, True)])
+    assert what(world, "gap>=2", one=["gap<3"]) == (
+        f"gap needs Python >=3.98, {has}",
+        [("two", "gap", ">=2", (), True), ("one", "gap", "<3", (), False)],
+    )
+
+
+def test_why_a_build_failed_is_told(world):
+    told = "broken has no wheel here and building it failed (no compiler)"
+    assert what(world, "broken") == (told, [("two", "broken", "", (), True)])
+
+
+def test_the_range_is_there_though_uv_lists_several(world):
+    _, parties = what(world, "picky", one=["num>=2.2"])
+    assert parties == [
+        ("two", "num", "!=1.5,<2.2", ("picky 1.0",), True),
+        ("one", "num", ">=2.2", (), False),
+    ]
+
+
+def test_a_thorough_search_leaves_nothing_out(world, monkeypatch):
+    """Neither the time that belongs to fixes nor the number of causes ends it."""
+    monkeypatch.setattr(causes, "MOST_CAUSES", 1)
+    monkeypatch.setattr(causes, "MOST_SETS", 1)
+    world.core = ["num>=2"]
+    world.nodes = {"one": ["grip"], "other": ["num>1.5"], "two": ["num<1.5"]}
+    cut = world.explain("two")
+    assert (len(cut.causes), cut.complete) == (1, False)
+    whole = world.explain("two", thorough=True)
+    against = {line.who for cause in whole.causes for line in cause.lines} - {"two"}
+    assert against == {"ComfyUI", "one", "other"}
+    assert (whole.complete, whole.fixes) == (True, ())
+
+
+def test_a_thorough_search_does_not_keep_time_for_fixes(world):
+    problem = Problem(world.lines(), (), frozenset({NODE + "two"}))
+    late = Search(problem, world.solver(), 0.0, print)
+    assert late.is_late
+    assert not Search(problem, world.solver(), 0.0, print, is_thorough=True).is_late
 
 
 def test_no_wheel_where_building_is_forbidden(world):

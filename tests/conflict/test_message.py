@@ -32,9 +32,27 @@ def test_the_contested_package_comes_first():
     assert message.read(TRANSITIVE).at_stake()[0] == "num"
 
 
-def test_a_party_of_several_ranges_has_no_specifier():
+def listed(*ranges):
+    text = (
+        f"Because app depends on one of: {' '.join(f'num{r}' for r in ranges)} and b depends on x"
+    )
+    (said,) = (s for s in message.read(text).statements if s.name == "num")
+    return said.spec, said.any_of
+
+
+def test_ranges_around_single_versions_are_one_specifier():
+    """So uv writes `!=2` and `>=1,!=1.5,!=1.6,<2`, in either order."""
     spec = {s.line: s.spec for s in message.read(TRANSITIVE).statements if s.line is not None}
-    assert spec == {7: ""}
+    assert spec == {7: "!=2"}
+    several = (">=1,<1.5", ">1.5,<1.6", ">1.6,<2")
+    assert listed(*several) == (">=1,!=1.5,!=1.6,<2", several)
+    assert listed("<2", ">2,<3", ">3")[0] == "!=2,!=3"
+
+
+def test_ranges_with_more_between_them_have_no_specifier():
+    assert listed("<1", ">=2") == ("", ("<1", ">=2"))
+    assert listed("<=1", ">1.5") == ("", ("<=1", ">1.5"))
+    assert listed("==1", "==3") == ("", ("==1", "==3"))
 
 
 def test_two_demands_of_one_party():
@@ -64,6 +82,28 @@ def test_python_is_not_a_package():
     said = message.read(text)
     assert said.statements == ()
     assert said.absent == {"modern": "python"}
+
+
+def test_the_python_that_is_needed_and_the_one_there_is():
+    """Also of all versions; of several the least, which is the nearest."""
+    text = (
+        "Because the requested Python version (==3.11.*) does not satisfy Python>=3.99 and all "
+        "versions of modern depend on Python>=3.99, we can conclude x. Because b==2 depends on "
+        "Python>=3.100 and b==1 depends on Python>=3.99, we can conclude y"
+    )
+    said = message.read(text)
+    assert said.absent == {"modern": "python", "b": "python"}
+    assert said.pythons == {"modern": ">=3.99", "b": ">=3.99"}
+    assert said.python == "3.11"
+
+
+def test_the_last_words_of_a_failed_build():
+    log = (
+        "error: Failed to build `a==1`\n\n    [stdout]\n    go\n\n"
+        "    [stderr]\n    old\n    no gcc\n\nhint: x"
+    )
+    assert message.build_problem(log) == "no gcc"
+    assert message.build_problem("error: Failed to build `a==1`") == ""
 
 
 def test_nothing_is_read_from_nothing():

@@ -7,11 +7,12 @@ from argparse import Namespace
 from typing import Any
 
 from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, UsageError
-from governance.cli import inspection
+from governance.cli import conflicts, inspection
 from governance.cli.decision import deciding
 from governance.cli.outcome import Outcome
+from governance.cli.report import Voice
 from governance.truth import ledger, typed, workspace
-from governance.truth.documents import RESOLVED, Transaction
+from governance.truth.documents import NEEDS_RESOLUTION, RESOLVED, Transaction
 from governance.truth.workspace import Workspace
 
 _MAX_PINS_BYTES = 1 << 20
@@ -22,6 +23,11 @@ def resolve(arguments: Namespace) -> Outcome:
 
     if arguments.suggest:
         return _suggest(arguments)
+    if arguments.everything:
+        raise UsageError(
+            "--all shows everything that conflicts, and goes with --suggest",
+            hint=f"gov resolve {arguments.txid} --suggest --all",
+        )
     with deciding(arguments) as decision:
         tx = ledger.load(decision.space, typed.transaction(decision.space, arguments.txid))
         _require_resolvable(tx)
@@ -46,18 +52,38 @@ def _suggest(arguments: Namespace) -> Outcome:
     space = workspace.find(arguments.root)
     tx = ledger.load(space, typed.transaction(space, arguments.txid))
     report = _report(space, tx)
+    if arguments.everything:
+        report = _with_every_cause(arguments, space, tx, report)
     data = {
         "txid": tx.txid,
         "status": tx.status,
         "resolution_pins": tx.resolution_pins,
         "suggestions": report.get("suggestions", []),
         "causes": report.get("causes", []),
+        "complete": report.get("complete", True),
     }
-    return Outcome(data, inspection.conflict(report, tx.txid))
+    return Outcome(data, conflicts.screen(report, tx.txid, whole=arguments.everything))
+
+
+def _with_every_cause(
+    arguments: Namespace, space: Workspace, tx: Transaction, report: dict[str, Any]
+) -> dict[str, Any]:
+    """The report with all causes in it, looked for now; as it was where nothing conflicts now."""
+    from governance.changes import conflict_report
+    from governance.changes.session import open_session
+
+    if not report or tx.status != NEEDS_RESOLUTION:
+        return report
+    voice = Voice(quiet=arguments.quiet)
+    found = conflict_report.every_cause(open_session(space, voice.say), tx.txid)
+    if not found.causes:
+        voice.say("nothing was found now; what follows is what was found when it was locked")
+        return report
+    return {**report, "causes": found.to_json()["causes"], "complete": found.complete}
 
 
 def _require_resolvable(tx: Transaction) -> None:
-    from governance.truth.documents import NEEDS_RESOLUTION, PROMOTE_FAILED
+    from governance.truth.documents import PROMOTE_FAILED
 
     if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):
         tx.move(RESOLVED)
@@ -163,7 +189,7 @@ def _ask(space: Workspace, tx: Transaction) -> dict[str, Any]:
             hint="--pin package==version, --pins-file FILE or --accept N",
             code="no_pins",
         )
-    for part in inspection.conflict(_report(space, tx), tx.txid):
+    for part in conflicts.screen(_report(space, tx), tx.txid):
         sys.stderr.write(f"{part}\n")
     chosen = _nothing()
     while True:
