@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from governance.base import clock
 from governance.boundaries import store
-from governance.changes import explanation, plan, provenance
+from governance.changes import choice, explanation, plan, provenance
 from governance.changes.work import Work
 from governance.conflict.answer import Report
 from governance.conflict.problem import NODE
+from governance.truth import snapshots
 from governance.truth.documents import Conflict
 
 
@@ -16,7 +17,6 @@ def write(work: Work, log: str) -> str:
     tx = work.tx
     work.session.say("the requirements conflict; looking for the cause and for fixes")
     found = _explained(work, log)
-    chosen = {name: tx.resolution.get(name, []) for name in ("dropped", "exempt", "overrides")}
     document = Conflict(
         txid=tx.txid,
         node_id=tx.node_id,
@@ -29,7 +29,8 @@ def write(work: Work, log: str) -> str:
         suggestions=found.to_json()["suggestions"],
         resolver_runs=found.runs,
         complete=found.complete,
-        resolution={"pins": tx.resolution_pins, **chosen},
+        resolution=choice.of(tx),
+        base=snapshots.truth_as_it_is(work.workspace).digests(),
     )
     path = f"state/conflicts/{tx.txid}.json"
     store.write_json(work.workspace.root / path, document.to_json())

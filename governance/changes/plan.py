@@ -22,6 +22,8 @@ def lock(work: Work) -> bool:
     if not work.stages.is_locked():
         work.session.say("locking the requirements")
     locked = work.stages.lock(work.session.uv)
+    if locked.ok and _leave_out_idle(work):
+        return lock(work)
     if locked.ok:
         _note(work, locked.log)
         return True
@@ -32,6 +34,26 @@ def lock(work: Work) -> bool:
     tx.conflict_report = conflict_report.write(work, locked.log)
     tx.move(NEEDS_RESOLUTION)
     return False
+
+
+def _leave_out_idle(work: Work) -> bool:
+    """Pins of packages that the lock does not hold are no part of the choice any more: nobody
+    would miss them, and one day they would hold what another node asks for."""
+    from governance.requirements import requirement_name
+
+    tx = work.tx
+    if not tx.resolution_pins:
+        return False
+    locked = work.stages.lock_versions()
+    idle = [pin for pin in tx.resolution_pins if requirement_name(pin) not in locked]
+    if not idle:
+        return False
+    work.session.say(f"nothing asks for {', '.join(idle)}: left out")
+    gone = set(map(requirement_name, idle))
+    tx.resolution_pins = [pin for pin in tx.resolution_pins if pin not in idle]
+    overrides = tx.resolution.get("overrides", [])
+    tx.resolution["overrides"] = [text for text in overrides if requirement_name(text) not in gone]
+    return True
 
 
 def _note(work: Work, log: str) -> None:

@@ -29,6 +29,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += _observed(data["observation"])
     told += _diff(data)
     told += _skipped(data)
+    told += _attempts(data)
     told += _resolved(data)
     if data.get("plan", {}).get("changes"):
         told += tables.changes(data["plan"]["changes"], title="prod would change")
@@ -36,7 +37,10 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += [f"  warning: {note['sentence']}" for note in data.get("plan", {}).get("notes", [])]
     told += _places(data)
     if data["conflict_report"]:
-        told += conflict(ledger.conflict(space, str(data["txid"])), str(data["txid"]))
+        from governance.changes import choice
+
+        report = choice.shown(space, ledger.conflict(space, str(data["txid"])))
+        told += conflict(report, str(data["txid"]))
     return told
 
 
@@ -113,13 +117,16 @@ def resolution(space: Workspace, tx: Transaction) -> list[Part]:
 
 def _resolved(data: Mapping[str, Any]) -> list[Part]:
     """All that was decided on before the lock."""
-    chosen = data["resolution"]
-    words = [", ".join(data["resolution_pins"])]
+    told = _chosen(data["resolution_pins"], data["resolution"])
+    return [f"resolved with {told}"] if told else []
+
+
+def _chosen(pins: Sequence[str], chosen: Mapping[str, Any]) -> str:
+    words = [", ".join(pins)]
     words += [f"leaving out {text}" for text in chosen["dropped"]]
     words += [f"{name} of any date" for name in chosen["exempt"]]
     words += [f"no {name} installed" for name in chosen.get("without", [])]
-    told = "; ".join(filter(None, words))
-    return [f"resolved with {told}"] if told else []
+    return "; ".join(filter(None, words))
 
 
 def conflict(report: Mapping[str, Any], txid: str | None) -> list[Part]:
@@ -133,6 +140,8 @@ def conflict(report: Mapping[str, Any], txid: str | None) -> list[Part]:
     told = told or [f"conflict: {report.get('summary', '')}"]
     for fix in report.get("suggestions", []):
         told += _fix(fix, txid)
+    if txid and report.get("stale"):
+        told.append(f"prod changed since: `gov resolve {txid} --reset` looks anew")
     if txid and not report.get("suggestions"):
         told.append(f"no tried fix is known; try: gov resolve {txid} --pin package==version")
     if not report.get("complete", True):
@@ -169,11 +178,22 @@ def _fix(fix: Mapping[str, Any], txid: str | None) -> list[str]:
     told += _changed(fix)
     if fix.get("core"):
         told.append(f"      touches core: {', '.join(fix['core'])}")
+    if fix.get("tried"):
+        from governance.changes import tries
+
+        when = " with an earlier prod" if fix["tried"].get("stale") else ""
+        told.append(f"      tried{when}: {tries.words(fix['tried'])}")
     if fix.get("ref"):
         told.append(f"      {fix.get('command', '')}")
     elif txid:
         told.append(f"      gov resolve {txid} --accept {fix.get('number')}")
     return told
+
+
+def tried(report: Mapping[str, Any], numbers: Sequence[int], txid: str) -> list[Part]:
+    """The fixes that were just tried, with what came of each."""
+    suggestions = report.get("suggestions", [])
+    return [line for number in numbers for line in _fix(suggestions[number - 1], txid)]
 
 
 def _changed(fix: Mapping[str, Any]) -> list[str]:
@@ -224,6 +244,16 @@ def moved(versions: Sequence[Change]) -> list[str]:
         f"the truth moved since this run, and the node was not observed with {told}; "
         "a promote is refused, --rebase observes it again"
     ]
+
+
+def _attempts(data: Mapping[str, Any]) -> list[Part]:
+    """What was chosen before and failed."""
+    told: list[Part] = []
+    for row in data["promotion"].get("attempts", []):
+        chosen = _chosen(row["resolution"]["pins"], row["resolution"])
+        with_it = f" with {chosen}" if chosen else ""
+        told.append(f"  failed before{with_it}: {row.get('reason', '')}")
+    return told
 
 
 def _state(data: Mapping[str, Any]) -> str:

@@ -260,8 +260,19 @@ def _resolve(p: argparse.ArgumentParser) -> None:
     p.add_argument("txid")
     p.add_argument("--pin", action="append", default=[], metavar="PKG==VERSION", dest="pins")
     p.add_argument("--pins-file", type=Path, metavar="FILE", help="one pin a line")
+    p.add_argument("--accept", type=int, metavar="N", help="take fix N")
     p.add_argument("--suggest", action="store_true", help="show tried fixes and change nothing")
-    p.add_argument("--accept", type=int, metavar="N", help="take suggestion N")
+    p.add_argument(
+        "--try",
+        type=int,
+        nargs="?",
+        const=3,
+        metavar="N",
+        dest="count",
+        help="start ComfyUI with the first N fixes (3); prod and what is chosen stay as they are",
+    )
+    p.add_argument("--best", action="store_true", help="take the first fix that comes up")
+    p.add_argument("--reset", action="store_true", help="forget what was chosen and look anew")
 
 
 def _snapshot_id(p: argparse.ArgumentParser) -> None:

@@ -134,6 +134,15 @@ _TRANSACTION: dict[str, Shape] = {
     },
 }
 
+_TRIED: Shape = {
+    "verdict": str,
+    "reason?": str,
+    "at?": str,
+    "nodes?": int,
+    "not_loaded?": [str],
+    "installs?": [str],
+    "base?": dict,
+}
 _CONFLICT: dict[str, Shape] = {
     "causes": [
         {"sentence?": str, "what?": str, "lines?": [_REQUIREMENT], "chains?": [[str]]},
@@ -152,6 +161,7 @@ _CONFLICT: dict[str, Shape] = {
             "core?": [str],
             "dropped?": [_REQUIREMENT],
             "changes?": [_CHANGE],
+            "tried?": _TRIED,
         }
     ],
 }
@@ -336,6 +346,8 @@ class Conflict(Document):
     suggestions: list[dict[str, Any]] = field(default_factory=list)
     # What had been chosen when the suggestions were tried; accepting one chooses both.
     resolution: dict[str, Any] = field(default_factory=dict)
+    # The truth that they were found with: on another one they are stale.
+    base: dict[str, Any] = field(default_factory=dict)
     resolver_runs: int = 0
     complete: bool = True
 
