@@ -17,6 +17,8 @@ def write(work: Work, log: str) -> str:
     tx = work.tx
     work.session.say("the requirements conflict; looking for the cause and for fixes")
     found = _explained(work, log)
+    if found.fixes:
+        plan.leave_out_idle(work, _asked_for(work, found))
     document = Conflict(
         txid=tx.txid,
         node_id=tx.node_id,
@@ -35,6 +37,16 @@ def write(work: Work, log: str) -> str:
     path = f"state/conflicts/{tx.txid}.json"
     store.write_json(work.workspace.root / path, document.to_json())
     return path
+
+
+def _asked_for(work: Work, found: Report) -> set[str]:
+    """Packages of prod, of the lines, and of the locks that the fixes were seen to make."""
+    from governance.requirements import requirement_name
+
+    lines = [line for group in work.stages.project().groups.values() for line in group]
+    named = {requirement_name(line) for line in lines}
+    fixed = {change.name for fix in found.fixes for change in fix.changes}
+    return {*explanation.versions_now(work.workspace), *named, *fixed}
 
 
 def _explained(work: Work, log: str) -> Report:

@@ -89,9 +89,9 @@ def resolve(
     tx = work.tx
     choice.require_resolvable(tx)
     typed = [requirements.parse_pin(pin) for pin in pins]
-    latest = {pin.name: pin for pin in typed}.values()
+    latest = list({pin.name: pin for pin in typed}.values())
     explanation.require_known(work.workspace, session.uv, work.draft.project, latest, session.say)
-    wanted: choice.Choice = {choice.PINS: [pin.text for pin in latest], **chosen}
+    wanted: choice.Choice = {**chosen, choice.PINS: [pin.text for pin in latest]}
     _set_run_aside(work)
     _choose(tx, wanted, anew=anew, reset=reset)
     if plan.lock(work):
@@ -117,10 +117,12 @@ def _set_run_aside(work: Work) -> None:
     """What failed was another choice; the next one is observed by itself, and compared with prod
     as it is now.  The failure stays to be looked at."""
     tx, seen = work.tx, work.tx.observation
-    tx.promotion |= {"status": None, "error": None}
+    tx.promotion = {**tx.promotion, "status": None, "error": None}
     if seen.get("verdict") != "failed":
         return
-    brief = {name: seen[name] for name in ("verdict", "reason", "generation") if name in seen}
+    brief: dict[str, Any] = {
+        name: seen[name] for name in ("verdict", "reason", "generation") if name in seen
+    }
     earlier = tx.promotion.get("attempts", [])
     attempt = {**brief, "at": clock.stamp(), "resolution": choice.of(tx)}
     tx.promotion["attempts"] = [*earlier, attempt]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,18 @@ def lock(work: Work) -> bool:
 
 
 def _leave_out_idle(work: Work) -> bool:
-    """Pins of packages that the lock does not hold are no part of the choice any more: nobody
-    would miss them, and one day they would hold what another node asks for."""
+    if not work.tx.resolution_pins:
+        return False
+    return leave_out_idle(work, work.stages.lock_versions())
+
+
+def leave_out_idle(work: Work, asked_for: Container[str]) -> bool:
+    """Pins of packages that nothing asks for are no part of the choice: nobody would miss them,
+    and one day they would hold what another node asks for."""
     from governance.requirements import requirement_name
 
     tx = work.tx
-    if not tx.resolution_pins:
-        return False
-    locked = work.stages.lock_versions()
-    idle = [pin for pin in tx.resolution_pins if requirement_name(pin) not in locked]
+    idle = [pin for pin in tx.resolution_pins if requirement_name(pin) not in asked_for]
     if not idle:
         return False
     work.session.say(f"nothing asks for {', '.join(idle)}: left out")

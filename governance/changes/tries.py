@@ -58,19 +58,20 @@ def run(session: Session, txid: str, *, count: int = FIRST, until_one: bool = Fa
     fresh = choice.shown(session.workspace, report)
     known = _came_up(fresh) if until_one else []
     wanted = [] if known else _wanted(session, work.tx, fresh, until_one)[:count]
-    found = _tried(work, report, wanted, until_one=until_one) if wanted else {}
+    found = _tried(work, report, wanted, until_one=until_one)
     if found:
         note(session.workspace, report, found)
     if not known and not any(one["verdict"] == COMPLETED for one in found.values()):
-        raise _none_came_up(work.tx, list(found))
+        raise _none_came_up(work.tx, fresh, list(found))
     return list(found)
 
 
 def first_good(workspace: Workspace, tx: Transaction) -> int:
     """The first fix that came up with today's prod.  Raises NeedsResolution."""
-    good = _came_up(choice.shown(workspace, choice.report_of(workspace, tx)))
+    report = choice.shown(workspace, choice.report_of(workspace, tx))
+    good = _came_up(report)
     if not good:
-        raise _none_came_up(tx, [])
+        raise _none_came_up(tx, report, [])
     return good[0]
 
 
@@ -256,11 +257,16 @@ def _failed(workspace: Workspace, reason: str) -> Tried:
     return {"verdict": FAILED, "reason": reason, "at": clock.stamp(), "nodes": 0, "base": base}
 
 
-def _none_came_up(tx: Transaction, tried: Sequence[int]) -> NeedsResolution:
+def _none_came_up(
+    tx: Transaction, report: Mapping[str, Any], tried: Sequence[int]
+) -> NeedsResolution:
+    numbers = range(1, len(report["suggestions"]) + 1)
+    left = [n for n in numbers if n not in tried and not report["suggestions"][n - 1].get("tried")]
+    by_hand = f"`gov resolve {tx.txid} --pin package==version` chooses by hand"
+    more = f"`gov resolve {tx.txid} --try {len(numbers)}` tries them all, " if left else ""
     return NeedsResolution(
-        f"ComfyUI came up with all nodes with none of the fixes that were tried for {tx.what}",
-        hint=f"`gov resolve {tx.txid} --try 9` tries more; "
-        f"`gov resolve {tx.txid} --pin package==version` chooses by hand",
+        f"with none of the fixes tried for {tx.what} does ComfyUI come up and load all nodes",
+        hint=more + by_hand,
         code="no_fix_came_up",
         facts={"txid": tx.txid, "tried": list(tried)},
     )

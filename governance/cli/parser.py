@@ -264,7 +264,7 @@ def _resolve(p: argparse.ArgumentParser) -> None:
     p.add_argument("--suggest", action="store_true", help="show tried fixes and change nothing")
     p.add_argument(
         "--try",
-        type=int,
+        type=_fixes,
         nargs="?",
         const=3,
         metavar="N",
@@ -640,6 +640,14 @@ def _seconds(text: str) -> float:
     if not 0 < value < 10**6:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return value
+
+
+def _fixes(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 100:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a number of fixes; the transaction stands before --try"
+        )
+    return int(text)
 
 
 def words_of(argv: list[str]) -> str:
