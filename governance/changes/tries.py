@@ -199,10 +199,9 @@ def _ready(work: Work, report: Mapping[str, Any], number: int) -> _Ready:
     say(f"fix {number}: locking and building it")
     made.stages.plan(made.draft)
     if not made.stages.lock(made.session.uv).ok:
-        raise GovError(
-            "its requirements do not lock with today's prod",
+        raise NeedsResolution(
+            "its requirements do not lock with prod as it is now",
             hint=f"`gov resolve {work.tx.txid} --reset` looks anew",
-            code="lock_conflict",
         )
     made.stages.build(made.session.uv)
     return _Ready(number, made, observing.load_of(made))
@@ -213,7 +212,7 @@ def _with_fix(work: Work, report: Mapping[str, Any], number: int) -> Work:
     tx = deepcopy(work.tx)
     choice.put(tx, choice.of_fix(work.tx, report, number))
     made = replace(work, session=_speaking(work.session, number), tx=tx, _opened={})
-    made.stages = Stages(work.workspace, _name(tx.txid, number))
+    made.stages = Stages(work.workspace, _name(tx.txid, number))  # not the transaction's own
     return made
 
 
