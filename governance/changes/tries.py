@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +22,7 @@ from governance.changes.trial_run import Load
 from governance.changes.work import Work, open_work
 from governance.environments import candidate
 from governance.observation.record import COMPLETED, FAILED, Observation
-from governance.truth import snapshots
+from governance.truth import ledger, snapshots
 from governance.truth.documents import Transaction
 from governance.truth.workspace import Workspace
 
@@ -80,7 +80,7 @@ def words(tried: Mapping[str, Any]) -> str:
     if tried.get("verdict") != COMPLETED:
         return f"failed: {tried.get('reason') or 'see its log'}"
     others = tried.get("not_loaded", [])
-    told = f"came up; not loaded: {', '.join(others)}, as in prod" if others else _ALL
+    told = f"came up; not loaded, as before: {', '.join(others)}" if others else _ALL
     asked = tried.get("installs", [])
     return f"{told}; installed at start: {', '.join(asked)}" if asked else told
 
@@ -99,13 +99,13 @@ def note(workspace: Workspace, report: Mapping[str, Any], found: Mapping[int, Tr
 
 def note_promote(work: Work, seen: Observation) -> None:
     """A promote that started ComfyUI with an accepted fix has tried it, too."""
-    from governance.truth import ledger
-
-    report = ledger.conflict(work.workspace, work.tx.txid)
-    number = choice.number_of(work.tx, report)
-    if number is not None:
-        log = str(work.tx.logs.get("stderr"))
-        note(work.workspace, report, {number: _result(work.workspace, seen, log)})
+    # A damaged report must not hide why the promote failed; `--suggest` reports the damage.
+    with suppress(GovError):
+        report = ledger.conflict(work.workspace, work.tx.txid)
+        number = choice.number_of(work.tx, report)
+        if number is not None:
+            log = str(work.tx.logs.get("stderr"))
+            note(work.workspace, report, {number: _result(work.workspace, seen, log)})
 
 
 # --- which ------------------------------------------------------------------------------------
@@ -259,13 +259,15 @@ def _failed(workspace: Workspace, reason: str) -> Tried:
 def _none_came_up(
     tx: Transaction, report: Mapping[str, Any], tried: Sequence[int]
 ) -> NeedsResolution:
-    numbers = range(1, len(report["suggestions"]) + 1)
-    left = [n for n in numbers if n not in tried and not report["suggestions"][n - 1].get("tried")]
-    by_hand = f"`gov resolve {tx.txid} --pin package==version` chooses by hand"
-    more = f"`gov resolve {tx.txid} --try {len(numbers)}` tries them all, " if left else ""
+    fixes = dict(enumerate(report["suggestions"], 1))
+    can = [number for number, found in fixes.items() if choice.obstacle(tx, found) is None]
+    left = [number for number in can if number not in tried and not fixes[number].get("tried")]
+    more = f"`gov resolve {tx.txid} --try {len(can)}` tries all of them, " if left else ""
     return NeedsResolution(
-        f"with none of the fixes tried for {tx.what} does ComfyUI come up and load all nodes",
-        hint=more + by_hand,
+        f"with none of the fixes tried for {tx.what} does ComfyUI come up and load all nodes"
+        if can
+        else f"none of the fixes for {tx.what} can be tried",
+        hint=f"{more}`gov resolve {tx.txid} --pin package==version` chooses by hand",
         code="no_fix_came_up",
         facts={"txid": tx.txid, "tried": list(tried)},
     )

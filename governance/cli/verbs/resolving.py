@@ -235,4 +235,7 @@ def _answered(space: Workspace, tx: Transaction, line: str) -> dict[str, Any]:
 def _report(space: Workspace, tx: Transaction) -> dict[str, Any]:
     from governance.changes import choice
 
-    return choice.shown(space, ledger.conflict(space, tx.txid))
+    report = choice.shown(space, ledger.conflict(space, tx.txid))
+    # Its own promote changes prod, too, and then there is nothing to look for anew.
+    is_over = tx.status not in choice.RESOLVABLE
+    return {**report, "stale": False} if is_over and report else report
