@@ -298,7 +298,7 @@ def test_what_was_found_with_another_prod_says_so(settled):
         assert "tried with an earlier prod: came up" in told
     best = site.gov.json("resolve", txid, "--best").ok()
     assert best.data["tried"] == [1], "what came up with another prod is tried again"
-    assert "it was locked anew with prod as it is now" in best.warnings[0]
+    assert "it was locked anew with prod as it is now" in best.document["warnings"][0]
     done = site.gov.json("tx", "promote", txid).ok().data
     assert done["changes"] == []
     assert '"colorama' in (site.root / "pyproject.toml").read_text()
