@@ -220,10 +220,17 @@ def promote(session: Any, txid: str, *, approval: Any) -> Any:
     return promotion.commit(pipeline.promotable(session, txid, approval), approval)
 
 
-def resolve(session: Any, txid: str, *, pins: Sequence[str], **chosen: Any) -> Any:
+def resolve(session: Any, txid: str, *, pins: Sequence[str] = (), **chosen: Any) -> Any:
     from governance.changes import ending
 
     return ending.resolve(session, txid, pins, **chosen)
+
+
+def resolve_try(session: Any, txid: str, *, count: int, until_one: bool = False) -> Any:
+    """The numbers of the fixes that were tried."""
+    from governance.changes import tries
+
+    return tries.run(session, txid, count=count, until_one=until_one)
 
 
 def tx_rerun(session: Any, txid: str) -> Any:

@@ -187,8 +187,20 @@ def task_promote() -> Iterator[Task]:
 
 def task_resolve() -> Iterator[Task]:
     """lock a conflicting transaction once more, with pins"""
-    params = [words("pins", "package==version; may be given several times", "pin")]
+    params = [
+        words("pins", "package==version; may be given several times", "pin"),
+        flag("reset", "forget what was chosen"),
+    ]
     yield from _for_each("resolve", task_resolve, _pending(), bodies.resolve, params)
+
+
+def task_resolve_try() -> Iterator[Task]:
+    """start ComfyUI with the first fixes of a conflict"""
+    params = [
+        Param("count", "count", int, 3, "how many fixes"),
+        flag("until_one", "the first that comes up is enough", "until-one"),
+    ]
+    yield from _for_each("resolve_try", task_resolve_try, _pending(), bodies.resolve_try, params)
 
 
 def task_tx_rerun() -> Iterator[Task]:

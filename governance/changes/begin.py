@@ -54,8 +54,9 @@ def begin(
     tx.audit = audit.made(workspace)
     tx.resolution_pins = list(pins)
     tx.resolution |= resolution or {}
-    _note_prod(workspace, tx)
+    note_prod(workspace, tx)
     tx.audit["discard_local"] = discard_local
+    tx.audit["resolution"] = dict(resolution or {})
     work = Work(session, tx)
     session.opened[tx.txid] = work
     for plugin in plugins:
@@ -91,7 +92,7 @@ def again(session: Session, old: Transaction) -> Work:
         for node, part in old.nodes.items()
         if node in moved
     }
-    return begin(
+    work = begin(
         session,
         wanted,
         kind=old.kind,
@@ -101,6 +102,9 @@ def again(session: Session, old: Transaction) -> Work:
         comfyui=old.comfyui,
         discard_local=bool(old.audit.get("discard_local")),
     )
+    # `resolve --reset` forgets what was chosen for the old one as well.
+    work.tx.audit["resolution"] = old.audit.get("resolution", {})
+    return work
 
 
 def _named(workspace: Workspace, wanted: Iterable[Step]) -> list[Plugin]:
@@ -112,7 +116,8 @@ def _named(workspace: Workspace, wanted: Iterable[Step]) -> list[Plugin]:
     return [registry.find(plugins, node) for node in named]
 
 
-def _note_prod(workspace: Workspace, tx: Transaction) -> None:
+def note_prod(workspace: Workspace, tx: Transaction) -> None:
+    """What the change is compared with."""
     prod = generations.usable_prod(workspace)
     tx.base = snapshots.truth_as_it_is(workspace).digests()
     tx.pre_freeze = list(prod.packages) if prod else []

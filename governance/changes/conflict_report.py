@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from governance.base import clock
 from governance.boundaries import store
-from governance.changes import explanation, plan, provenance, updates
+from governance.changes import choice, explanation, plan, provenance, updates
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
 from governance.conflict.answer import Report
 from governance.conflict.problem import NODE
-from governance.truth import registry
+from governance.truth import registry, snapshots
 from governance.truth.documents import Conflict
 from governance.truth.resolution import Project
 
@@ -19,7 +19,8 @@ def write(work: Work, log: str) -> str:
     tx = work.tx
     work.session.say("the requirements conflict; looking for the cause and for fixes")
     found = _explained(work, log)
-    chosen = {name: rows for name, rows in tx.resolution.items() if name != "without"}
+    if found.fixes:
+        plan.leave_out_idle(work, _asked_for(work, found))
     document = Conflict(
         txid=tx.txid,
         node_id=tx.node_id,
@@ -32,7 +33,8 @@ def write(work: Work, log: str) -> str:
         suggestions=found.to_json()["suggestions"],
         resolver_runs=found.runs,
         complete=found.complete,
-        resolution={"pins": tx.resolution_pins, **chosen},
+        resolution=choice.of(tx),
+        base=snapshots.truth_as_it_is(work.workspace).digests(),
     )
     path = f"state/conflicts/{tx.txid}.json"
     store.write_json(work.workspace.root / path, document.to_json())
@@ -45,6 +47,16 @@ def every_cause(session: Session, txid: str) -> Report:
     session.say("looking for every line that conflicts")
     # What uv said then may be about lines that have changed since: it is asked once more.
     return _looked_for(work, work.draft.project, "", thorough=True)
+
+
+def _asked_for(work: Work, found: Report) -> set[str]:
+    """Packages of prod, of the lines, and of the locks that the fixes were seen to make."""
+    from governance.requirements import requirement_name
+
+    lines = [line for group in work.stages.project().groups.values() for line in group]
+    named = {requirement_name(line) for line in lines}
+    fixed = {change.name for fix in found.fixes for change in fix.changes}
+    return {*explanation.versions_now(work.workspace), *named, *fixed}
 
 
 def _explained(work: Work, log: str) -> Report:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from governance.base import clock
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import store
-from governance.changes import plan
+from governance.changes import begin, choice, plan
 from governance.changes.observing import end
 from governance.changes.session import Session
-from governance.changes.staging import Stages
-from governance.changes.work import open_work
+from governance.changes.work import Work, open_work
 from governance.environments import candidate
 from governance.truth import ledger
 from governance.truth.documents import (
     ABORTED,
     FAILED,
-    NEEDS_RESOLUTION,
-    PROMOTE_FAILED,
     PROMOTED,
     RESOLVED,
     Transaction,
@@ -70,63 +67,73 @@ def candidate_state(workspace: Workspace, tx: Transaction) -> str:
     return "cleaned" if tx.status in (PROMOTED, ABORTED) else "missing"
 
 
-_CHOSEN = ("dropped", "exempt", "overrides", "replaced", "scoped")
-
-
 def resolve(
     session: Session,
     txid: str,
-    pins: Sequence[str],
+    pins: Sequence[str] = (),
     *,
-    dropped: Sequence[str] = (),
-    exempt: Sequence[str] = (),
-    overrides: Sequence[str] = (),
-    replaced: Sequence[Mapping[str, str]] = (),
-    scoped: Sequence[Mapping[str, str]] = (),
     anew: bool = False,
+    reset: bool = False,
+    **chosen: Any,
 ) -> Transaction:
-    """Lock once more with `pins` as overrides: resolved, or needs_resolution with a new report.
+    """Lock once more with what is chosen: resolved, or needs_resolution with a new report.
 
-    `dropped` lines of the node are given up, `replaced` ones get another text; `scoped` changes
-    what one version of a package asks for; `exempt` packages are free of the resolution date;
-    `overrides` are the complete entries that an accepted fix was tried with; `anew` forgets what
-    was chosen before.  Raises UsageError for a pin that cannot be had or that nothing asks for.
+    `pins` become overrides; `chosen` are the other kinds of a choice (see choice.py).  `anew`
+    replaces what was chosen before, as an accepted fix does; `reset` forgets it and chooses
+    nothing.  Raises UsageError for a pin that cannot be had or that nothing asks for.
     """
     from governance import requirements
     from governance.changes import explanation
 
-    workspace = session.workspace
     work = open_work(session, txid)
     tx = work.tx
-    if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):
-        tx.move(RESOLVED)
-    latest = {pin.name: pin for pin in map(requirements.parse_pin, pins)}
-    explanation.require_known(
-        workspace, session.uv, work.draft.project, latest.values(), session.say
-    )
-    if anew:
-        tx.resolution_pins = []
-        tx.resolution |= {kind: [] for kind in _CHOSEN}
-    kept = [p for p in tx.resolution_pins if requirements.requirement_name(p) not in latest]
-    tx.resolution_pins = [*kept, *(pin.text for pin in latest.values())]
-    given: tuple[Sequence[Any], ...] = (dropped, exempt, overrides, replaced, scoped)
-    for kind, more in zip(_CHOSEN, given, strict=True):
-        before = list(tx.resolution.get(kind, ()))
-        tx.resolution[kind] = before + [one for one in more if one not in before]
+    choice.require_resolvable(tx)
+    typed = [requirements.parse_pin(pin) for pin in pins]
+    latest = list({pin.name: pin for pin in typed}.values())
+    explanation.require_known(work.workspace, session.uv, work.draft.project, latest, session.say)
+    wanted: choice.Choice = {**chosen, choice.PINS: [pin.text for pin in latest]}
+    _set_run_aside(work)
+    _choose(tx, wanted, anew=anew, reset=reset)
     if plan.lock(work):
-        _require_asked_for(tx, work.stages)
+        if not anew:
+            _require_asked_for(tx, wanted[choice.PINS])
         tx.move(RESOLVED)
         tx.conflict_report = None
         tx.plan = {**tx.plan, **plan.summary(work)}
-    ledger.save(workspace, tx)
+    ledger.save(work.workspace, tx)
     return tx
 
 
-def _require_asked_for(tx: Transaction, stages: Stages) -> None:
-    from governance import requirements
+def _choose(tx: Transaction, wanted: choice.Choice, *, anew: bool, reset: bool) -> None:
+    if reset:
+        choice.forget(tx)
+    else:
+        now = {} if anew else choice.of(tx)
+        choice.add(now, wanted)
+        choice.put(tx, now)
 
-    locked = stages.lock_versions()
-    idle = [pin for pin in tx.resolution_pins if requirements.requirement_name(pin) not in locked]
+
+def _set_run_aside(work: Work) -> None:
+    """What failed was another choice; the next one is observed by itself, and compared with prod
+    as it is now.  The failure stays to be looked at."""
+    tx, seen = work.tx, work.tx.observation
+    tx.promotion = {**tx.promotion, "status": None, "error": None}
+    if seen.get("verdict") != "failed":
+        return
+    brief: dict[str, Any] = {
+        name: seen[name] for name in ("verdict", "reason", "generation") if name in seen
+    }
+    earlier = tx.promotion.get("attempts", [])
+    attempt = {**brief, "at": clock.stamp(), "resolution": choice.of(tx)}
+    tx.promotion["attempts"] = [*earlier, attempt]
+    blank = Transaction(txid=tx.txid, node_id=tx.node_id, status=tx.status)
+    for name in ("observation", "post_freeze", "diff", "core_impact"):
+        setattr(tx, name, getattr(blank, name))
+    begin.note_prod(work.workspace, tx)
+
+
+def _require_asked_for(tx: Transaction, typed: Sequence[str]) -> None:
+    idle = [pin for pin in typed if pin not in tx.resolution_pins]
     if idle:
         raise UsageError(
             f"{idle[0]} would hold nothing: neither ComfyUI nor a node asks for that package",

@@ -88,7 +88,9 @@ def _owned(draft: Draft, tx: Transaction, pins: Sequence[str]) -> Draft:
     owner = next((p for p in draft.plugins if p.id in tx.nodes), None)
     if owner is None:
         return draft
-    kept = list(dict.fromkeys([*owner.override_deps, *pins]))
+    again = set(map(requirement_name, pins))
+    earlier = [pin for pin in owner.override_deps if requirement_name(pin) not in again]
+    kept = list(dict.fromkeys([*earlier, *pins]))
     return draft.with_plugin(replace(owner, override_deps=kept))
 
 

@@ -19,6 +19,7 @@ from governance.changes import (
     plan,
     promotion,
     trial_run,
+    tries,
     unmet,
     verdicts,
 )
@@ -56,9 +57,12 @@ def stage_lock(session: Session, txid: str, _: Approval | None = None) -> None:
     """One `uv lock`; a conflict moves the transaction and is raised."""
     work = open_work(session, txid)
     with _promoting(work):
+        pins = list(work.tx.resolution_pins)
         if not plan.lock(work):
             work.save()
             raise plan.needs_resolution(work)
+        if work.tx.resolution_pins != pins:
+            work.save()
         _refuse_moved_versions(work)
 
 
@@ -183,6 +187,7 @@ def _observe(work: Work, approval: Approval) -> None:
         new = [a for a in tx.promotion_plan["override_additions"] if a not in before]
     work.save()
     if found.verdict != "completed" and not approval.failed_run:
+        tries.note_promote(work, found)
         raise _failed(work, found.reason, came_up=found.ready)
     if new:
         raise GovError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 from governance.base.errors import GovError, NeedsResolution, Refused
 from governance.boundaries import store
+from governance.boundaries.uv import Locked
 from governance.changes import gates, provenance, unmet
 from governance.changes.work import Work
 from governance.conflict.package_changes import steps
@@ -18,18 +20,9 @@ from governance.truth.documents import FAILED, NEEDS_RESOLUTION, Transaction
 
 def lock(work: Work) -> bool:
     """Plan and lock; on a conflict write the report, move the transaction and return False."""
-    work.stages.plan(work.draft)
-    if not work.stages.is_locked():
-        work.session.say("locking the requirements")
-    locked = work.stages.lock(work.session.uv)
-    if not locked.ok and _gives_up_again(work):
-        work.session.say("locking without the lines that were given up before")
-        again = work.stages.lock(work.session.uv)
-        if again.ok:
-            locked = again
-        else:
-            work.tx.resolution["replaced"] = []
-            work.stages.plan(work.draft)
+    locked = _locked(work)
+    if locked.ok and _leave_out_idle(work):
+        return lock(work)
     if locked.ok:
         _note(work, locked.log)
         return True
@@ -42,9 +35,25 @@ def lock(work: Work) -> bool:
     return False
 
 
+def _locked(work: Work) -> Locked:
+    """What was given up before is tried again; where that fails, it is given up once more."""
+    work.stages.plan(work.draft)
+    if not work.stages.is_locked():
+        work.session.say("locking the requirements")
+    locked = work.stages.lock(work.session.uv)
+    if locked.ok or not _gives_up_again(work):
+        return locked
+    work.session.say("locking without the lines that were given up before")
+    again = work.stages.lock(work.session.uv)
+    if again.ok:
+        return again
+    work.tx.resolution["replaced"] = []
+    work.stages.plan(work.draft)
+    return locked
+
+
 def _gives_up_again(work: Work) -> bool:
-    """Lines that an earlier resolution gave up were tried once more, and do not fit yet: they are
-    given up as before, unless something else was chosen for this transaction."""
+    """Choose what an earlier resolution gave up, unless something else was chosen already."""
     tx = work.tx
     if any(tx.resolution.values()) or tx.resolution_pins:
         return False
@@ -59,6 +68,29 @@ def _gives_up_again(work: Work) -> bool:
     if not tx.resolution["replaced"]:
         return False
     work.stages.plan(work.draft)
+    return True
+
+
+def _leave_out_idle(work: Work) -> bool:
+    if not work.tx.resolution_pins:
+        return False
+    return leave_out_idle(work, work.stages.lock_versions())
+
+
+def leave_out_idle(work: Work, asked_for: Container[str]) -> bool:
+    """Pins of packages that nothing asks for are no part of the choice: nobody would miss them,
+    and one day they would hold what another node asks for."""
+    from governance.requirements import requirement_name
+
+    tx = work.tx
+    idle = [pin for pin in tx.resolution_pins if requirement_name(pin) not in asked_for]
+    if not idle:
+        return False
+    work.session.say(f"nothing asks for {', '.join(idle)}: left out")
+    gone = set(map(requirement_name, idle))
+    tx.resolution_pins = [pin for pin in tx.resolution_pins if pin not in idle]
+    overrides = tx.resolution.get("overrides", [])
+    tx.resolution["overrides"] = [text for text in overrides if requirement_name(text) not in gone]
     return True
 
 

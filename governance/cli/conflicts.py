@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from governance.cli.outcome import Part
+from governance.requirements.grammar import leading_name
 
 # Parties, broken lines and changes that are named before "and 5 more".
 _MOST = 3
@@ -43,7 +44,15 @@ def screen(report: Row, txid: str | None, *, whole: bool = False, in_full: str =
         fixes = [f"no tried fix is known; try: gov resolve {txid} --pin package==version"]
     if txid:
         in_full = f"gov resolve {txid} --suggest --all"
+    if txid and report.get("stale"):
+        fixes.append(f"prod changed since: `gov resolve {txid} --reset` looks anew")
     return [*packages, *fixes, *_more(report, "" if whole else in_full)]
+
+
+def tried(report: Row, numbers: Sequence[int], txid: str) -> list[Part]:
+    """The fixes that were just tried, with what came of each."""
+    suggestions = report.get("suggestions", [])
+    return [line for number in numbers for line in _fix(suggestions[number - 1], txid)]
 
 
 def _more(report: Row, in_full: str) -> list[str]:
@@ -171,6 +180,11 @@ def _fix(fix: Row, txid: str | None) -> list[str]:
     head = f"  fix {fix.get('number')}: {_remedy(fix)}"
     tries = (_wrapped("; ".join((head, *_price(fix, most)))) for most in _FEWER)
     told = min(tries, key=lambda lines: max(len(lines), 2))
+    if fix.get("tried"):
+        from governance.changes import tries as seen
+
+        when = " with an earlier prod" if fix["tried"].get("stale") else ""
+        told = [*told, f"      tried{when}: {seen.words(fix['tried'])}"]
     if fix.get("ref"):
         return [*told, f"      {fix.get('command', '')}"]
     return [*told, f"      gov resolve {txid} --accept {fix.get('number')}"] if txid else told
@@ -180,8 +194,13 @@ def _remedy(fix: Row) -> str:
     parts = []
     if fix.get("typed"):
         parts.append("hold " + _and(fix["typed"]))
+    parts += [_edit(row) for row in fix.get("replaced", ())]
     if fix.get("dropped"):
         parts.append("leave out " + ", ".join(line["text"] for line in fix["dropped"]))
+    parts += [
+        f"do not ask {row['package']} {row['version']} for its range of {row['dependency']}"
+        for row in fix.get("scoped", ())
+    ]
     if fix.get("exempt"):
         parts.append("free from the resolution date: " + ", ".join(fix["exempt"]))
     if fix.get("ref"):
@@ -189,12 +208,23 @@ def _remedy(fix: Row) -> str:
     return ", ".join(parts)
 
 
+def _edit(row: Row) -> str:
+    """A line with another text: without its range, or with the name that is meant."""
+    line, to = row["line"], str(row["to"])
+    if line.get("name") == leading_name(to):
+        return f"give up {line.get('who')}'s {line['text']}"
+    return f"take {to} for {line.get('who')}'s {line['text']}"
+
+
 def _price(fix: Row, most: int) -> Iterator[str]:
-    """Whose lines it breaks, what is lost, and what it changes in prod."""
+    """Whose ranges it breaks, what is lost, and what it changes in prod; what it does besides is
+    said already."""
     broken = [str(text) for text in fix.get("violates", ())]
     broken = [text.removeprefix("breaks ") for text in broken if text.startswith("breaks ")]
     if broken:
         yield f"breaks {_listed(broken, most)}"
+    if fix.get("losses", ()) and "older" in fix["losses"]:
+        yield "an older commit"
     if fix.get("lost"):
         yield f"nothing else brings {_and(fix['lost'])}"
     yield f"in prod: {_changes(fix, most)}"

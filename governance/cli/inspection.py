@@ -29,6 +29,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += _observed(data["observation"])
     told += _diff(data)
     told += _skipped(data)
+    told += _attempts(data)
     told += _resolved(data)
     if data.get("plan", {}).get("changes"):
         told += tables.changes(data["plan"]["changes"], title="prod would change")
@@ -37,7 +38,10 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += [f"  warning: {note['sentence']}" for note in data.get("plan", {}).get("notes", [])]
     told += _places(data)
     if data["conflict_report"]:
-        told += conflicts.screen(ledger.conflict(space, str(data["txid"])), str(data["txid"]))
+        from governance.changes import choice
+
+        report = choice.shown(space, ledger.conflict(space, str(data["txid"])))
+        told += conflicts.screen(report, str(data["txid"]))
     return told
 
 
@@ -115,13 +119,16 @@ def resolution(space: Workspace, tx: Transaction) -> list[Part]:
 
 def _resolved(data: Mapping[str, Any]) -> list[Part]:
     """All that was decided on before the lock."""
-    chosen = data["resolution"]
-    words = [", ".join(data["resolution_pins"])]
+    told = _chosen(data["resolution_pins"], data["resolution"])
+    return [f"resolved with {told}"] if told else []
+
+
+def _chosen(pins: Sequence[str], chosen: Mapping[str, Any]) -> str:
+    words = [", ".join(pins)]
     words += [f"leaving out {text}" for text in chosen["dropped"]]
     words += [f"{name} of any date" for name in chosen["exempt"]]
     words += [f"no {name} installed" for name in chosen.get("without", [])]
-    told = "; ".join(filter(None, words))
-    return [f"resolved with {told}"] if told else []
+    return "; ".join(filter(None, words))
 
 
 def shared_files(plan: Mapping[str, Any], node: str) -> list[Part]:
@@ -155,6 +162,16 @@ def moved(versions: Sequence[Change]) -> list[str]:
         f"the truth moved since this run, and the node was not observed with {told}; "
         "a promote is refused, --rebase observes it again"
     ]
+
+
+def _attempts(data: Mapping[str, Any]) -> list[Part]:
+    """What was chosen before and failed."""
+    told: list[Part] = []
+    for row in data["promotion"].get("attempts", []):
+        chosen = _chosen(row["resolution"]["pins"], row["resolution"])
+        with_it = f" with {chosen}" if chosen else ""
+        told.append(f"  failed before{with_it}: {row.get('reason', '')}")
+    return told
 
 
 def _state(data: Mapping[str, Any]) -> str:

@@ -271,6 +271,7 @@ def _resolve(p: argparse.ArgumentParser) -> None:
     p.add_argument("txid")
     p.add_argument("--pin", action="append", default=[], metavar="PKG==VERSION", dest="pins")
     p.add_argument("--pins-file", type=Path, metavar="FILE", help="one pin a line")
+    p.add_argument("--accept", type=int, metavar="N", help="take fix N")
     p.add_argument("--suggest", action="store_true", help="show tried fixes and change nothing")
     p.add_argument(
         "--all",
@@ -278,7 +279,17 @@ def _resolve(p: argparse.ArgumentParser) -> None:
         dest="everything",
         help="with --suggest: look for every line that conflicts, and show each with its chain",
     )
-    p.add_argument("--accept", type=int, metavar="N", help="take suggestion N")
+    p.add_argument(
+        "--try",
+        type=_fixes,
+        nargs="?",
+        const=3,
+        metavar="N",
+        dest="count",
+        help="start ComfyUI with the first N fixes (3); prod and what is chosen stay as they are",
+    )
+    p.add_argument("--best", action="store_true", help="take the first fix that comes up")
+    p.add_argument("--reset", action="store_true", help="forget what was chosen and look anew")
 
 
 def _snapshot_id(p: argparse.ArgumentParser) -> None:
@@ -646,6 +657,14 @@ def _seconds(text: str) -> float:
     if not 0 < value < 10**6:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return value
+
+
+def _fixes(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 100:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a number of fixes; the transaction stands before --try"
+        )
+    return int(text)
 
 
 def words_of(argv: list[str]) -> str:

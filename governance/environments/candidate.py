@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -355,14 +356,19 @@ def _unpacked_pip(workspace: Workspace) -> Path:
             code="program_missing",
         ) from None
     folder = workspace.uv_cache / f"gov-pip-{pip.version}"
-    if not folder.is_dir():
-        store.make_folder(workspace.uv_cache)
-        unfinished = folder.with_name(f"{store.TEMPORARY}{folder.name}")
-        store.remove_tree(unfinished)
-        for name in ("pip", f"pip-{pip.version}.dist-info"):
-            _copy_without_byte_code(Path(str(pip.locate_file(name))), unfinished / name)
-        store.move(unfinished, folder)
+    with _unpacking:
+        if not folder.is_dir():
+            store.make_folder(workspace.uv_cache)
+            unfinished = folder.with_name(f"{store.TEMPORARY}{folder.name}")
+            store.remove_tree(unfinished)
+            for name in ("pip", f"pip-{pip.version}.dist-info"):
+                _copy_without_byte_code(Path(str(pip.locate_file(name))), unfinished / name)
+            store.move(unfinished, folder)
     return folder
+
+
+# Candidates are made side by side where fixes are tried, and the first ones all find no pip.
+_unpacking = threading.Lock()
 
 
 def _copy_without_byte_code(source: Path, target: Path) -> None:

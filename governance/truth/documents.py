@@ -157,6 +157,15 @@ _TRANSACTION: dict[str, Shape] = {
 }
 
 _PARTY: Shape = {"who?": str, "name?": str, "spec?": str, "through?": [str], "is_new?": bool}
+_TRIED: Shape = {
+    "verdict": str,
+    "reason?": str,
+    "at?": str,
+    "nodes?": int,
+    "not_loaded?": [str],
+    "installs?": [str],
+    "base?": dict,
+}
 _CONFLICT: dict[str, Shape] = {
     "causes": [
         {
@@ -193,6 +202,7 @@ _CONFLICT: dict[str, Shape] = {
             "replaced?": [{"line": _REQUIREMENT, "to": str}],
             "scoped?": [_SCOPED],
             "changes?": [_CHANGE],
+            "tried?": _TRIED,
         }
     ],
 }
@@ -399,6 +409,8 @@ class Conflict(Document):
     suggestions: list[dict[str, Any]] = field(default_factory=list)
     # What had been chosen when the suggestions were tried; accepting one chooses both.
     resolution: dict[str, Any] = field(default_factory=dict)
+    # The truth that they were found with: on another one they are stale.
+    base: dict[str, Any] = field(default_factory=dict)
     resolver_runs: int = 0
     complete: bool = True
 

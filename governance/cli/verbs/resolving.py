@@ -1,4 +1,5 @@
-"""resolve: pins typed, read from a file, taken from the suggestions, or asked for."""
+"""resolve: pins typed, read from a file, taken from the suggestions, or asked for; suggestions
+tried for real."""
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, UsageError
+from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, NeedsResolution, UsageError
 from governance.cli import conflicts, inspection
-from governance.cli.decision import deciding
+from governance.cli.decision import Decision, deciding
 from governance.cli.outcome import Outcome
 from governance.cli.report import Voice
 from governance.truth import ledger, typed, workspace
@@ -19,8 +20,7 @@ _MAX_PINS_BYTES = 1 << 20
 
 
 def resolve(arguments: Namespace) -> Outcome:
-    from governance.changes import plan
-
+    _require_one_wish(arguments)
     if arguments.suggest:
         return _suggest(arguments)
     if arguments.everything:
@@ -29,23 +29,95 @@ def resolve(arguments: Namespace) -> Outcome:
             hint=f"gov resolve {arguments.txid} --suggest --all",
         )
     with deciding(arguments) as decision:
-        tx = ledger.load(decision.space, typed.transaction(decision.space, arguments.txid))
-        _require_resolvable(tx)
-        chosen = _chosen(arguments, decision.space, tx)
-        done = decision.run(f"resolve:{tx.txid}", **chosen)
-        space = decision.space
-    suggestions = _report(space, done).get("suggestions", [])
-    data = {
-        "txid": done.txid,
-        "status": done.status,
-        "resolution_pins": done.resolution_pins,
-        "suggestions": suggestions,
-        "plan": done.plan.get("changes", []),
-    }
+        tx = _resolvable(arguments, decision.space)
+        if arguments.count is not None:
+            return _try(decision, tx, arguments.count)
+        if arguments.best:
+            return _best(decision, tx)
+        if arguments.reset:
+            return _resolved(decision, tx, {"reset": True})
+        ref = _ref_of(decision.space, tx, arguments.accept)
+        if ref is not None:
+            return _at_another_commit(decision, tx, ref)
+        return _resolved(decision, tx, _chosen(arguments, decision.space, tx))
+
+
+_WISHES = ("suggest", "count", "best", "reset")
+_SPELT = {"count": "try"}
+
+
+def _require_one_wish(arguments: Namespace) -> None:
+    """Each of these says by itself what is to be done."""
+    given = [name for name in _WISHES if getattr(arguments, name) not in (None, False)]
+    choosing = arguments.pins or arguments.pins_file is not None or arguments.accept is not None
+    if len(given) > 1 or (given and choosing):
+        word = f"--{_SPELT.get(given[0], given[0])}"
+        raise UsageError(
+            f"{word} stands alone",
+            hint=f"`gov resolve {arguments.txid} {word}`, then the rest in a command of its own",
+        )
+
+
+def _resolvable(arguments: Namespace, space: Workspace) -> Transaction:
+    from governance.changes import choice
+
+    tx = ledger.load(space, typed.transaction(space, arguments.txid))
+    choice.require_resolvable(tx)
+    return tx
+
+
+def _ref_of(space: Workspace, tx: Transaction, number: int | None) -> str | None:
+    """The commit of its node that a fix takes; None for any other fix."""
+    from governance.changes import choice
+
+    if number is None:
+        return None
+    return str(choice.fix(tx, _report(space, tx), number).get("ref") or "") or None
+
+
+def _at_another_commit(decision: Decision, tx: Transaction, ref: str) -> Outcome:
+    """`node update --to`: a transaction of its own, in place of the one that conflicts."""
+    from governance.cli.verbs.tx import observed
+
+    given = {"nodes": [tx.node_id], "to": ref, "all_nodes": False, "timeout": None}
+    local = {"keep_local": False, "discard_local": False, "all_or_nothing": False}
+    done, notes = decision.run("node_update", **given, **local)
+    decision.run(f"tx_abort:{tx.txid}")
+    told = f"{tx.txid} is aborted: {done.txid} takes its place"
+    seen = observed(decision.space, done, notes)
+    return seen._replace(parts=[told, *seen.parts])
+
+
+def _resolved(decision: Decision, tx: Transaction, chosen: dict[str, Any]) -> Outcome:
+    """Lock with what was chosen, and show what came of it."""
+    from governance.changes import choice, plan
+
+    space = decision.space
+    was_stale = bool(chosen.get("anew")) and choice.is_stale(space, _report(space, tx).get("base"))
+    done = decision.run(f"resolve:{tx.txid}", **chosen)
+    data = {**_data(space, done), "plan": done.plan.get("changes", [])}
     ok = done.status == RESOLVED
     parts = inspection.resolution(space, done)
+    warnings = [_STALE] if was_stale else []
     code = EXIT_OK if ok else EXIT_NEEDS_RESOLUTION
-    return Outcome(data, parts, (), code, None if ok else plan.error_of(done))
+    return Outcome(data, parts, warnings, code, None if ok else plan.error_of(done))
+
+
+_STALE = (
+    "prod changed since this fix was found; it was locked anew with prod as it is now, "
+    "and the promote starts ComfyUI with it"
+)
+
+
+def _data(space: Workspace, tx: Transaction) -> dict[str, Any]:
+    report = _report(space, tx)
+    return {
+        "txid": tx.txid,
+        "status": tx.status,
+        "resolution_pins": tx.resolution_pins,
+        "suggestions": report.get("suggestions", []),
+        "stale": report.get("stale", False),
+    }
 
 
 def _suggest(arguments: Namespace) -> Outcome:
@@ -55,10 +127,7 @@ def _suggest(arguments: Namespace) -> Outcome:
     if arguments.everything:
         report = _with_every_cause(arguments, space, tx, report)
     data = {
-        "txid": tx.txid,
-        "status": tx.status,
-        "resolution_pins": tx.resolution_pins,
-        "suggestions": report.get("suggestions", []),
+        **_data(space, tx),
         "causes": report.get("causes", []),
         "complete": report.get("complete", True),
     }
@@ -82,19 +151,53 @@ def _with_every_cause(
     return {**report, "causes": found.to_json()["causes"], "complete": found.complete}
 
 
-def _require_resolvable(tx: Transaction) -> None:
-    from governance.truth.documents import PROMOTE_FAILED
+# --- tried for real ---------------------------------------------------------------------------
 
-    if tx.status not in (NEEDS_RESOLUTION, PROMOTE_FAILED, RESOLVED):
-        tx.move(RESOLVED)
+
+def _try(decision: Decision, tx: Transaction, count: int) -> Outcome:
+    tried, error = _tried(decision, tx, count=count)
+    space = decision.space
+    data = {**_data(space, tx), "tried": tried}
+    parts = conflicts.tried(_report(space, tx), tried, tx.txid)
+    code = EXIT_OK if error is None else error.exit_code
+    return Outcome(data, parts, (), code, error)
+
+
+def _best(decision: Decision, tx: Transaction) -> Outcome:
+    """The first fix that came up, tried before or now, is accepted."""
+    from governance.changes import choice, tries
+
+    tried, error = _tried(decision, tx, count=tries.MOST, until_one=True)
+    space = decision.space
+    shown = conflicts.tried(_report(space, tx), tried, tx.txid)
+    if error is not None:
+        return Outcome({**_data(space, tx), "tried": tried}, shown, (), error.exit_code, error)
+    number = tries.first_good(space, tx)
+    chosen = {**choice.of_fix(tx, _report(space, tx), number), "anew": True}
+    done = _resolved(decision, tx, chosen)
+    data = {**done.data, "tried": tried, "accepted": number}
+    return done._replace(data=data, parts=[f"fix {number} is taken", *done.parts])
+
+
+def _tried(
+    decision: Decision, tx: Transaction, **given: Any
+) -> tuple[list[int], NeedsResolution | None]:
+    """The numbers of the fixes; the error where none of them came up, which they are shown with."""
+    try:
+        return decision.run(f"resolve_try:{tx.txid}", **given), None
+    except NeedsResolution as error:
+        return list(error.facts.get("tried", [])), error
+
+
+# --- what is chosen ---------------------------------------------------------------------------
 
 
 def _chosen(arguments: Namespace, space: Workspace, tx: Transaction) -> dict[str, Any]:
-    """Pins, lines to give up and packages to exempt, from all the ways to say them.
+    """Pins and all else that a fix is made of, from all the ways to say them.
 
     A suggestion comes with all that had been chosen when it was tried, in place of what is now.
     """
-    chosen = _nothing()
+    chosen: dict[str, Any] = {}
     if arguments.accept is not None:
         _add(chosen, _accepted(space, tx, arguments.accept))
     if arguments.pins_file is not None:
@@ -111,14 +214,10 @@ def _chosen(arguments: Namespace, space: Workspace, tx: Transaction) -> dict[str
     return chosen
 
 
-def _nothing() -> dict[str, Any]:
-    lists = ("pins", "dropped", "exempt", "overrides", "replaced", "scoped")
-    return {**{name: [] for name in lists}, "anew": False}
-
-
 def _add(chosen: dict[str, Any], more: dict[str, Any]) -> None:
-    for kind, values in more.items():
-        chosen[kind] = values if kind == "anew" else [*chosen[kind], *values]
+    from governance.changes import choice
+
+    choice.add(chosen, more)
 
 
 def _from_file(path: Any) -> list[str]:
@@ -149,31 +248,9 @@ def _checked(pin: str, place: str) -> str:
 
 
 def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, Any]:
-    report = _report(space, tx)
-    suggestions = report.get("suggestions", [])
-    if not 1 <= number <= len(suggestions):
-        raise UsageError(
-            f"there is no suggestion {number}",
-            hint=f"`gov resolve {tx.txid} --suggest` lists {len(suggestions)}",
-            code="unknown_suggestion",
-        )
-    fix = suggestions[number - 1]
-    if fix.get("ref"):
-        raise UsageError(
-            f"suggestion {number} is another commit of {tx.node_id}, and its code is yours to move",
-            hint=f"`{fix.get('command')}`",
-            code="other_ref",
-        )
-    base = report.get("resolution", {})
-    return {
-        "pins": [*base.get("pins", []), *fix.get("typed", [])],
-        "dropped": [*base.get("dropped", []), *(line["text"] for line in fix.get("dropped", []))],
-        "exempt": [*base.get("exempt", []), *fix.get("exempt", [])],
-        "overrides": [*base.get("overrides", []), *fix.get("pins", [])],
-        "replaced": [*base.get("replaced", []), *map(_as_chosen, fix.get("replaced", []))],
-        "scoped": [*base.get("scoped", []), *fix.get("scoped", [])],
-        "anew": True,
-    }
+    from governance.changes import choice
+
+    return {**choice.of_fix(tx, _report(space, tx), number), "anew": True}
 
 
 def _as_chosen(replaced: dict[str, Any]) -> dict[str, str]:
@@ -191,7 +268,7 @@ def _ask(space: Workspace, tx: Transaction) -> dict[str, Any]:
         )
     for part in conflicts.screen(_report(space, tx), tx.txid):
         sys.stderr.write(f"{part}\n")
-    chosen = _nothing()
+    chosen: dict[str, Any] = {}
     while True:
         sys.stderr.write("pin (package==version, a suggestion's number, empty to end): ")
         sys.stderr.flush()
@@ -215,4 +292,9 @@ def _answered(space: Workspace, tx: Transaction, line: str) -> dict[str, Any]:
 
 
 def _report(space: Workspace, tx: Transaction) -> dict[str, Any]:
-    return ledger.conflict(space, tx.txid)
+    from governance.changes import choice
+
+    report = choice.shown(space, ledger.conflict(space, tx.txid))
+    # Its own promote changes prod, too, and then there is nothing to look for anew.
+    is_over = tx.status not in choice.RESOLVABLE
+    return {**report, "stale": False} if is_over and report else report

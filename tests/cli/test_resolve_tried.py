@@ -1,0 +1,313 @@
+"""gov resolve --try, --best, --reset: fixes tried for real, one after another, and forgotten."""
+
+import json
+import os
+import signal
+
+import pytest
+from support.fingerprint import truth_and_prod
+from support.refusal import assert_refused, assert_told
+
+from governance.changes import tries
+from governance.sample import world as sample
+from governance.sample.nodes import NODES
+
+from support.worlds import own_classes  # isort: skip
+
+# Locks with any humanize, and imports with an old one only.
+_FUSSY = """\
+import humanize
+
+if int(humanize.__version__.partition(".")[0]) >= 4:
+    raise ImportError(f"fussy cannot work with humanize {humanize.__version__}")
+
+
+class Fussy:
+    CATEGORY = "sample"
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def run(self):
+        return ("",)
+
+
+NODE_CLASS_MAPPINGS = {"Fussy": Fussy}
+"""
+_WHY = "fussy failed to import: fussy cannot work with humanize 4.14.0"
+
+
+@pytest.fixture
+def add(settled, tmp_path):
+    def added(name, files):
+        repository = sample.write_node(tmp_path, name, files)
+        settled.site.gov("node", "add", repository).ok()
+
+    return added
+
+
+@pytest.fixture
+def fussy(settled, add):
+    """The txid of a node whose fixes 1 and 2 lock and fail at start; fix 3 works."""
+    add("fussy", {"__init__.py": _FUSSY, "requirements.txt": "humanize<4\n"})
+    return settled.site.run("fussy")
+
+
+def record(site, txid):
+    return json.loads((site.root / f"state/transactions/{txid}.json").read_text())
+
+
+def left(site):
+    """Candidates and work folders."""
+    folders = (site.root / ".venv-candidate", site.root / "state/work")
+    return sorted(path.name for folder in folders for path in folder.iterdir())
+
+
+def verdicts(data):
+    return [fix.get("tried", {}).get("verdict") for fix in data["suggestions"]]
+
+
+# --- tried ------------------------------------------------------------------------------------
+
+
+def test_fixes_are_tried_and_the_best_is_taken(settled, fussy):
+    site = settled.site
+    before, chosen, folders = truth_and_prod(site.root), record(site, fussy), left(site)
+    data = site.gov.json("resolve", fussy, "--try").ok().data
+    assert (data["tried"], verdicts(data)) == ([1, 2, 3], ["failed", "failed", "completed"])
+    assert data["suggestions"][0]["tried"]["reason"] == _WHY
+    assert data["suggestions"][2]["tried"]["nodes"] == 2
+    now = (truth_and_prod(site.root), record(site, fussy), left(site))
+    assert now == (before, chosen, folders)
+    told = site.gov("resolve", fussy, "--suggest").ok().out
+    assert f"      tried: failed: {_WHY}\n" in told
+    assert "      tried: came up, all nodes loaded\n" in told
+    best = site.gov.json("resolve", fussy, "--best").ok().data
+    assert (best["tried"], best["accepted"]) == ([], 3), "what is known is not tried again"
+    assert best["resolution_pins"] == ["humanize==3.14.0"]
+    done = site.gov.json("tx", "promote", fussy).ok().data
+    assert [(c["name"], c["after"]) for c in done["changes"]] == [("humanize", "3.14.0")]
+
+
+def test_the_best_is_found_where_nothing_was_tried(settled):
+    site, txid = settled.site, settled.conflicting
+    told = site.gov("resolve", txid, "--best").ok().out
+    assert told.startswith("fix 1 is taken\nresolved with humanize==4.14.0\n")
+    data = site.gov.json("resolve", txid, "--suggest").ok().data
+    assert verdicts(data) == ["completed", None, None], "the first that comes up is enough"
+
+
+def test_none_comes_up(settled, fussy):
+    site = settled.site
+    ended = site.gov("-q", "resolve", fussy, "--try", "1")
+    assert_told(ended, 4, "none of the fixes tried for fussy")
+    assert f"      tried: failed: {_WHY}\n" in ended.out
+    ended = site.gov.json("resolve", fussy, "--try", "1")
+    assert (ended.error["code"], ended.data["tried"]) == ("no_fix_came_up", [1])
+
+
+def test_another_commit_cannot_be_tried(settled, add):
+    for lines in ("lark\n", "lark\nhumanize<4\n"):
+        files = {**NODES["loads-two-classes"].files, "requirements.txt": lines}
+        sample.write_node(settled.site.root.parent / "grew", "grew", own_classes("grew", files))
+    settled.site.gov("node", "add", settled.site.root.parent / "grew/grew").ok()
+    txid = settled.site.run("grew")
+    ended = settled.site.gov("resolve", txid, "--try", "1").ok()
+    assert "fix 1 cannot be tried: it is another commit of grew" in ended.err
+    data = settled.site.gov.json("resolve", txid, "--suggest").ok().data
+    assert verdicts(data)[:2] == [None, "completed"]
+
+
+def test_side_by_side(settled, monkeypatch):
+    """On a machine with more cores than this one may have."""
+    monkeypatch.setattr(tries, "_at_once", lambda: 2)
+    site, txid = settled.site, settled.conflicting
+    folders = left(site)
+    ended = site.gov("resolve", txid, "--try", "2").ok()
+    assert "  | fix 1: " in ended.err
+    assert "  | fix 2: " in ended.err
+    assert ended.err.index("fix 2: starting") < ended.err.index("fix 1 came up")
+    data = site.gov.json("resolve", txid, "--suggest").ok().data
+    assert verdicts(data) == ["completed", "completed", None]
+    assert left(site) == folders
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_interrupted_it_leaves_everything_as_it_was(settled, monkeypatch, at_once):
+    site, txid = settled.site, settled.conflicting
+    watch, report = tries._watched, site.root / f"state/conflicts/{txid}.json"
+
+    def interrupted(ready):
+        if ready.number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return watch(ready)
+
+    monkeypatch.setattr(tries, "_at_once", lambda: at_once)
+    monkeypatch.setattr(tries, "_watched", interrupted)
+    before = (truth_and_prod(site.root), record(site, txid), report.read_bytes(), left(site))
+    assert_told(site.gov("-q", "resolve", txid, "--try", "2"), 130)
+    now = (truth_and_prod(site.root), record(site, txid), report.read_bytes(), left(site))
+    assert now == before
+
+
+@pytest.mark.parametrize("more", [("--accept", "1"), ("--reset",), ("--pin", "humanize==4.9.0")])
+def test_each_wish_stands_alone(settled, more):
+    argv = ("resolve", settled.conflicting, "--try", "2", *more)
+    assert_refused(settled.site, *argv, code=2, says="--try stands alone")
+
+
+@pytest.mark.parametrize("count", ["0", "many"])
+def test_a_number_of_fixes(settled, count):
+    argv = ("resolve", settled.conflicting, "--try", count)
+    assert_refused(settled.site, *argv, code=2, says="is not a number of fixes")
+
+
+# --- one after another ------------------------------------------------------------------------
+
+
+def test_after_one_failed_the_next_is_observed_on_its_own(settled, fussy):
+    site = settled.site
+    site.gov("resolve", fussy, "--accept", "1").ok()
+    assert_told(site.gov("-q", "tx", "promote", fussy), 1, _WHY)
+    data = site.gov.json("resolve", fussy, "--suggest").ok().data
+    assert verdicts(data) == ["failed", None, None], "the promote tried it"
+    site.gov("resolve", fussy, "--accept", "3").ok()
+    told = site.gov("tx", "inspect", fussy).ok().out
+    assert f"failed before with humanize==4.14.0: {_WHY}" in told
+    assert "NOT LOADED" not in told
+    site.gov("tx", "promote", fussy).ok()
+    seen = record(site, fussy)["observation"]
+    assert (seen["verdict"], seen["nodes"]["fussy"]["loaded"]) == ("completed", True)
+
+
+def test_the_next_is_no_more_trusted_than_the_first(settled, fussy):
+    """Fix 2 needs the very packages that failed with fix 1."""
+    site = settled.site
+    for number in ("1", "2"):
+        site.gov("resolve", fussy, "--accept", number).ok()
+        assert_told(site.gov("-q", "tx", "promote", fussy), 1, _WHY)
+
+
+def test_reset_forgets_what_was_chosen(settled, fussy):
+    site = settled.site
+    before = record(site, fussy)
+    site.gov("resolve", fussy, "--pin", "humanize==3.14.0").ok()
+    ended = site.gov("resolve", fussy, "--reset")
+    assert_told(ended, 4, "the requirements of fussy conflict")
+    site.gov("resolve", fussy, "--accept", "1").ok()
+    assert_told(site.gov("-q", "tx", "promote", fussy), 1, _WHY)
+    ended = site.gov.json("resolve", fussy, "--reset")
+    assert (ended.code, ended.data["resolution_pins"]) == (4, [])
+    assert verdicts(ended.data) == [None, None, None]
+    after = record(site, fussy)
+    for name in ("status", "resolution_pins", "resolution", "observation", "diff"):
+        assert after[name] == before[name]
+
+
+def test_reset_keeps_what_the_run_was_told(settled, add):
+    files = {**NODES["loads-two-classes"].files, "requirements.txt": "humanize<4\nlark\n"}
+    add("plain", own_classes("plain", files))
+    data = settled.site.gov.json("tx", "run", "plain", "--without", "lark").data
+    txid = data["txid"]
+    settled.site.gov("resolve", txid, "--accept", "1").ok()
+    assert settled.site.gov("resolve", txid, "--reset").code == 4
+    resolution = record(settled.site, txid)["resolution"]
+    assert resolution["without"] == ["lark"]
+    assert resolution["overrides"] == []
+
+
+# --- pins that hold nothing -------------------------------------------------------------------
+
+
+def test_a_pin_that_holds_nothing_is_not_kept_beside_a_conflict(settled):
+    site, txid = settled.site, settled.conflicting
+    ended = site.gov("resolve", txid, "--pin", "colorama==0.4.6")
+    assert_told(ended, 4)
+    assert "nothing asks for colorama==0.4.6: left out" in ended.err
+    assert record(site, txid)["resolution_pins"] == []
+    data = site.gov.json("resolve", txid, "--accept", "1").ok().data
+    assert data["resolution_pins"] == ["humanize==4.14.0"]
+
+
+def test_a_pin_that_is_refused_is_not_kept(settled):
+    site, txid = settled.site, settled.conflicting
+    before = record(site, txid)
+    pins = ("--pin", "humanize==4.9.0", "--pin", "colorama==0.4.6")
+    assert_told(site.gov("resolve", txid, *pins), 2, "colorama==0.4.6 would hold nothing")
+    assert record(site, txid) == before
+
+
+def test_a_pin_whose_package_leaves_is_left_out_at_the_promote(settled, add):
+    site, txid = settled.site, settled.conflicting
+    files = {**NODES["loads-two-classes"].files, "requirements.txt": "lark\n"}
+    add("other", own_classes("other", files))
+    site.gov("tx", "promote", site.run("other")).ok()
+    pins = ("--pin", "humanize==4.9.0", "--pin", "lark==1.1.9")
+    site.gov("resolve", txid, *pins).ok()
+    site.gov("node", "remove", "other").ok()
+    site.gov("tx", "promote", txid).ok()
+    plugins = json.loads((site.root / "state/plugins.json").read_text())
+    owner = next(row for row in plugins if row["id"] == "sample-statistics")
+    assert owner["override_deps"] == ["humanize==4.9.0"]
+    assert record(site, txid)["resolution_pins"] == ["humanize==4.9.0"]
+    assert "lark" not in (site.root / "pyproject.toml").read_text()
+
+
+def test_a_pin_whose_package_leaves_is_left_out_of_the_next_choice(settled, add):
+    site, txid = settled.site, settled.conflicting
+    files = {**NODES["loads-two-classes"].files, "requirements.txt": "lark\n"}
+    add("other", own_classes("other", files))
+    site.gov("tx", "promote", site.run("other")).ok()
+    site.gov("resolve", txid, "--pin", "humanize==4.9.0", "--pin", "lark==1.1.9").ok()
+    site.gov("node", "remove", "other").ok()
+    data = site.gov.json("resolve", txid, "--pin", "humanize==4.12.0").ok().data
+    assert data["resolution_pins"] == ["humanize==4.12.0"]
+
+
+def test_a_new_pin_replaces_an_earlier_one_of_the_node(settled, upstream):
+    site = settled.site
+    site.gov("resolve", settled.conflicting, "--pin", "humanize==4.9.0").ok()
+    site.gov("tx", "promote", settled.conflicting).ok()
+    upstream("sample-statistics").commit(requirements="humanize<4\nlark==9\n")
+    txid = site.gov.json("node", "update", "sample-statistics").data["txid"]
+    site.gov("resolve", txid, "--pin", "humanize==4.12.0", "--pin", "lark==1.2.2").ok()
+    site.gov("tx", "promote", txid).ok()
+    plugins = json.loads((site.root / "state/plugins.json").read_text())
+    owner = next(row for row in plugins if row["id"] == "sample-statistics")
+    assert owner["override_deps"] == ["humanize==4.12.0", "lark==1.2.2"]
+
+
+# --- prod moved -------------------------------------------------------------------------------
+
+
+def test_what_was_found_with_another_prod_says_so(settled):
+    site, txid = settled.site, settled.conflicting
+    assert site.gov.json("resolve", txid, "--suggest").ok().data["stale"] is False
+    site.gov("resolve", txid, "--try", "1").ok()
+    site.gov("tx", "promote", settled.completed).ok()
+    data = site.gov.json("resolve", txid, "--suggest").ok().data
+    assert data["stale"] is True
+    assert data["suggestions"][0]["tried"]["stale"] is True
+    line = f"prod changed since: `gov resolve {txid} --reset` looks anew\n"
+    for words in (("resolve", txid, "--suggest"), ("tx", "inspect", txid)):
+        told = site.gov(*words).ok().out
+        assert line in told
+        assert "tried with an earlier prod: came up" in told
+    best = site.gov.json("resolve", txid, "--best").ok()
+    assert best.data["tried"] == [1], "what came up with another prod is tried again"
+    assert "it was locked anew with prod as it is now" in best.document["warnings"][0]
+    done = site.gov.json("tx", "promote", txid).ok().data
+    assert done["changes"] == []
+    assert '"colorama' in (site.root / "pyproject.toml").read_text()
+
+
+def test_reset_looks_anew(settled):
+    site, txid = settled.site, settled.conflicting
+    site.gov("tx", "promote", settled.completed).ok()
+    assert site.gov.json("resolve", txid, "--reset").data["stale"] is False
+    site.gov("node", "remove", "sample-captioner").ok()
+    told = site.gov("resolve", txid, "--reset").ok().out
+    assert f"next: gov tx promote {txid}" in told, "what it was in conflict with is gone"
