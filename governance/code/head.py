@@ -25,8 +25,7 @@ def move_head(place: Path, commit: str) -> None:
     Raises GovError where the clone does not hold the commit.
     """
     real = place.resolve()
-    if checkout.head(real) != commit:
-        _set(real, commit)
+    _set(real, commit)  # where HEAD is there already too: git alone tells whether a lock was left
     with checkout.new_index(real) as env:
         done = run(["read-tree", commit], env)
         if not done.ok:

@@ -19,6 +19,8 @@ CHANGING = (
 )  # fmt: skip
 _LINE = re.compile(r"^([a-z0-9_]+)\((.*)$")
 _WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC")
+_RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
+_GIT = re.compile(r'execve\("[^"]*/git", .* = 0$')
 _RANDOM = re.compile(r"[0-9]{8}T[0-9]{6}Z-(?:snap-)?[0-9a-f]{6,8}|-[0-9a-f]{8}\b|-[0-9a-f]{4}\b")
 SECONDS = 120
 
@@ -116,3 +118,25 @@ def run(command, trace: Path, *options: str, **given) -> Traced:
         **given,
     )
     return Traced(done.returncode, done.stdout, done.stderr, trace.read_text(errors="replace"))
+
+
+def own_and_git(trace: str) -> str:
+    """Of a trace with `-f` and execve: the calls of the first thread and of the gits that gov
+    starts, each whole, as they ended.  All other children work on layers of their own, where the
+    same paths mean other files."""
+    wanted, begun, whole = set(), {}, []
+    for line in trace.splitlines():
+        pid, _, call = line.partition(" ")
+        call = call.strip()
+        wanted = wanted or {pid}
+        if call.endswith("<unfinished ...>"):
+            begun[pid] = call.removesuffix("<unfinished ...>")
+            continue
+        resumed = _RESUMED.match(call)
+        if resumed:
+            call = begun.pop(pid, "") + resumed[1]
+        if _GIT.match(call):
+            wanted.add(pid)
+        if pid in wanted:
+            whole.append(call)
+    return "\n".join(whole)

@@ -21,6 +21,7 @@ STATUSES = {
     "promote_failed",
 }  # fmt: skip
 OVER = {"promoted", "aborted"}
+COMFYUI = "ComfyUI"
 TRUTH = ("pyproject.toml", "uv.lock", "state/plugins.json")
 DOCUMENTS = ("state/snapshots_index.json", "state/receipt.json", "state/plugins.json")
 # What tells when and by which process, not what: it differs between two runs of one command.
@@ -48,7 +49,7 @@ def look(root: Path, comfyui: Path) -> Seen:
             "registry": _registry(root, statuses),
             "prod": _prod(root),
             "clones": _clones(comfyui),
-            "comfyui": _code(comfyui),
+            "comfyui": code(comfyui),
         },
         statuses,
         tuple((row["id"], row["reason"]) for row in entries),
@@ -122,6 +123,13 @@ def faults_in(root: Path, comfyui: Path, *, swept: bool = False) -> list[str]:
 def document_faults(root: Path) -> list[str]:
     """As faults_in, for documents alone: no environment, no clone is looked at."""
     return [*_rests(root, root), *_index_faults(root), *_transaction_faults(root)]
+
+
+def commits(root: Path) -> dict[str, str]:
+    """The commits that the truth names: of every node, and of ComfyUI."""
+    found = {record["id"]: record["commit"] for record in _document(root / "state/plugins.json")}
+    named = _toml(root / "pyproject.toml")["tool"]["gov"]["comfyui"]["commit"]
+    return {**found, COMFYUI: named}
 
 
 def statuses(root: Path) -> dict[str, str]:
@@ -315,12 +323,13 @@ def _clones(comfyui: Path) -> dict[str, str]:
     """Every folder of custom_nodes: its commit, and a digest of its files."""
     found = {}
     for name in _names(comfyui / "custom_nodes"):
-        found[name] = _code(comfyui / "custom_nodes" / name)
+        found[name] = code(comfyui / "custom_nodes" / name)
     return found
 
 
-def _code(folder: Path) -> str:
-    """A checkout: its commit, what git says of it, and a digest of its files and links."""
+def code(folder: Path) -> str:
+    """A checkout: its commit, what git says of it, and a digest of its files and links; empty where
+    git cannot read it."""
     done = subprocess.run(
         ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True
     )
@@ -330,6 +339,8 @@ def _code(folder: Path) -> str:
         ["git", "-C", str(folder), "status", "--porcelain"],
         capture_output=True, text=True, env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
     )  # fmt: skip
+    if said.returncode != 0:
+        return ""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).parts

@@ -105,13 +105,12 @@ class Tree:
 class Story:
     """The effects and syncs of one command, in order, over the tree that it began with."""
 
-    def __init__(self, before: Tree, place: Path, is_watched, made_by_children) -> None:
-        """`made_by_children` yields, for a path made, the files that a child puts there, and
+    def __init__(self, before: Tree, place: Path, view) -> None:
+        """`view.made_by_children` yields, for a path made, the files that a child puts there, and
         whether at once or after the next sync."""
         self.before = before
         self.place = str(place)
-        self.is_watched = is_watched
-        self.made_by_children = made_by_children
+        self.view = view
         self.now = before.copy()
         self.steps: list[Effect | Sync] = []
         self.soon: list[tuple[tuple[str, ...], bytes]] = []
@@ -127,7 +126,7 @@ class Story:
         if not path.startswith(self.place + "/"):
             return None
         parts = tuple(path[len(self.place) + 1 :].split("/"))
-        return parts if self.is_watched(parts) else None
+        return parts if self.view.is_watched(parts) else None
 
     def _call(self, number: int, name: str, rest: str, line: str) -> None:
         texts = [_unescaped(text) for text in _TEXT.findall(rest)]
@@ -136,7 +135,8 @@ class Story:
         if name in ("fsync", "fdatasync"):
             self._sync(number, opened[1])
         elif name == "syncfs":
-            self._synced(Sync(number, None, "syncfs"))
+            place = opened[1].removeprefix(self.place + "/")
+            self._synced(Sync(number, None, self.view.sync_of_all(place)))
         elif name == "write" and opened:
             self._write(number, opened[1], texts[0] if texts else b"")
         elif name == "openat" and "O_CREAT" in rest:
@@ -188,7 +188,7 @@ class Story:
         ino = self.now.new(value)
         self.before.inodes[ino] = {} if isinstance(value, dict) else value
         self._do(Effect(number, ((folder, parts[-1], ino),)))
-        for below, data, at_once in self.made_by_children(parts):
+        for below, data, at_once in self.view.made_by_children(parts):
             if at_once:
                 self._child_made(number, below, data)
             else:
@@ -221,15 +221,18 @@ class Story:
 
     def without(self, place: str) -> "Story":
         """The same story, its syncs of `place` left out."""
-        told = Story(self.before, Path(self.place), self.is_watched, self.made_by_children)
+        told = Story(self.before, Path(self.place), self.view)
         told.now = self.now
         told.steps = [
             step for step in self.steps if not (_is_sync(step) and plain(step.place) == place)
         ]
         return told
 
-    def crashes(self, most: int, seed: int) -> Iterator[tuple[bool, Tree]]:
-        """Every image after every step, at most `most` a step; and whether the story was over."""
+    def crashes(
+        self, most: int, seed: int, *, only_end: bool = False
+    ) -> Iterator[tuple[bool, Tree]]:
+        """Every image after every step, or after the last alone, at most `most` a step; and whether
+        the story was over."""
         chance = random.Random(seed)
         durable, pending = self.before.copy(), []
         for at, step in enumerate(self.steps):
@@ -242,6 +245,8 @@ class Story:
             else:
                 pending.append(step)
             over = at == len(self.steps) - 1
+            if only_end and not over:
+                continue
             for chosen in _choices(pending, most, chance):
                 tree = durable.copy()
                 for effect, torn in chosen:

@@ -9,6 +9,7 @@ from support.pipes import talking_pipe
 
 from governance import git
 from governance.base.errors import GovError
+from governance.code import head
 
 
 def ask_all(path):
@@ -34,6 +35,16 @@ def test_what_a_checkout_tells(node, monkeypatch):
     assert git.tracked(node.path, "custom_nodes/b/") == {"c.py"}
     assert git.tracked(node.path, "absent") == set()
     assert git.tracked(node.path, "") == {"nodes.py", "requirements.txt", "custom_nodes"}
+
+
+def test_a_lock_goes_where_head_is_there_already(node, monkeypatch):
+    """Power may go between git's two last acts: the ref is moved, the lock of HEAD is left."""
+    monkeypatch.setattr(head, "_PATIENCE_SECONDS", 0)
+    commit = node.commit(**{"a.py": "1"})
+    lock = node.path / ".git/HEAD.lock"
+    lock.touch()
+    head.move_head(node.path, commit)
+    assert not lock.exists()
 
 
 def test_modified(node):
