@@ -31,7 +31,7 @@ from governance.changes import ending, explanation, nodes
 from governance.changes.gates import Approval
 from governance.changes.session import Session
 from governance.conflict.answer import Report
-from governance.environments import candidate, generations
+from governance.environments import candidate
 from governance.operations import recovery
 
 CATALOGUE = {
