@@ -227,7 +227,7 @@ def _commit(
     plugins = _plugins_after(work, made, before)
     documents = work.stages.documents()
     new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], registry.dump(plugins))
-    unmet_now = unmet.newly_accepted(work, approval)
+    unmet_now = unmet.newly_accepted(work, made, approval)
     _note_promotion(tx, approval, before, core, unmet_now)
     post = snapshots.write(
         workspace, new, reason=_reasons(tx)[1], generation=generation, ref=_post_ref(work), ran=True

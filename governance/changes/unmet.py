@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from governance.changes import gates, verdicts
+from governance.changes.draft import Draft
 from governance.changes.gates import Approval
 from governance.changes.work import Work
 from governance.environments import generations
@@ -76,7 +77,7 @@ def require_accepted(work: Work, found: Sequence[dict[str, Any]], approval: Appr
         gates.require_compatible(work.workspace, found, approval)
 
 
-def newly_accepted(work: Work, approval: Approval) -> list[dict[str, Any]]:
+def newly_accepted(work: Work, made: Draft, approval: Approval) -> list[dict[str, Any]]:
     """What this commit lets stand beyond what was accepted before, for the audit.
 
     With the word of the operator that is all that the new prod leaves unmet: also what an earlier
@@ -86,7 +87,6 @@ def newly_accepted(work: Work, approval: Approval) -> list[dict[str, Any]]:
     if not (_is_first(workspace) or approval.incompatible or gates.allows_incompatible(workspace)):
         return []
     known = accepted(workspace)
-    made = work.draft
     found = generations.incompatible(workspace, work.stages.generation())
     return [row(one, made.project, made.plugins) for one in found if one.key not in known]
 

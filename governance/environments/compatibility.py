@@ -107,10 +107,8 @@ def _unmet(
 
 
 def _is_met(demand: Requirement, there: _Package | None) -> bool:
-    """From wherever it came: of a URL only the name is compared, as uv does."""
-    if there is None:
-        return False
-    return bool(demand.url) or _holds(demand.specifier, there.version)
+    """A URL names no version: of it only the name is compared, as uv does."""
+    return there is not None and _holds(demand.specifier, there.version)
 
 
 def _holds(specifier: SpecifierSet, version: str) -> bool:

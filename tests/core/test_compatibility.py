@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from governance.boundaries import uv
-from governance.environments import compatibility
+from governance.environments import compatibility, generations
 from governance.sample.wheels import Wheel, build
 
 
@@ -83,6 +83,19 @@ def test_an_extra_counts_where_somebody_asks_for_it(environment):
     assert told(environment, 'a[gui]; sys_platform == "win32"') == []
     put(environment, "b", "1", *needs("a[gui]"))
     assert told(environment) == [missing], "through another package"
+
+
+def test_what_a_project_asks_for_names_the_extras(environment, tmp_path):
+    """Its lines, and an override that carries an extra over."""
+    put(environment, "a", "1", *needs('lark; extra == "gui"'))
+    for more in (
+        'core = ["a[gui]>=1"]',
+        'core = []\n[tool.uv]\noverride-dependencies = ["a[gui]==1"]',
+    ):
+        text = f'[project]\nname = "x"\n[dependency-groups]\n{more}\n[tool.gov]\nschema = 1\n'
+        (tmp_path / "pyproject.toml").write_text(text)
+        [found] = generations.find_incompatible(environment, tmp_path)
+        assert (found.for_extra, found.name, found.found) == ("gui", "lark", None)
 
 
 def test_a_python_that_a_package_does_not_take(environment):

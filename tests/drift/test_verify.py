@@ -5,9 +5,11 @@ import os
 import shutil
 
 import pytest
-from faults.model_workspace import installed_versions
+from faults.model_workspace import Model, installed_versions
 
 from governance.boundaries import store
+from governance.environments import generations
+from governance.environments.compatibility import Incompatible
 from governance.operations import verify
 
 from .conftest import Gov
@@ -114,6 +116,18 @@ def test_a_lock_that_no_gate_passed_does_not_come_in_by_a_repair(model, gov, sit
     repair(model)
     assert installed_versions(model.space.prod)["numpy"] == "2.0"
     assert {"edited", "other_lock"} == kinds(gov.json("verify"))
+
+
+def test_what_the_first_prod_leaves_unmet_is_known(tmp_path, repositories, monkeypatch):
+    """There was no prod to compare it with, and nobody to ask: `gov init` tells it."""
+    unmet = Incompatible("alpha", "1.0", "beta>=2", "beta", "1.0")
+    monkeypatch.setattr(generations, "find_incompatible", lambda *_: [unmet])
+    model = Model(tmp_path, repositories, monkeypatch)
+    gov = Gov(model.space.root)
+    assert gov.json("verify").ok().data["notes"] == [unmet.sentence]
+    receipt = json.loads(model.space.receipt.read_text())
+    model.space.receipt.write_text(json.dumps({**receipt, "incompatible": None}))
+    assert kinds(gov.json("verify")) == {"incompatible"}, "a lost receipt knows of nobody's word"
 
 
 def test_init_takes_no_lock_in_that_was_edited(model, gov):

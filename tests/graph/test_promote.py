@@ -9,6 +9,7 @@ import pytest
 from governance.base.errors import GovError
 from governance.changes import pipeline
 from governance.environments import generations
+from governance.sample.wheels import Wheel, build
 from governance.truth import documents
 
 
@@ -309,6 +310,41 @@ def test_skipped_requirement_lines_wait_for_a_word(governed):
         assert go(house, road).returncode == 3
     assert house.truth() == truth
     assert go(house, "plain", "--accept-skipped").returncode == 0
+
+
+def test_what_would_not_be_met_waits_for_a_word_on_every_road(governed):
+    """By a node on an override that is there, and by an override on a node that is there."""
+    house = governed
+    build(Wheel("cv-needs-new", "5.0", requires=("numpy>=2",)), house.wheels)
+    house.txid = house.ran("plain-cv", _loading("cv-needs-new\n"))
+    _overridden(house, "numpy==1.26.4")
+    approved = ("--approve-core", "--reason", "old")
+    assert house.doit("sync", *approved).returncode == 0, "nothing there needs a newer one"
+    house.txid = house.done("tx", "run", "plain-cv")["txid"]
+    truth = house.truth()
+    for road in ("plain", "single"):
+        done = go(house, road, "--accept-findings")
+        assert (done.returncode, "requires numpy>=2" in done.stderr) == (3, True), done.stderr
+    assert house.truth() == truth
+    assert go(house, "plain", "--accept-incompatible").returncode == 0
+
+    _overridden(house, "numpy==1.24.4")
+    done = house.doit("sync", *approved)
+    assert done.returncode == 0, "another version of it is no new loss"
+    _overridden(house, "numpy==2.4.1")
+    assert house.doit("sync", *approved).returncode == 0
+    _overridden(house, "numpy==1.26.4")
+    assert house.doit("sync", *approved).returncode == 3
+    assert house.doit("sync", *approved, "--accept-incompatible").returncode == 0
+
+
+def _overridden(house, line):
+    """As a maintainer edits it by hand."""
+    text = house.space.pyproject.read_text()
+    kept = [row for row in text.splitlines() if not row.startswith("override-dependencies")]
+    at = kept.index("[tool.uv]") + 1
+    kept.insert(at, f'override-dependencies = ["{line}"]')
+    house.space.pyproject.write_text("\n".join(kept) + "\n")
 
 
 def test_a_promoted_transaction_is_over(completed):
