@@ -68,9 +68,12 @@ def _recorded(workspace: Workspace, plugin: Plugin) -> Places:
     if plugin.last_txid is None:
         return {}
     try:
-        return places_of(ledger.load(workspace, plugin.last_txid).plan.get("declared", {}))
+        tx = ledger.load(workspace, plugin.last_txid)
     except GovError:
         return {}  # the record is gone or damaged: lines are shown without their place
+    # The plan holds those of the first node only; a record of an earlier gov has no others.
+    own = tx.nodes.get(plugin.id, {}).get("declared")
+    return places_of(own or tx.plan.get("declared", {}))
 
 
 def read_declared(workspace: Workspace, folder: Any) -> Declared:

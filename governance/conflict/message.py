@@ -43,6 +43,7 @@ _NO_EXTRA = re.compile(r"The package `([\w.-]+?)==([^`]+)` does not have an extr
 _NEEDS_PYTHON = re.compile(rf"{_WORD}\S*+ depends? on Python([<>=!~][^\s]*)")
 _HAS_PYTHON = re.compile(r"(?:requested|current) Python version \([^)\d]*(\d+\.\d+)")
 _BUILD_LOG = re.compile(r"\[std(?:err|out)\]\n(.*?)(?=\n\s*\[std|\n\s*hint: |\Z)", re.DOTALL)
+_ERROR = re.compile(r"^\w*(?:Error|Exception)\b|\b(?:error|fatal):|\bfailed\b", re.IGNORECASE)
 _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?')
 
 # What uv says of a package that cannot be had; the first group is the package.  Order matters:
@@ -131,9 +132,16 @@ def read(log: str) -> Message:
 
 
 def build_problem(log: str) -> str:
-    """The last line that a failed build wrote, "" where it wrote nothing."""
-    written = [line.strip() for part in _BUILD_LOG.findall(log) for line in part.splitlines()]
-    return next((line for line in reversed(written) if line), "")
+    """The last line of a failed build that speaks of an error, else its first; "" without any.
+
+    A traceback and a compiler end with the error; one that refuses to be built begins with why, and
+    ends with where to read more.
+    """
+    parts: list[str] = _BUILD_LOG.findall(log)
+    written = [line.strip() for part in parts for line in part.splitlines()]
+    written = [line for line in written if line]
+    errors = [line for line in written if _ERROR.search(line)]
+    return next(iter(errors[-1:] or written), "")
 
 
 def missing_extras(log: str) -> tuple[tuple[str, str, str], ...]:

@@ -4,6 +4,8 @@ import pytest
 from support.fingerprint import fingerprint
 from support.refusal import assert_refused, assert_told
 
+from governance.sample import world as sample
+
 
 def test_lines_with_owner_file_and_chain(workspace):
     workspace.world.add("deep", {"requirements.txt": "# first\ntransformers>=4.50\n"})
@@ -42,6 +44,20 @@ def test_if_it_were_held_lower(settled, wish):
     assert (change["name"], change["after"], change["direction"]) == ("numpy", "2.3.2", "down")
     assert change["asked_by"] == ["core"], "the question itself asks for nothing"
     assert fingerprint(settled.site.root) == before
+
+
+def test_nodes_of_one_transaction_each_have_their_file_and_line(settled, tmp_path):
+    files = {
+        "__init__.py": "NODE_CLASS_MAPPINGS = {}\n",
+        "requirements.txt": "# old\nhumanize>=4\n",
+    }
+    for name in ("here", "there"):
+        settled.site.gov("node", "add", sample.write_node(tmp_path, name, files)).ok()
+    txid = settled.site.gov.json("tx", "run", "here", "there").data["txid"]
+    settled.site.gov("tx", "promote", txid, "--allow-failed-run").ok()
+    told = settled.site.gov("why", "humanize").ok().out
+    assert "  here requirements.txt:2" in told
+    assert "  there requirements.txt:2" in told
 
 
 def test_if_it_cannot_be_held(settled):

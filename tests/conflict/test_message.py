@@ -1,5 +1,7 @@
 """uv's words, as uv 0.13 was seen to write them."""
 
+import pytest
+
 from governance.conflict import message
 
 TRANSITIVE = """\
@@ -97,13 +99,27 @@ def test_the_python_that_is_needed_and_the_one_there_is():
     assert said.python == "3.11"
 
 
-def test_the_last_words_of_a_failed_build():
-    log = (
-        "error: Failed to build `a==1`\n\n    [stdout]\n    go\n\n"
-        "    [stderr]\n    old\n    no gcc\n\nhint: x"
-    )
-    assert message.build_problem(log) == "no gcc"
-    assert message.build_problem("error: Failed to build `a==1`") == ""
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (
+            "old\n    ModuleNotFoundError: No module named 'torch'\n",
+            "ModuleNotFoundError: No module",
+        ),
+        (
+            "warning: x\n    error: command 'gcc' failed\n    see the log",
+            "error: command 'gcc' failed",
+        ),
+        ("it is deprecated\n    see https://host/why", "it is deprecated"),
+    ],
+)
+def test_why_a_build_failed(written, why):
+    log = f"error: Failed to build `a==1`\n\n    [stderr]\n    {written}\n\nhint: an error: no"
+    assert message.build_problem(log).startswith(why)
+
+
+def test_a_build_that_wrote_nothing():
+    assert message.build_problem("error: Failed to build `a==1`\nhint: x") == ""
 
 
 def test_nothing_is_read_from_nothing():
