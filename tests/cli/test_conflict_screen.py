@@ -160,6 +160,16 @@ def test_nothing_is_wider_than_the_terminal_but_what_is_copied(monkeypatch, widt
     assert f"      gov resolve {TXID} --accept 1" in told
 
 
+def test_a_fix_takes_two_lines_where_naming_less_allows_it(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "78")
+    told = screen(report(against("ComfyUI", ">=5"), fixes=[FIX]), TXID)
+    assert told[1:4] == [
+        "  fix 1: hold transformers==5; breaks PhotoMaker's transformers==4.36.2; in",
+        "      prod: transformers 2 -> 1, aa 2 -> 1, 3 more; touches core: transformers",
+        f"      gov resolve {TXID} --accept 1",
+    ]
+
+
 def test_fewer_are_named_where_there_is_no_room(monkeypatch):
     monkeypatch.setenv("COLUMNS", "70")
     first = screen(report(*opponents(8)), None)[0]

@@ -53,6 +53,8 @@ WHEELS = (
     *(Wheel("novel", version, requires_python=">=3.99") for version in ("1", "2")),
     Wheel("on-novel", "1", requires=("novel",)),
     Wheel("on-novel", "2", requires=("novel>=2",)),
+    Wheel("both", "1", requires=("novel",)),
+    Wheel("both", "2", requires=("on-novel",)),
     *(Wheel("gap", version) for version in ("1", "3")),
     Wheel("gap", "2", requires_python=">=3.98"),
     Wheel("picky", "1.0", requires=("num!=1.5,<2.2",)),

@@ -196,6 +196,7 @@ def test_an_override_is_the_last_resort(world):
         ("modern", "python", "modern"),
         ("novel>=2", "python", "novel"),
         ("on-novel", "python", "novel"),
+        ("both", "python", "novel"),
         ("needs-ghost", "not-on-index", "ghost"),
         ("broken", "build", "broken"),
     ],

@@ -70,5 +70,7 @@ def test_forget_keeps_what_the_run_was_told(tx):
         "exempt": [],
         "overrides": [],
         "without": ["colorama"],
+        "replaced": [],
+        "scoped": [],
         "of-a-later-version": [],
     }
