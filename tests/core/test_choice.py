@@ -6,7 +6,9 @@ from governance.base.errors import UsageError
 from governance.changes import choice
 from governance.truth.documents import Transaction
 
-LINE = {"text": "humanize<4", "owner": "node:a"}
+LINE = {"text": "humanize<4", "owner": "node:a", "file": "requirements.txt", "line": 2}
+REPLACED = {"owner": "node:a", "text": "humanize<4", "to": "humanize"}
+SCOPED = {"package": "grad", "version": "1.0", "dependency": "num"}
 
 
 @pytest.fixture
@@ -37,6 +39,8 @@ def test_a_fix_comes_with_all_that_was_chosen_when_it_was_found(tx):
     ("kind", "value", "expected"),
     [
         ("dropped", [LINE], ["tqdm", "humanize<4"]),
+        ("replaced", [{"line": LINE, "to": "humanize"}], [REPLACED]),
+        ("scoped", [SCOPED], [SCOPED]),
         ("without", ["cowsay"], ["colorama", "cowsay"]),
         ("of-a-later-version", ["new", "kept"], ["kept", "new"]),
     ],
