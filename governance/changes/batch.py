@@ -29,7 +29,9 @@ def run(
     if all_or_nothing or len(nodes) < 2:
         return pipeline.run(session, work, timeout=timeout)
     txid = work.tx.txid
-    for node, reason in _not_locking(session, work, nodes):
+    unfit = _not_locking(session, work, nodes)
+    # Where none of them fits, a report with fixes for all says more than an empty transaction.
+    for node, reason in unfit if len(unfit) < len(nodes) else ():
         set_aside(session, txid, node, reason)
     tx = pipeline.run(session, open_work(session, txid), timeout=timeout)
     for _ in range(_MOST_STARTS):

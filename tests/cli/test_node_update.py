@@ -117,6 +117,23 @@ def test_of_all_nodes_those_that_fail_are_set_aside(settled, upstream):
     assert (site.head(NODE), site.head("shares-cowsay")) == (good, broken.first)
 
 
+def test_where_none_of_them_fits_one_report_has_a_fix_for_all(settled, upstream):
+    site = settled.site
+    site.gov("tx", "promote", settled.completed).ok()
+    for node in (NODE, "shares-cowsay"):
+        upstream(node).commit(requirements="cowsay\nnumpy<1.25\n")
+    ended = site.gov.json("node", "update", "--all")
+    assert (ended.code, ended.data["status"], ended.data["set_aside"]) == (
+        4,
+        "needs_resolution",
+        [],
+    )
+    txid = ended.data["txid"]
+    best = site.gov.json("resolve", txid, "--suggest").ok().data["suggestions"][0]
+    assert {one["line"]["who"] for one in best["replaced"]} == {NODE, "shares-cowsay"}
+    site.gov("resolve", txid, "--accept", "1").ok()
+
+
 def test_all_or_nothing_sets_none_aside(settled, upstream):
     site = settled.site
     site.gov("tx", "promote", settled.completed).ok()
