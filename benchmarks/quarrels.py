@@ -90,7 +90,7 @@ QUARRELS = (
     Quarrel("numpy", (_OLD_NUMPY,), _NEW_NUMPY),
     Quarrel("numpy-three", (_OLD_NUMPY, Node("numpy<2.0", "numpy"), _OLD_NUMPY), _NEW_NUMPY),
     Quarrel("numpy-newest", (_NONE,), Node("numpy>=2.4", "numpy")),
-    Quarrel("numpy-scipy", (_NEW_NUMPY,), Node("scipy<1.11", "scipy.signal")),
+    Quarrel("numpy-scipy", (_NEW_NUMPY,), Node("scipy==1.10.1", "scipy.signal")),
     Quarrel("scipy-numpy", (Node("scipy==1.10.1", "scipy.signal"),), _NEW_NUMPY),
     Quarrel("numba", (_NEW_NUMPY,), Node("numba==0.58.1", "numba")),
     Quarrel("skimage-numpy", (Node("scikit-image>=0.25", "skimage"),), Node("numpy<1.24", "numpy")),
