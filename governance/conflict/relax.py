@@ -40,9 +40,11 @@ def _tightened(
     When time is up, what is not tried yet stays given up."""
     for line in sorted(given_up, key=lambda i: _firmness(search, i)):
         rest = {i: text for i, text in given_up.items() if i != line}
-        text = search.problem.lines[line].text
+        remedy, text = _with(start, rest), search.problem.lines[line].text
+        if remedy == Remedy():
+            break  # the problem as it is, which does not lock
         try:
-            tried = search.ask(_with(start, rest).question(search), f"trying with {text}")
+            tried = search.ask(remedy.question(search), f"trying with {text}")
         except TimeUp:
             search.is_cut = True
             break

@@ -2,8 +2,8 @@
 
 import pytest
 
-from governance.conflict import causes
-from governance.conflict.fixes import Ref
+from governance.conflict import causes, fixes
+from governance.conflict.fixes import Prod, Ref
 from governance.conflict.problem import NODE, Problem
 from governance.conflict.search import Search
 from tests.conflict.conftest import owned
@@ -146,6 +146,18 @@ def test_only_the_ranges_that_have_to_go_are_given_up(world):
     best = world.explain("two").fixes[0]
     assert [one.line.text for one in best.replaced] == ["num<2"]
     assert world.again(best).versions["av"] == "12"
+
+
+def test_the_first_fix_of_one_line_takes_one_lock(world):
+    """To put the only line back would ask once more what is known to fail."""
+    world.core = ["num>=1"]
+    world.nodes = {"one": ["num<2"], "two": ["num>=2"]}
+    problem = Problem(world.lines(), newcomers=frozenset({NODE + "two"}))
+    search = Search(problem, world.solver(), 60, lambda doing: None)
+    assert search.first_log()
+    first = fixes.first(search, Prod({}, frozenset(), {}))
+    assert first.violates == ("gives up two's num>=2",)
+    assert search.runs == 2
 
 
 def test_comfyui_s_own_lines_are_never_given_up(world):
