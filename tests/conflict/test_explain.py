@@ -160,6 +160,22 @@ def test_the_first_fix_of_one_line_takes_one_lock(world):
     assert search.runs == 2
 
 
+@pytest.mark.parametrize("pin", ["compiled<2", "compiled==1.0"])
+def test_compiled_code_from_before_numpy_2_goes_with_the_numpy_of_its_time(world, pin):
+    """It would lock with numpy 2, but not load: no metadata says so."""
+    world.nodes = {"one": ["numpy>=2"], "two": [pin, "numpy<2"]}
+    best, other = world.explain("two").fixes
+    assert {one.line.text for one in best.replaced} == {pin, "numpy<2"}
+    assert world.again(best).versions == {"compiled": "2.0", "numpy": "2.1"}
+    assert [one.line.text for one in other.replaced] == ["numpy>=2"]
+    assert world.again(other).versions["numpy"] == "1.26"
+
+
+def test_compiled_code_that_was_built_for_numpy_2_keeps_its_pin(world):
+    world.nodes = {"one": ["numpy>=2"], "two": ["compiled>=1.1", "numpy<2"]}
+    assert [one.line.text for one in world.explain("two").fixes[0].replaced] == ["numpy<2"]
+
+
 def test_comfyui_s_own_lines_are_never_given_up(world):
     world.core = ["num<2"]
     world.nodes = {"one": ["av"], "two": ["num>=2"]}
