@@ -257,27 +257,37 @@ def _play(stage: Stage, row: Row) -> None:
     stage.must("tx", "promote", stage.must("tx", "run", *there)["txid"], *APPROVED)
     stage.add("newcomer", stage.quarrel.new)
     started = time.monotonic()
-    document = stage.gov("tx", "run", "newcomer")
+    txid, report = _conflict(stage)
     row.seconds = time.monotonic() - started
+    row.runs, row.fixes = report["resolver_runs"], len(report["suggestions"])
+    if not row.fixes:
+        raise Failed("no fix")
+    row.fix = _words(report["suggestions"][0])
+    row.trouble = _comes_up(stage, txid, 1)
+    row.came_up = not row.trouble
+    if row.trouble:
+        row.other = _first_that_comes_up(stage, row.fixes)
+    if row.came_up or row.other:
+        row.check = stage.check()
+
+
+def _conflict(stage: Stage) -> tuple[str, dict[str, Any]]:
+    """A run of the newcomer that conflicts: its transaction and its report."""
+    document = stage.gov("tx", "run", "newcomer")
     error = document["error"] or {}
     if error.get("code") != "lock_conflict":
         raise Failed(f"no quarrel: {error.get('message', 'it locks')}")
-    txid = document["data"]["txid"]
-    report = json.loads((stage.space / document["data"]["conflict_report"]).read_text())
-    suggestions = report["suggestions"]
-    row.runs, row.fixes = report["resolver_runs"], len(suggestions)
-    if not suggestions:
-        raise Failed("no fix")
-    row.fix = _words(suggestions[0])
-    for number in range(1, len(suggestions) + 1):
-        row.trouble = row.trouble or ""
-        said = _comes_up(stage, txid, number)
-        row.came_up = (row.came_up or False) if number > 1 else not said
-        if not said:
-            row.other = number if number > 1 else 0
-            row.check = stage.check()
-            return
-        row.trouble = row.trouble or said
+    facts = error["facts"]
+    return facts["txid"], json.loads((stage.space / facts["conflict_report"]).read_text())
+
+
+def _first_that_comes_up(stage: Stage, fixes: int) -> int:
+    """The number of another fix with which ComfyUI comes up; 0 for none."""
+    for number in range(2, fixes + 1):
+        txid, _ = _conflict(stage)
+        if not _comes_up(stage, txid, number):
+            return number
+    return 0
 
 
 def _comes_up(stage: Stage, txid: str, number: int) -> str:
