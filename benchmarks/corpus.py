@@ -48,6 +48,7 @@ CORE_PACKAGES = frozenset(config.CORE_PACKAGES)
 # Causes that lie in the line itself: without the line, the node may well fit.
 ALONE = {"not-on-index", "no-version", "no-wheel", "yanked", "python", "build", "malformed"}
 TRUST_SECONDS = 86400
+DEADLINE, ON_DEMAND = 120, 600
 # In plain locks: the first fix (median, most).
 FIRST_FIX = (3.0, 15.0)
 
@@ -113,7 +114,8 @@ class Price:
 @dataclass
 class Row:
     """What happened to one node; `plain` and `repeated` are the seconds of one `uv lock` of its
-    set, and of the same lock once more (only where it failed).
+    set, and of the same lock once more (only where it failed).  `on_demand` are the causes alone,
+    with more time, where the report was cut.
     """
 
     node: str
@@ -124,6 +126,7 @@ class Row:
     report: Report | None = None
     note: str = ""
     prices: tuple[Price, ...] = ()
+    on_demand: Report | None = None
 
 
 def main() -> int:
@@ -214,24 +217,35 @@ def _explained(
 ) -> Row:
     row = Row(node, repo, "conflict", failed.seconds)
     row.repeated = world.try_lock(everything).seconds
-    row.report = explain(
-        Problem(
-            tuple(everything),
-            newcomers=frozenset({NODE + node} if world.lines else ()),
-            log=failed.log,
-        ),
-        world.solver(),
-        versions_now=world.lock.versions if world.lock else {},
-        lock_now=world.lock.lock if world.lock else None,
-        core_packages=CORE_PACKAGES,
-        deadline=120,
-        progress=lambda doing: None,
-    )
+    row.report = _report(world, node, everything, failed)
+    if not row.report.complete:
+        row.on_demand = _report(world, node, everything, failed, causes_only=True)
     row.prices = tuple(_prices(world, everything, row.report))
     causes = row.report.causes
     if causes and all(cause.kind in ALONE for cause in causes):
         return _without_bad_lines(world, row, everything)
     return row
+
+
+def _report(
+    world: World,
+    node: str,
+    everything: Sequence[Owned],
+    failed: Solved,
+    *,
+    causes_only: bool = False,
+) -> Report:
+    newcomers = frozenset({NODE + node} if world.lines else ())
+    return explain(
+        Problem(tuple(everything), newcomers=newcomers, log=failed.log),
+        world.solver(),
+        versions_now=world.lock.versions if world.lock else {},
+        lock_now=world.lock.lock if world.lock else None,
+        core_packages=CORE_PACKAGES,
+        deadline=ON_DEMAND if causes_only else DEADLINE,
+        progress=lambda doing: None,
+        causes_only=causes_only,
+    )
 
 
 def _prices(world: World, everything: Sequence[Owned], report: Report) -> Iterable[Price]:
@@ -275,8 +289,10 @@ def _print(row: Row) -> None:
         print(f"    {number}. {_fix_words(fix)}")
     for price in row.prices:
         _print_price(price)
-    if not report.complete:
-        print("    (cut by the time limit)")
+    if row.on_demand is not None:
+        found = row.on_demand
+        told = "complete" if found.complete else "cut again"
+        print(f"    (cut by the limits; on demand {len(found.causes)} causes, {told})")
 
 
 def _print_price(price: Price) -> None:
@@ -307,6 +323,7 @@ def _sums(rows: Sequence[Row], expected: dict[str, Any]) -> None:
     for outcome in ("fits", "changes", "lines dropped", "conflict"):
         print(f"{outcome}: {sum(row.outcome == outcome for row in rows)}")
     _culprit_sums(rows, expected)
+    _cut_sums(rows)
     print(f"a working fix offered: {fixed} of {len(explained)}")
     _price_sums("first fixes", [price for row in rows for price in row.prices[:1]])
     _price_sums("all fixes", [price for row in rows for price in row.prices])
@@ -334,6 +351,13 @@ def _cost_sums(name: str, chosen: Sequence[tuple[Row, Report]]) -> None:
             if ratios:
                 times = f"{statistics.median(ratios):.1f} (median), {max(ratios):.1f} (most)"
                 print(f"{name}: {what} in {kind} locks: {times}")
+
+
+def _cut_sums(rows: Sequence[Row]) -> None:
+    cut = [row for row in rows if row.on_demand is not None]
+    still = [row.node for row in cut if row.on_demand and not row.on_demand.complete]
+    print(f"causes cut by the limits: {len(cut)} {[row.node for row in cut]}")
+    print(f"    of these not complete on demand, at most 0: {still} {_verdict(len(still), 0)}")
 
 
 def _price_sums(name: str, prices: Sequence[Price]) -> None:
