@@ -491,18 +491,21 @@ def test_the_time_limit_cuts_the_search_and_says_so(world):
     assert report.runs == 0
 
 
+class Slow:
+    """A solver whose time is up after so many runs."""
+
+    def __init__(self, inner, runs):
+        self.inner, self.left = inner, runs
+
+    def solve(self, question, timeout):
+        self.left -= 1
+        solved = self.inner.solve(question, timeout)
+        if self.left >= 0:
+            return solved
+        return type(solved)(False, "timed_out", "", 0.0)
+
+
 def test_what_was_found_before_the_limit_stands(world):
-    class Slow:
-        def __init__(self, inner, runs):
-            self.inner, self.left = inner, runs
-
-        def solve(self, question, timeout):
-            self.left -= 1
-            solved = self.inner.solve(question, timeout)
-            if self.left >= 0:
-                return solved
-            return type(solved)(False, "timed_out", "", 0.0)
-
     world.core = ["num>=1"]
     world.nodes = {"one": ["num<2"], "two": ["num>=2"]}
     whole = world.explain("two", solver=world.solver())
@@ -512,6 +515,25 @@ def test_what_was_found_before_the_limit_stands(world):
     report = world.explain("two", solver=Slow(world.solver(), whole.runs - 1))
     assert report.causes == whole.causes
     assert not report.complete
+
+
+def test_a_later_fix_that_was_found_before_the_limit_stands(world):
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["acc", "outer"]}
+    whole = world.explain("two")
+    assert len(whole.fixes) > 1
+    report = world.explain("two", solver=Slow(world.solver(), whole.runs - 1))
+    assert report.fixes
+    assert not report.complete
+
+
+def test_no_run_is_made_twice(world):
+    """Where ranges inside of packages are enough, none of the newcomer's is tried with them."""
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["acc", "outer"]}
+    said = []
+    world.explain("two", progress=said.append)
+    assert said.count("trying without grad's range of num") == 2, "to find it, and as it is offered"
 
 
 def test_an_unreachable_index_is_no_conflict(world):
