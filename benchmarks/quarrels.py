@@ -100,8 +100,8 @@ QUARRELS = (
     Quarrel("pandas-numpy", (_NEW_NUMPY,), Node("pandas<2 numpy<2", "pandas")),
     Quarrel("pillow", (Node("Pillow<10", "PIL.Image"),), Node("Pillow>=10", "PIL.Image")),
     Quarrel("pydantic", (Node("pydantic<2", "pydantic"),), Node("pydantic>=2.5", "pydantic")),
-    Quarrel("thinc", (Node("thinc==8.1.12", "thinc"),), Node("pydantic>=2.5", "pydantic")),
-    Quarrel("pydantic-thinc", (Node("pydantic>=2.5", "pydantic"),), Node("thinc==8.1.12", "thinc")),
+    Quarrel("thinc", (Node("thinc==8.1.10", "thinc"),), Node("pydantic>=2.5", "pydantic")),
+    Quarrel("pydantic-thinc", (Node("pydantic>=2.5", "pydantic"),), Node("thinc==8.1.10", "thinc")),
     Quarrel(
         "protobuf",
         (Node("protobuf<4", "google.protobuf"),),
