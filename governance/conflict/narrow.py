@@ -71,9 +71,7 @@ def _settled(
     scoped = [
         Scoped(who, versions[who], demand_of(solved.lock, who, name))
         for who, name in edges
-        if who in versions
-        and name in versions
-        and demand(search, who, versions[who], name, versions[name]) is not None
+        if demand(search, solved, who, name) is not None
     ]
     made = replace(start, scoped=(*start.scoped, *dict.fromkeys(scoped)))
     found = search.ask(made.question(search), _doing([(one.package, one[2]) for one in scoped]))

@@ -7,16 +7,17 @@ failed lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from governance.conflict import message
 from governance.conflict.causes import holds, rules_out
-from governance.conflict.chains import parents
+from governance.conflict.chains import children, parents, with_extras
 from governance.conflict.problem import CORE, NODE, Owned
 from governance.conflict.relax import is_exact
 from governance.conflict.remedy import Remedy, bare
 from governance.conflict.search import Search
+from governance.conflict.shared import away
 from governance.conflict.solver import Question, Solved
 from governance.requirements import grammar
 
@@ -89,38 +90,51 @@ def _of_pins(search: Search, remedy: Remedy, solved: Solved) -> Iterator[Loss]:
 
 
 def _inside(search: Search, parent: str, package: str, solved: Solved) -> Iterator[Loss]:
-    versions = solved.versions
-    if parent not in versions or package not in versions:
-        return
-    told = demand(search, parent, versions[parent], package, versions[package])
+    told = demand(search, solved, parent, package)
     if told is not None:
-        sentence = f"breaks {parent} {versions[parent]}'s {package}{told}"
+        sentence = f"breaks {parent} {solved.versions[parent]}'s {package}{told}"
         yield Loss("inside", parent, sentence)
 
 
-def demand(
-    search: Search, parent: str, parent_version: str, package: str, version: str
-) -> str | None:
-    """The range of `package` that this version of `parent` asks for, where `version` is not in
-    it ("" where uv does not quote it); None where both go together."""
-    asked = _pair({parent: parent_version, package: version})
-    solved = search.ask(asked, f"asking what {parent} {parent_version} needs")
-    if solved.ok:
+def demand(search: Search, solved: Solved, parent: str, package: str) -> str | None:
+    """The range of `package` that `parent` asks for, both as they are locked, where the lock is not
+    within it ("" where uv does not quote it); None where both go together.
+
+    Only these two are asked about, with the extras of the lock: all else that they need is taken
+    away, so that nothing else can be at fault.
+    """
+    version = solved.versions.get(package)
+    if version is None or parent not in solved.versions:
         return None
-    if not search.ask(_pair({parent: parent_version}), f"looking at {parent}").ok:
-        return None  # it does not lock by itself: whose fault that is cannot be told
-    said = message.read(solved.log).statements
+    asked = _question(solved, parent, package)
+    answer = search.ask(asked, f"asking what {parent} {solved.versions[parent]} needs")
+    if answer.ok:
+        return None
     specs = [
         one.spec
-        for one in said
+        for one in message.read(answer.log).statements
         if (one.who, one.name) == (parent, package) and not holds(one.spec or ">=0", version)
     ]
-    return max(specs, key=len, default="")
+    if specs:
+        return max(specs, key=len)
+    alone = replace(asked, lines=asked.lines[:1])
+    return "" if search.ask(alone, f"looking at {parent}").ok else None
 
 
-def _pair(versions: Mapping[str, str]) -> Question:
+def _question(solved: Solved, *names: str) -> Question:
+    """The packages as they are locked, and nothing of what they need."""
+    others = {child for name in names for child in children(solved.lock, name)} - {*names}
     lines = tuple(
-        (index, Owned(f"{name}=={version}", f"{NODE}asked", "", 0, name))
-        for index, (name, version) in enumerate(versions.items())
+        (
+            index,
+            Owned(
+                f"{with_extras(solved.lock, name)}=={solved.versions[name]}",
+                f"{NODE}asked",
+                "",
+                0,
+                name,
+            ),
+        )
+        for index, name in enumerate(names)
     )
-    return Question(lines, by_line=True, fresh=True)
+    return Question(lines, away(sorted(others)), by_line=True, fresh=True)

@@ -53,6 +53,7 @@ WHEELS = (
     Wheel("withdrawn", "1.1", yanked="it breaks everything"),
     Wheel("modern", "1.0", requires_python=">=3.99"),
     Wheel("source-only", "1.0", sdist=True),
+    Wheel("opt", "1.0", extras={"fast": ("num<2",)}),
     *(Wheel("numpy", version) for version in ("1.26", "2.1")),
     *(Wheel("compiled", v, requires=("numpy",), tag=COMPILED) for v in ("1.0", "1.1")),
     Wheel("compiled", "2.0", requires=("numpy",), tag=COMPILED, uploaded="2024-06-01T00:00:00Z"),

@@ -2,9 +2,10 @@
 
 import pytest
 
-from governance.conflict import causes, fixes
+from governance.conflict import causes, fixes, price
 from governance.conflict.fixes import Prod, Ref
 from governance.conflict.problem import NODE, Problem
+from governance.conflict.remedy import Remedy
 from governance.conflict.search import Search
 from tests.conflict.conftest import owned
 
@@ -158,6 +159,38 @@ def test_the_first_fix_of_one_line_takes_one_lock(world):
     first = fixes.first(search, Prod({}, frozenset(), {}))
     assert first.violates == ("gives up two's num>=2",)
     assert search.runs == 2
+
+
+def test_a_range_that_only_an_extra_asks_for_has_its_price(world):
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["opt[fast]"]}
+    now = world.explain("two").fixes[0]
+    assert (now.kind, now.scoped) == ("scoped", (("opt", "1.0", "num"),))
+    assert now.violates == ("breaks opt 1.0's num<2",)
+    assert world.again(now).versions["num"] == "2.2"
+
+
+def test_an_override_names_what_an_extra_asks_for(world):
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["opt[fast]"]}
+    problem = Problem(world.lines(), newcomers=frozenset({NODE + "two"}))
+    search = Search(problem, world.solver(), 60, lambda doing: None)
+    remedy = Remedy(overrides=("num==2.2",), pins=(("num", "2.2"),))
+    solved = search.ask(remedy.question(search), "locking")
+    assert [loss.sentence for loss in price.losses(search, remedy, solved)] == [
+        "breaks opt 1.0's num<2"
+    ]
+
+
+def test_a_package_that_does_not_lock_by_itself_has_its_price_too(world):
+    world.core = ["num"]
+    world.nodes = {"two": ["torn"]}
+    now = world.explain("two").fixes[0]
+    assert world.again(now).versions["num"] == "2.2"
+    assert set(now.violates) == {
+        "breaks mid 1.0's num>1.5,<2.2",
+        "breaks torn 1.0's num>=1.5,<2",
+    }
 
 
 @pytest.mark.parametrize("pin", ["compiled<2", "compiled==1.0"])
