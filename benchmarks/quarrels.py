@@ -123,7 +123,8 @@ QUARRELS = (
         Node("huggingface-hub>=0.30", "huggingface_hub"),
     ),
     Quarrel("httpx", (Node("httpx>=0.27", "httpx"),), Node("googletrans==4.0.0rc1", "googletrans")),
-    Quarrel("aiofiles", (Node("aiofiles>=25", "aiofiles"),), Node("matrix-nio", "nio")),
+    Quarrel("pyctcdecode", (_NEW_NUMPY,), Node("pyctcdecode", "pyctcdecode")),
+    Quarrel("unidic", (Node("wasabi>=1", "wasabi"),), Node("unidic>=1.1", "unidic")),
     Quarrel(
         "several",
         (_NEW_NUMPY, Node("pydantic>=2.5 Pillow>=10", "pydantic PIL.Image")),
