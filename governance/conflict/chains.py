@@ -75,12 +75,27 @@ def demand_of(lock: Lock, parent: str, package: str) -> str:
     """How `parent` asks for `package`: `name[extra] ; marker`, without its specifier."""
     found = [
         _text({**entry, "specifier": ""})
-        for one in lock.get("package", [])
-        if one["name"] == parent
+        for one in _named(lock, parent)
         for entry in _entries(one)
         if entry["name"] == package
     ]
     return next(iter(found), package)
+
+
+def children(lock: Lock, name: str) -> tuple[str, ...]:
+    """The packages that `name` asks for itself."""
+    found = [str(entry["name"]) for one in _named(lock, name) for entry in _entries(one)]
+    return tuple(dict.fromkeys(found))
+
+
+def with_extras(lock: Lock, name: str) -> str:
+    """`name[extra,...]` with the extras that the lock has of it."""
+    extras = sorted({e for one in _named(lock, name) for e in one.get("optional-dependencies", {})})
+    return f"{name}[{','.join(extras)}]" if extras else name
+
+
+def _named(lock: Lock, name: str) -> list[Mapping[str, Any]]:
+    return [one for one in lock.get("package", []) if one["name"] == name]
 
 
 def _is_project(package: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 from governance.conflict import causes, price, wide
@@ -66,7 +67,7 @@ def offer(
     """Further fixes as they are found, unsorted; `known` is the first one."""
     made = _Offer(search, findings, prod)
     found = [known] if known else []
-    for fix in (*made.narrow(is_first=known is None), *made.other_refs(refs)):
+    for fix in chain(made.narrow(is_first=known is None), made.other_refs(refs)):
         found.append(fix)
         yield fix
     if not found or made.has_pins:
@@ -107,17 +108,24 @@ class _Offer:
         return any(line.owner == PIN for one in self._findings for line in one.cause.lines)
 
     def narrow(self, *, is_first: bool) -> Iterator[Fix]:
+        for found in self._narrow(is_first=is_first):
+            if found:
+                yield _fix(self._search, self._prod, found)
+
+    def _narrow(self, *, is_first: bool) -> Iterator[_Found | None]:
         base = Remedy(edits=self._base(_WRONG_NAME))
-        mended = [self._relaxed(base) or self._not_here()] if is_first else []
-        found = [self._exempt(base), *mended]
-        if is_first and (base.edits or not any(mended)):
-            found += self._dropped()
+        yield self._exempt(base)
+        mended = (self._relaxed(base) or self._not_here()) if is_first else None
+        yield mended
+        is_open = is_first and mended is None
+        if is_open or (is_first and base.edits):
+            yield from self._dropped()
         if self._search.standing:
-            found.append(relax(self._search, _of_nodes(self._search, self._search.standing), base))
-        found.append(narrow(self._search, base, self._prod.versions))
-        if is_first and not any(mended):
-            found.append(self._inside_too(base))
-        yield from (_fix(self._search, self._prod, one) for one in found if one)
+            yield relax(self._search, _of_nodes(self._search, self._search.standing), base)
+        inside = narrow(self._search, base, self._prod.versions)
+        yield inside
+        if is_open and inside is None:
+            yield self._inside_too(base)
 
     def _relaxed(self, base: Remedy) -> _Found | None:
         loose = _of_nodes(self._search, self._new - base.edits.keys())

@@ -7,14 +7,15 @@ the package that somebody else wants) make uv quote it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from governance.conflict.chains import demands
+from governance.conflict.chains import children, demands, with_extras
 from governance.conflict.message import Statement
 from governance.conflict.problem import PIN, Owned
 from governance.conflict.search import Ids, Search, TimeUp
+from governance.conflict.shared import away
 from governance.conflict.solver import CANNOT_LOOK, Question, Solved
 from governance.requirements import override_text, parse_pin
 from governance.requirements.grammar import leading_name
@@ -51,7 +52,7 @@ def declared(text: str) -> str:
 def quoted(search: Search, parent: str, package: str, relaxed: Solved) -> str:
     """What uv quoted for this very version of the parent, "" where it did not."""
     found = _about(search, parent, package, relaxed)
-    return next((text for said in found if (text := said.spec or " or ".join(said.any_of))), "")
+    return next((text for said in found if (text := _range_of(said))), "")
 
 
 def wanted(
@@ -73,7 +74,7 @@ def _asked(
         return ""
     try:
         for line in islice(contested, MOST_PAIRS):
-            _lock_pair(search, _exactly(parent, version, relaxed), line)
+            _lock_together(search, [*_exactly(parent, version, relaxed), line])
             if known := quoted(search, parent, package, relaxed):
                 return known
     except TimeUp:
@@ -86,20 +87,27 @@ def broken(search: Search, parent: str, package: str, solved: Solved) -> str | N
     """The range of `package` that the locked version of `parent` asks for, where the locked one is
     not in it ("" where uv does not quote it); None where both go together.
 
-    The resolver answers from the metadata of the two, whatever was said of another lock.
+    Only these two are asked about, with the extras of the lock: all else that they need is taken
+    away, so that nothing else can be at fault.
     """
     versions = solved.versions
     if parent not in versions or package not in versions:
         return None
-    exact = _exactly(parent, versions[parent], solved)
-    if _lock_pair(search, exact, f"{package}=={versions[package]}").ok:
+    exact = [f"{with_extras(solved.lock, parent)}=={versions[parent]}"]
+    pinned = f"{with_extras(solved.lock, package)}=={versions[package]}"
+    others = {*children(solved.lock, parent), *children(solved.lock, package)} - {parent, package}
+    gone = away(sorted(others))
+    if _lock_together(search, [*exact, pinned], gone).ok:
         return None
-    if not _lock_pair(search, exact, "").ok:
-        return None  # it does not lock by itself: whose fault that is cannot be told
-    told = (
-        said.spec or " or ".join(said.any_of) for said in _about(search, parent, package, solved)
-    )
-    return max((spec for spec in told if not holds(spec, versions[package])), key=len, default="")
+    told = [t for said in _about(search, parent, package, solved) if (t := _range_of(said))]
+    specs = [spec for spec in told if not holds(spec, versions[package])]
+    if specs:
+        return max(specs, key=len)
+    return "" if _lock_together(search, exact, gone).ok else None
+
+
+def _range_of(said: Statement) -> str:
+    return said.spec or " or ".join(said.any_of)
 
 
 def _about(search: Search, parent: str, package: str, relaxed: Solved) -> Iterator[Statement]:
@@ -114,13 +122,13 @@ def _exactly(parent: str, version: str, relaxed: Solved) -> list[str]:
     return override_text(parse_pin(f"{parent}=={version}"), demands(relaxed.lock, parent))
 
 
-def _lock_pair(search: Search, exact: list[str], line: str) -> Solved:
-    """What uv says of it is kept by the search, too."""
-    texts = [text for text in (*exact, line) if text]
+def _lock_together(search: Search, texts: Sequence[str], gone: Sequence[str] = ()) -> Solved:
+    """What uv says of it is kept by the search, too; packages of the overrides `gone` are not
+    looked at."""
     lines = tuple((i, Owned(t, PIN, "", 0, leading_name(t))) for i, t in enumerate(texts))
-    question = Question(lines, by_line=True, fresh=True, offline=True)
-    doing = f"looking what {exact[0]} asks for"
-    # Both were part of a lock a moment ago, so their pages are in the cache.
+    question = Question(lines, tuple(gone), by_line=True, fresh=True, offline=True)
+    doing = f"looking what {texts[0]} asks for"
+    # All were part of a lock a moment ago, so their pages are in the cache.
     solved = search.ask(question, doing)
     if solved.code in CANNOT_LOOK:
         return search.ask(replace(question, offline=False), doing)

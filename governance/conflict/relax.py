@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from governance.conflict import abi
 from governance.conflict.causes import rules_out
 from governance.conflict.remedy import Edits, Remedy, bare
 from governance.conflict.search import Ids, Search, TimeUp
@@ -37,16 +38,20 @@ def _tightened(
     search: Search, start: Remedy, given_up: dict[int, str], found: Solved
 ) -> tuple[Remedy, Solved]:
     """Put each line back, once; those that say most of a range rather than one version first.
-    When time is up, what is not tried yet stays given up."""
+    A line stays given up, too, where the lock would not load with it.  When time is up, what is not
+    tried yet stays given up."""
+    hopeless = abi.unloadable(found)
     for line in sorted(given_up, key=lambda i: _firmness(search, i)):
         rest = {i: text for i, text in given_up.items() if i != line}
-        text = search.problem.lines[line].text
+        remedy, text = _with(start, rest), search.problem.lines[line].text
+        if remedy == Remedy():
+            break  # the problem as it is, which does not lock
         try:
-            tried = search.ask(_with(start, rest).question(search), f"trying with {text}")
+            tried = search.ask(remedy.question(search), f"trying with {text}")
         except TimeUp:
             search.is_cut = True
             break
-        if tried.ok:
+        if tried.ok and abi.unloadable(tried) <= hopeless:
             given_up, found = rest, tried
     return _with(start, given_up), found
 

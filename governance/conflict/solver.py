@@ -82,7 +82,7 @@ class Solved:
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        return lockfile.versions(self.lock)
+        return lockfile.versions_in(self.text)
 
 
 class Solver(Protocol):

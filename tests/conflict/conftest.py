@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from packaging.tags import sys_tags
 
 from governance.boundaries.uv import Uv
 from governance.conflict.explain import explain
@@ -18,6 +19,7 @@ from governance.sample.index import serve
 from governance.sample.wheels import Wheel, build_all
 from governance.truth import resolution
 
+COMPILED = str(next(tag for tag in sys_tags() if tag.abi != "none"))
 WHEELS = (
     *(Wheel("num", version) for version in ("1.0", "1.5", "2.0", "2.2")),
     Wheel("grad", "1.0", requires=("num<2",)),
@@ -59,6 +61,10 @@ WHEELS = (
     Wheel("gap", "2", requires_python=">=3.98"),
     Wheel("picky", "1.0", requires=("num!=1.5,<2.2",)),
     Wheel("source-only", "1.0", sdist=True),
+    Wheel("opt", "1.0", extras={"fast": ("num<2",)}),
+    *(Wheel("numpy", version) for version in ("1.26", "2.1")),
+    *(Wheel("compiled", v, requires=("numpy",), tag=COMPILED) for v in ("1.0", "1.1")),
+    Wheel("compiled", "2.0", requires=("numpy",), tag=COMPILED, uploaded="2024-06-01T00:00:00Z"),
 )
 
 BACKEND = "def build_wheel(*a, **k):\n    raise SystemExit('no compiler')\n"

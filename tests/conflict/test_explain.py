@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
-from governance.conflict import causes
-from governance.conflict.fixes import Ref
+from governance.conflict import causes, fixes, price
+from governance.conflict.fixes import Prod, Ref
 from governance.conflict.problem import NODE, Problem
+from governance.conflict.remedy import Remedy
 from governance.conflict.search import Search
 from tests.conflict.conftest import owned
 
@@ -148,6 +149,66 @@ def test_only_the_ranges_that_have_to_go_are_given_up(world):
     best = world.explain("two").fixes[0]
     assert [one.line.text for one in best.replaced] == ["num<2"]
     assert world.again(best).versions["av"] == "12"
+
+
+def test_the_first_fix_of_one_line_takes_one_lock(world):
+    """To put the only line back would ask once more what is known to fail."""
+    world.core = ["num>=1"]
+    world.nodes = {"one": ["num<2"], "two": ["num>=2"]}
+    problem = Problem(world.lines(), newcomers=frozenset({NODE + "two"}))
+    search = Search(problem, world.solver(), 60, lambda doing: None)
+    assert search.first_log()
+    first = fixes.first(search, Prod({}, frozenset(), {}))
+    assert first.violates == ("gives up two's num>=2",)
+    assert search.runs == 2
+
+
+def test_a_range_that_only_an_extra_asks_for_has_its_price(world):
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["opt[fast]"]}
+    now = world.explain("two").fixes[0]
+    assert (now.kind, now.scoped) == ("scoped", (("opt", "1.0", "num"),))
+    assert now.violates == ("breaks opt 1.0's num<2",)
+    assert world.again(now).versions["num"] == "2.2"
+
+
+def test_an_override_names_what_an_extra_asks_for(world):
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["opt[fast]"]}
+    problem = Problem(world.lines(), newcomers=frozenset({NODE + "two"}))
+    search = Search(problem, world.solver(), 60, lambda doing: None)
+    remedy = Remedy(overrides=("num==2.2",), pins=(("num", "2.2"),))
+    solved = search.ask(remedy.question(search), "locking")
+    assert [loss.sentence for loss in price.losses(search, remedy, solved)] == [
+        "breaks opt 1.0's num<2"
+    ]
+
+
+def test_a_package_that_does_not_lock_by_itself_has_its_price_too(world):
+    world.core = ["num"]
+    world.nodes = {"two": ["torn"]}
+    now = world.explain("two").fixes[0]
+    assert world.again(now).versions["num"] == "2.2"
+    assert set(now.violates) == {
+        "breaks mid 1.0's num>1.5,<2.2",
+        "breaks torn 1.0's num>=1.5,<2",
+    }
+
+
+@pytest.mark.parametrize("pin", ["compiled<2", "compiled==1.0"])
+def test_compiled_code_from_before_numpy_2_goes_with_the_numpy_of_its_time(world, pin):
+    """It would lock with numpy 2, but not load: no metadata says so."""
+    world.nodes = {"one": ["numpy>=2"], "two": [pin, "numpy<2"]}
+    best, other = world.explain("two").fixes
+    assert {one.line.text for one in best.replaced} == {pin, "numpy<2"}
+    assert world.again(best).versions == {"compiled": "2.0", "numpy": "2.1"}
+    assert [one.line.text for one in other.replaced] == ["numpy>=2"]
+    assert world.again(other).versions["numpy"] == "1.26"
+
+
+def test_compiled_code_that_was_built_for_numpy_2_keeps_its_pin(world):
+    world.nodes = {"one": ["numpy>=2"], "two": ["compiled>=1.1", "numpy<2"]}
+    assert [one.line.text for one in world.explain("two").fixes[0].replaced] == ["numpy<2"]
 
 
 def test_comfyui_s_own_lines_are_never_given_up(world):
@@ -521,18 +582,21 @@ def test_the_time_limit_cuts_the_search_and_says_so(world):
     assert report.runs == 0
 
 
+class Slow:
+    """A solver whose time is up after so many runs."""
+
+    def __init__(self, inner, runs):
+        self.inner, self.left = inner, runs
+
+    def solve(self, question, timeout):
+        self.left -= 1
+        solved = self.inner.solve(question, timeout)
+        if self.left >= 0:
+            return solved
+        return type(solved)(False, "timed_out", "", 0.0)
+
+
 def test_what_was_found_before_the_limit_stands(world):
-    class Slow:
-        def __init__(self, inner, runs):
-            self.inner, self.left = inner, runs
-
-        def solve(self, question, timeout):
-            self.left -= 1
-            solved = self.inner.solve(question, timeout)
-            if self.left >= 0:
-                return solved
-            return type(solved)(False, "timed_out", "", 0.0)
-
     world.core = ["num>=1"]
     world.nodes = {"one": ["num<2"], "two": ["num>=2"]}
     whole = world.explain("two", solver=world.solver())
@@ -542,6 +606,25 @@ def test_what_was_found_before_the_limit_stands(world):
     report = world.explain("two", solver=Slow(world.solver(), whole.runs - 1))
     assert report.causes == whole.causes
     assert not report.complete
+
+
+def test_a_later_fix_that_was_found_before_the_limit_stands(world):
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["acc", "outer"]}
+    whole = world.explain("two")
+    assert len(whole.fixes) > 1
+    report = world.explain("two", solver=Slow(world.solver(), whole.runs - 1))
+    assert report.fixes
+    assert not report.complete
+
+
+def test_no_run_is_made_twice(world):
+    """Where ranges inside of packages are enough, none of the newcomer's is tried with them."""
+    world.core = ["num"]
+    world.nodes = {"one": ["num>=2"], "two": ["acc", "outer"]}
+    said = []
+    world.explain("two", progress=said.append)
+    assert said.count("trying without grad's range of num") == 2, "to find it, and as it is offered"
 
 
 def test_an_unreachable_index_is_no_conflict(world):

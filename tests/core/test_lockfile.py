@@ -1,6 +1,7 @@
 """uv.lock as data: what determines an environment, and what is only noise."""
 
 import copy
+import tomllib
 
 import pytest
 
@@ -21,6 +22,33 @@ LOCK = {
         {"name": "tool", "version": "1", "source": {"git": "https://example.invalid/t#abc"}},
     ],
 }
+
+
+TEXT = """\
+version = 1
+
+[[package]]
+name = "comfy-env"
+version = "0"
+source = { virtual = "." }
+
+[[package]]
+name = "numpy"
+version = "2.4.1"
+source = { registry = "x" }
+dependencies = [{ name = "tool" }]
+"""
+FROM_GIT = """
+[[package]]
+name = "tool"
+version = "1"
+source = { git = "https://example.invalid/t#abc" }
+"""
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT + FROM_GIT, "version = 1\n"])
+def test_versions_of_a_text_are_those_of_the_parsed_lock(text):
+    assert lockfile.versions_in(text) == lockfile.versions(tomllib.loads(text))
 
 
 def changed(path, value):
