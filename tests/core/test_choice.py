@@ -7,6 +7,9 @@ from governance.changes import choice
 from governance.truth.documents import Transaction
 
 LINE = {"text": "humanize<4", "owner": "node:a"}
+EDIT = {"line": LINE, "to": "humanize"}
+EDITED = {**LINE, "to": "humanize"}
+SCOPED = {"version": "1.0", "package": "legacy", "dependency": "humanize"}
 
 
 @pytest.fixture
@@ -37,6 +40,8 @@ def test_a_fix_comes_with_all_that_was_chosen_when_it_was_found(tx):
     ("kind", "value", "expected"),
     [
         ("dropped", [LINE], ["tqdm", "humanize<4"]),
+        ("replaced", [EDIT], [EDITED]),
+        ("scoped", [SCOPED], [SCOPED]),
         ("without", ["cowsay"], ["colorama", "cowsay"]),
         ("of-a-later-version", ["new", "kept"], ["kept", "new"]),
     ],
@@ -62,7 +67,8 @@ def test_another_commit_is_not_applied(tx):
 
 def test_forget_keeps_what_the_run_was_told(tx):
     tx.audit["resolution"] = {"without": ["colorama"]}
-    choice.put(tx, choice.of_fix(tx, report(dropped=[LINE]), 1))
+    fix = {"dropped": [LINE], "replaced": [EDIT], "scoped": [SCOPED]}
+    choice.put(tx, choice.of_fix(tx, report(**fix), 1))
     choice.forget(tx)
     assert choice.of(tx) == {
         "pins": [],
@@ -70,5 +76,7 @@ def test_forget_keeps_what_the_run_was_told(tx):
         "exempt": [],
         "overrides": [],
         "without": ["colorama"],
+        "replaced": [],
+        "scoped": [],
         "of-a-later-version": [],
     }
