@@ -4,11 +4,12 @@ import pytest
 
 from governance.base.errors import UsageError
 from governance.changes import choice
+from governance.conflict.problem import Owned
 from governance.truth.documents import Transaction
 
-LINE = {"text": "humanize<4", "owner": "node:a"}
+LINE = Owned("humanize<4", "node:a", "requirements.txt", 2, "humanize").to_json()
 EDIT = {"line": LINE, "to": "humanize"}
-EDITED = {**LINE, "to": "humanize"}
+EDITED = {"owner": "node:a", "text": "humanize<4", "to": "humanize"}
 SCOPED = {"version": "1.0", "package": "legacy", "dependency": "humanize"}
 
 
