@@ -113,7 +113,9 @@ def of_fix(tx: Transaction, report: Mapping[str, Any], number: int) -> Choice:
     why = obstacle(tx, found)
     if why is not None:
         raise UsageError(
-            f"suggestion {number} {why}", hint=f"`{found.get('command')}`", code="other_ref"
+            f"suggestion {number} {why}",
+            hint=f"`gov resolve {tx.txid} --accept {number}` updates the node to it",
+            code="other_ref",
         )
     chosen = {**_nothing(), **of(tx), **deepcopy(dict(report.get("resolution", {})))}
     for kind in chosen:

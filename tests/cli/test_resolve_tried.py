@@ -10,8 +10,11 @@ from support.fingerprint import truth_and_prod
 from support.refusal import assert_refused, assert_told
 
 from governance.changes import tries
+from governance.cli import inspection
 from governance.sample import world as sample
 from governance.sample.nodes import NODES
+from governance.truth import workspace
+from governance.truth.documents import Transaction
 
 from support.worlds import own_classes  # isort: skip
 
@@ -127,6 +130,43 @@ def grown(settled, tmp_path):
     settled.site.gov("node", "add", repository).ok()
     write({"requirements.txt": "lark\n"})
     return settled.site.run("grown")
+
+
+def test_a_line_that_is_left_out(settled, add):
+    site = settled.site
+    add(
+        "odd", own_classes("odd", {**NODES["loads-two-classes"].files, "requirements.txt": "zzz\n"})
+    )
+    txid = site.run("odd")
+    data = site.gov.json("resolve", txid, "--try", "1").ok().data
+    assert (data["suggestions"][0]["kind"], verdicts(data)[0]) == ("drop-line", "completed")
+    told = site.gov("resolve", txid, "--accept", "1").ok().out
+    assert told.startswith("resolved with leaving out zzz\n")
+    site.gov("tx", "promote", txid).ok()
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "words"),
+    [
+        ("replaced", _GIVEN_UP, "giving up sample-captioner's humanize>=4.9"),
+        (
+            "replaced",
+            {"owner": "node:a", "text": "humanise<4", "to": "humanize"},
+            "taking humanize for a's humanise<4",
+        ),
+        ("replaced", {"owner": "node:a", "text": "zzz", "to": ""}, "leaving out a's zzz"),
+        (
+            "scoped",
+            {"package": "legacy", "version": "1.0", "dependency": "humanize"},
+            "legacy 1.0 not asked for its range of humanize",
+        ),
+    ],
+)
+def test_what_was_chosen_is_told(settled, kind, row, words):
+    tx = Transaction(txid="t", node_id="a", status="resolved")
+    tx.resolution[kind] = [row]
+    told = inspection.resolution(workspace.find(settled.site.root), tx)
+    assert told[0] == f"resolved with {words}"
 
 
 def test_another_commit_cannot_be_tried(settled, grown):
