@@ -18,9 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from governance.base.errors import GovError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -193,12 +196,22 @@ def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], most: int 
     try:
         with ThreadPoolExecutor(min(most, len(listed)), "", _begin_thread, (called_off,)) as pool:
             try:
-                return list(pool.map(work, listed))
+                return list(_begun(pool, work, listed))
             except BaseException:
                 os.eventfd_write(called_off, 1)
                 raise
     finally:
         os.close(called_off)
+
+
+def _begun(pool: Executor, work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Signals wait meanwhile: the pool does not know, and so would not wait for, a thread in whose
+    start Ctrl-C came."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    try:
+        return pool.map(work, items)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_thread(called_off: int) -> None:

@@ -107,13 +107,15 @@ def fix(tx: Transaction, report: Mapping[str, Any], number: int) -> dict[str, An
 def of_fix(tx: Transaction, report: Mapping[str, Any], number: int) -> Choice:
     """All that was chosen when the fix was found, and the fix.
 
-    Raises UsageError for a fix that gov cannot apply, as another commit of a node.
+    Raises UsageError for a fix that is more than a choice, as another commit of a node.
     """
     found = fix(tx, report, number)
     why = obstacle(tx, found)
     if why is not None:
         raise UsageError(
-            f"suggestion {number} {why}", hint=f"`{found.get('command')}`", code="other_ref"
+            f"suggestion {number} {why}",
+            hint=f"`gov resolve {tx.txid} --accept {number}` updates the node to it",
+            code="other_ref",
         )
     chosen = {**_nothing(), **of(tx), **deepcopy(dict(report.get("resolution", {})))}
     for kind in chosen:
@@ -129,9 +131,9 @@ def _nothing() -> Choice:
 
 
 def obstacle(tx: Transaction, found: Mapping[str, Any]) -> str | None:
-    """Why gov cannot apply a fix by itself; None where it can."""
+    """Why a fix is no choice of this transaction; None where it is."""
     if found.get("ref"):
-        return f"is another commit of {tx.node_id}, and its code is yours to move"
+        return f"is another commit of {tx.node_id}, and takes a transaction of its own"
     return None
 
 

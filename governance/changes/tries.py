@@ -128,7 +128,8 @@ def _wanted(
         why = choice.obstacle(tx, found)
         tried = found.get("tried", {})
         if why is not None:
-            session.say(f"fix {number} cannot be tried: it {why}; `{found.get('command')}`")
+            taking = f"`gov resolve {tx.txid} --accept {number}` takes it"
+            session.say(f"fix {number} cannot be tried: it {why}; {taking}")
         elif not (only_new and tried and not tried["stale"]):
             wanted.append(number)
     return wanted

@@ -9,6 +9,8 @@ from typing import Any
 from governance.changes import gates
 from governance.cli import conflicts, tables
 from governance.cli.outcome import Part, Table
+from governance.conflict.problem import owner_words
+from governance.requirements.grammar import leading_name
 from governance.truth import ledger
 from governance.truth.documents import (
     COMPLETED,
@@ -126,9 +128,23 @@ def _resolved(data: Mapping[str, Any]) -> list[Part]:
 def _chosen(pins: Sequence[str], chosen: Mapping[str, Any]) -> str:
     words = [", ".join(pins)]
     words += [f"leaving out {text}" for text in chosen["dropped"]]
+    words += [_edited(row) for row in chosen.get("replaced", [])]
+    words += [
+        f"{row['package']} {row['version']} not asked for its range of {row['dependency']}"
+        for row in chosen.get("scoped", [])
+    ]
     words += [f"{name} of any date" for name in chosen["exempt"]]
     words += [f"no {name} installed" for name in chosen.get("without", [])]
     return "; ".join(filter(None, words))
+
+
+def _edited(row: Mapping[str, str]) -> str:
+    """A line of which only the name is left, or another name, or nothing."""
+    line = f"{owner_words(row['owner'])}'s {row['text']}"
+    if not row["to"]:
+        return f"leaving out {line}"
+    same = leading_name(row["to"]) == leading_name(row["text"])
+    return f"giving up {line}" if same else f"taking {row['to']} for {line}"
 
 
 def shared_files(plan: Mapping[str, Any], node: str) -> list[Part]:

@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+from functools import partial
 
 import pytest
 from support.fingerprint import truth_and_prod
 from support.refusal import assert_refused, assert_told
 
 from governance.changes import tries
+from governance.cli import inspection
 from governance.sample import world as sample
 from governance.sample.nodes import NODES
+from governance.truth import workspace
+from governance.truth.documents import Transaction
 
 from support.worlds import own_classes  # isort: skip
 
@@ -38,6 +42,7 @@ class Fussy:
 NODE_CLASS_MAPPINGS = {"Fussy": Fussy}
 """
 _WHY = "fussy failed to import: fussy cannot work with humanize 4.14.0"
+_GIVEN_UP = {"owner": "node:sample-captioner", "text": "humanize>=4.9", "to": "humanize"}
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def add(settled, tmp_path):
 
 @pytest.fixture
 def fussy(settled, add):
-    """The txid of a node whose fixes 1 and 2 lock and fail at start; fix 3 works."""
+    """The txid of a node whose fix 1, its own range given up, fails at start; fix 2 works."""
     add("fussy", {"__init__.py": _FUSSY, "requirements.txt": "humanize<4\n"})
     return settled.site.run("fussy")
 
@@ -77,17 +82,17 @@ def test_fixes_are_tried_and_the_best_is_taken(settled, fussy):
     site = settled.site
     before, chosen, folders = truth_and_prod(site.root), record(site, fussy), left(site)
     data = site.gov.json("resolve", fussy, "--try").ok().data
-    assert (data["tried"], verdicts(data)) == ([1, 2, 3], ["failed", "failed", "completed"])
+    assert (data["tried"], verdicts(data)) == ([1, 2], ["failed", "completed"])
     assert data["suggestions"][0]["tried"]["reason"] == _WHY
-    assert data["suggestions"][2]["tried"]["nodes"] == 2
+    assert data["suggestions"][1]["tried"]["nodes"] == 2
     now = (truth_and_prod(site.root), record(site, fussy), left(site))
     assert now == (before, chosen, folders)
     told = site.gov("resolve", fussy, "--suggest").ok().out
     assert f"      tried: failed: {_WHY}\n" in told
     assert "      tried: came up, all nodes loaded\n" in told
     best = site.gov.json("resolve", fussy, "--best").ok().data
-    assert (best["tried"], best["accepted"]) == ([], 3), "what is known is not tried again"
-    assert best["resolution_pins"] == ["humanize==3.14.0"]
+    assert (best["tried"], best["accepted"]) == ([], 2), "what is known is not tried again"
+    assert record(site, fussy)["resolution"]["replaced"] == [_GIVEN_UP]
     done = site.gov.json("tx", "promote", fussy).ok().data
     assert [(c["name"], c["after"]) for c in done["changes"]] == [("humanize", "3.14.0")]
 
@@ -95,9 +100,16 @@ def test_fixes_are_tried_and_the_best_is_taken(settled, fussy):
 def test_the_best_is_found_where_nothing_was_tried(settled):
     site, txid = settled.site, settled.conflicting
     told = site.gov("resolve", txid, "--best").ok().out
-    assert told.startswith("fix 1 is taken\nresolved with humanize==4.14.0\n")
+    given_up = "giving up sample-statistics's humanize<4"
+    assert told.startswith(f"fix 1 is taken\nresolved with {given_up}\n")
     data = site.gov.json("resolve", txid, "--suggest").ok().data
-    assert verdicts(data) == ["completed", None, None], "the first that comes up is enough"
+    assert verdicts(data) == ["completed", None], "the first that comes up is enough"
+
+
+def test_the_best_is_looked_for_until_one_comes_up(settled, fussy):
+    told = settled.site.gov("resolve", fussy, "--best").ok().out
+    given_up = "giving up sample-captioner's humanize>=4.9"
+    assert told.startswith(f"fix 2 is taken\nresolved with {given_up}\n")
 
 
 def test_none_comes_up(settled, fussy):
@@ -109,16 +121,69 @@ def test_none_comes_up(settled, fussy):
     assert (ended.error["code"], ended.data["tried"]) == ("no_fix_came_up", [1])
 
 
-def test_another_commit_cannot_be_tried(settled, add):
-    for lines in ("lark\n", "lark\nhumanize<4\n"):
-        files = {**NODES["loads-two-classes"].files, "requirements.txt": lines}
-        sample.write_node(settled.site.root.parent / "grew", "grew", own_classes("grew", files))
-    settled.site.gov("node", "add", settled.site.root.parent / "grew/grew").ok()
-    txid = settled.site.run("grew")
-    ended = settled.site.gov("resolve", txid, "--try", "1").ok()
-    assert "fix 1 cannot be tried: it is another commit of grew" in ended.err
-    data = settled.site.gov.json("resolve", txid, "--suggest").ok().data
+@pytest.fixture
+def grown(settled, tmp_path):
+    """The txid of a node whose newer commit, fix 1, does not ask for what conflicts."""
+    write = partial(sample.write_node, tmp_path / "grown", "grown")
+    files = own_classes("grown", NODES["loads-two-classes"].files)
+    repository = write({**files, "requirements.txt": "lark\nhumanize<4\n"})
+    settled.site.gov("node", "add", repository).ok()
+    write({"requirements.txt": "lark\n"})
+    return settled.site.run("grown")
+
+
+def test_a_line_that_is_left_out(settled, add):
+    site = settled.site
+    add(
+        "odd", own_classes("odd", {**NODES["loads-two-classes"].files, "requirements.txt": "zzz\n"})
+    )
+    txid = site.run("odd")
+    data = site.gov.json("resolve", txid, "--try", "1").ok().data
+    assert (data["suggestions"][0]["kind"], verdicts(data)[0]) == ("drop-line", "completed")
+    told = site.gov("resolve", txid, "--accept", "1").ok().out
+    assert told.startswith("resolved with leaving out zzz\n")
+    site.gov("tx", "promote", txid).ok()
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "words"),
+    [
+        ("replaced", _GIVEN_UP, "giving up sample-captioner's humanize>=4.9"),
+        (
+            "replaced",
+            {"owner": "node:a", "text": "humanise<4", "to": "humanize"},
+            "taking humanize for a's humanise<4",
+        ),
+        ("replaced", {"owner": "node:a", "text": "zzz", "to": ""}, "leaving out a's zzz"),
+        (
+            "scoped",
+            {"package": "legacy", "version": "1.0", "dependency": "humanize"},
+            "legacy 1.0 not asked for its range of humanize",
+        ),
+    ],
+)
+def test_what_was_chosen_is_told(settled, kind, row, words):
+    tx = Transaction(txid="t", node_id="a", status="resolved")
+    tx.resolution[kind] = [row]
+    told = inspection.resolution(workspace.find(settled.site.root), tx)
+    assert told[0] == f"resolved with {words}"
+
+
+def test_another_commit_cannot_be_tried(settled, grown):
+    ended = settled.site.gov("resolve", grown, "--try", "1").ok()
+    assert "fix 1 cannot be tried: it is another commit of grown" in ended.err
+    data = settled.site.gov.json("resolve", grown, "--suggest").ok().data
     assert verdicts(data)[:2] == [None, "completed"]
+
+
+def test_another_commit_is_taken_by_a_transaction_of_its_own(settled, grown):
+    site = settled.site
+    ended = site.gov.json("resolve", grown, "--accept", "1").ok()
+    assert ended.data["txid"] != grown
+    assert (record(site, grown)["status"], ended.data["status"]) == ("aborted", "completed")
+    site.gov("tx", "promote", ended.data["txid"]).ok()
+    plugins = json.loads((site.root / "state/plugins.json").read_text())
+    assert next(row for row in plugins if row["id"] == "grown")["managed_deps"] == ["lark"]
 
 
 def test_side_by_side(settled, monkeypatch):
@@ -131,7 +196,7 @@ def test_side_by_side(settled, monkeypatch):
     assert "  | fix 2: " in ended.err
     assert ended.err.index("fix 2: starting") < ended.err.index("fix 1 came up")
     data = site.gov.json("resolve", txid, "--suggest").ok().data
-    assert verdicts(data) == ["completed", "completed", None]
+    assert verdicts(data) == ["completed", "completed"]
     assert left(site) == folders
 
 
@@ -173,10 +238,10 @@ def test_after_one_failed_the_next_is_observed_on_its_own(settled, fussy):
     site.gov("resolve", fussy, "--accept", "1").ok()
     assert_told(site.gov("-q", "tx", "promote", fussy), 1, _WHY)
     data = site.gov.json("resolve", fussy, "--suggest").ok().data
-    assert verdicts(data) == ["failed", None, None], "the promote tried it"
-    site.gov("resolve", fussy, "--accept", "3").ok()
+    assert verdicts(data) == ["failed", None], "the promote tried it"
+    site.gov("resolve", fussy, "--accept", "2").ok()
     told = site.gov("tx", "inspect", fussy).ok().out
-    assert f"failed before with humanize==4.14.0: {_WHY}" in told
+    assert f"failed before with giving up fussy's humanize<4: {_WHY}" in told
     assert "NOT LOADED" not in told
     site.gov("tx", "promote", fussy).ok()
     seen = record(site, fussy)["observation"]
@@ -184,10 +249,10 @@ def test_after_one_failed_the_next_is_observed_on_its_own(settled, fussy):
 
 
 def test_the_next_is_no_more_trusted_than_the_first(settled, fussy):
-    """Fix 2 needs the very packages that failed with fix 1."""
+    """The pin needs the very packages that failed with fix 1."""
     site = settled.site
-    for number in ("1", "2"):
-        site.gov("resolve", fussy, "--accept", number).ok()
+    for chosen in (("--accept", "1"), ("--pin", "humanize==4.14.0")):
+        site.gov("resolve", fussy, *chosen).ok()
         assert_told(site.gov("-q", "tx", "promote", fussy), 1, _WHY)
 
 
@@ -198,10 +263,11 @@ def test_reset_forgets_what_was_chosen(settled, fussy):
     ended = site.gov("resolve", fussy, "--reset")
     assert_told(ended, 4, "the requirements of fussy conflict")
     site.gov("resolve", fussy, "--accept", "1").ok()
+    assert record(site, fussy)["resolution"]["replaced"] != []
     assert_told(site.gov("-q", "tx", "promote", fussy), 1, _WHY)
     ended = site.gov.json("resolve", fussy, "--reset")
     assert (ended.code, ended.data["resolution_pins"]) == (4, [])
-    assert verdicts(ended.data) == [None, None, None]
+    assert verdicts(ended.data) == [None, None]
     after = record(site, fussy)
     for name in ("status", "resolution_pins", "resolution", "observation", "diff"):
         assert after[name] == before[name]
@@ -213,10 +279,11 @@ def test_reset_keeps_what_the_run_was_told(settled, add):
     data = settled.site.gov.json("tx", "run", "plain", "--without", "lark").data
     txid = data["txid"]
     settled.site.gov("resolve", txid, "--accept", "1").ok()
+    chosen = record(settled.site, txid)["resolution"]
+    assert (chosen["without"], len(chosen["replaced"])) == (["lark"], 1)
     assert settled.site.gov("resolve", txid, "--reset").code == 4
-    resolution = record(settled.site, txid)["resolution"]
-    assert resolution["without"] == ["lark"]
-    assert resolution["overrides"] == []
+    chosen = record(settled.site, txid)["resolution"]
+    assert (chosen["without"], chosen["replaced"]) == (["lark"], [])
 
 
 # --- pins that hold nothing -------------------------------------------------------------------
@@ -229,7 +296,8 @@ def test_a_pin_that_holds_nothing_is_not_kept_beside_a_conflict(settled):
     assert "nothing asks for colorama==0.4.6: left out" in ended.err
     assert record(site, txid)["resolution_pins"] == []
     data = site.gov.json("resolve", txid, "--accept", "1").ok().data
-    assert data["resolution_pins"] == ["humanize==4.14.0"]
+    assert data["resolution_pins"] == []
+    assert len(record(site, txid)["resolution"]["replaced"]) == 1
 
 
 def test_a_pin_that_is_refused_is_not_kept(settled):

@@ -4,11 +4,13 @@ import pytest
 
 from governance.base.errors import UsageError
 from governance.changes import choice
+from governance.conflict.problem import Owned
 from governance.truth.documents import Transaction
 
-LINE = {"text": "humanize<4", "owner": "node:a", "file": "requirements.txt", "line": 2}
-REPLACED = {"owner": "node:a", "text": "humanize<4", "to": "humanize"}
-SCOPED = {"package": "grad", "version": "1.0", "dependency": "num"}
+LINE = Owned("humanize<4", "node:a", "requirements.txt", 2, "humanize").to_json()
+EDIT = {"line": LINE, "to": "humanize"}
+EDITED = {"owner": "node:a", "text": "humanize<4", "to": "humanize"}
+SCOPED = {"version": "1.0", "package": "legacy", "dependency": "humanize"}
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def test_a_fix_comes_with_all_that_was_chosen_when_it_was_found(tx):
     ("kind", "value", "expected"),
     [
         ("dropped", [LINE], ["tqdm", "humanize<4"]),
-        ("replaced", [{"line": LINE, "to": "humanize"}], [REPLACED]),
+        ("replaced", [EDIT], [EDITED]),
         ("scoped", [SCOPED], [SCOPED]),
         ("without", ["cowsay"], ["colorama", "cowsay"]),
         ("of-a-later-version", ["new", "kept"], ["kept", "new"]),
@@ -66,7 +68,8 @@ def test_another_commit_is_not_applied(tx):
 
 def test_forget_keeps_what_the_run_was_told(tx):
     tx.audit["resolution"] = {"without": ["colorama"]}
-    choice.put(tx, choice.of_fix(tx, report(dropped=[LINE]), 1))
+    fix = {"dropped": [LINE], "replaced": [EDIT], "scoped": [SCOPED]}
+    choice.put(tx, choice.of_fix(tx, report(**fix), 1))
     choice.forget(tx)
     assert choice.of(tx) == {
         "pins": [],

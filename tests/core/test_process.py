@@ -1,6 +1,12 @@
 """The one door to programs: what they print is bounded."""
 
+import os
+import signal
 import sys
+import threading
+import time
+
+import pytest
 
 from governance.boundaries import process
 
@@ -24,3 +30,18 @@ def test_a_line_without_end_is_bounded_too(monkeypatch):
     monkeypatch.setattr(process, "_MAX_OUTPUT_BYTES", 50_000)
     monkeypatch.setattr(process, "_LONGEST_LINE", 10_000)
     assert len(printed(500, "")) <= 50_000
+
+
+def test_ctrl_c_waits_for_a_thread_that_just_begins():
+    """Else it goes on by itself, and leaves what it makes after all was cleaned."""
+
+    def work(number):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.002)
+
+    before = threading.active_count()
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt):
+            process.side_by_side(work, [1, 2])
+        assert threading.active_count() == before
