@@ -185,9 +185,9 @@ def _fix(fix: Row, txid: str | None) -> list[str]:
 
         when = " with an earlier prod" if fix["tried"].get("stale") else ""
         told = [*told, f"      tried{when}: {seen.words(fix['tried'])}"]
-    if fix.get("ref"):
-        return [*told, f"      {fix.get('command', '')}"]
-    return [*told, f"      gov resolve {txid} --accept {fix.get('number')}"] if txid else told
+    if txid:
+        return [*told, f"      gov resolve {txid} --accept {fix.get('number')}"]
+    return [*told, f"      {fix.get('command', '')}"] if fix.get("ref") else told
 
 
 def _remedy(fix: Row) -> str:
