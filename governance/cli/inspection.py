@@ -125,10 +125,25 @@ def _resolved(data: Mapping[str, Any]) -> list[Part]:
 
 def _chosen(pins: Sequence[str], chosen: Mapping[str, Any]) -> str:
     words = [", ".join(pins)]
+    words += [_replaced(row) for row in chosen.get("replaced", [])]
     words += [f"leaving out {text}" for text in chosen["dropped"]]
+    words += [
+        f"{row['package']} {row['version']} not asked for its range of {row['dependency']}"
+        for row in chosen.get("scoped", [])
+    ]
     words += [f"{name} of any date" for name in chosen["exempt"]]
     words += [f"no {name} installed" for name in chosen.get("without", [])]
     return "; ".join(filter(None, words))
+
+
+def _replaced(row: Mapping[str, str]) -> str:
+    from governance.conflict.problem import owner_words
+    from governance.requirements import requirement_name
+
+    line = f"{owner_words(row['owner'])}'s {row['text']}"
+    if row["to"] and requirement_name(row["to"]) != requirement_name(row["text"]):
+        return f"{row['to']} for {line}"
+    return f"giving up {line}"
 
 
 def shared_files(plan: Mapping[str, Any], node: str) -> list[Part]:

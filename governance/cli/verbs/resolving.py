@@ -253,11 +253,6 @@ def _accepted(space: Workspace, tx: Transaction, number: int) -> dict[str, Any]:
     return {**choice.of_fix(tx, _report(space, tx), number), "anew": True}
 
 
-def _as_chosen(replaced: dict[str, Any]) -> dict[str, str]:
-    line = replaced["line"]
-    return {"owner": line["owner"], "text": line["text"], "to": replaced["to"]}
-
-
 def _ask(space: Workspace, tx: Transaction) -> dict[str, Any]:
     """As the seed says: one a line, an empty line ends; a number takes a suggestion."""
     if not sys.stdin.isatty():
