@@ -144,7 +144,7 @@ def _texts(value: Any) -> Any:
 
 def _chosen(one: dict[str, Any]) -> Any:
     """A line that is left out is its text; one that gets another is named with its owner."""
-    if "line" in one:
+    if "to" in one:
         return {"owner": one["line"]["owner"], "text": one["line"]["text"], "to": one["to"]}
     return one.get("text", one)
 

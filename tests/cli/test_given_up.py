@@ -1,4 +1,4 @@
-"""What an accepted fix leaves in the truth: lines given up, replaced or not heard, and their end."""
+"""What an accepted fix leaves in the truth: lines given up or replaced, and their end."""
 
 import json
 import re
