@@ -181,9 +181,23 @@ def test_a_misspelt_name_is_replaced(settled, node):
     assert "typo gave up humanise>=4, humanize stands" in settled.site.gov("why", "humanize").out
 
 
-# --- a range inside a package -----------------------------------------------------------------
+def test_a_line_that_was_left_out_stays_out_at_an_update(settled, node):
+    typo = node("typo", "colorama\nhumanise\n")
+    txid, screen = typo.conflict()
+    assert "  fix 2: leave out humanise; " in screen
+    told = settled.site.gov("resolve", txid, "--accept", "2").ok().out
+    assert told.startswith("resolved with leaving out humanise\n")
+    settled.site.gov("tx", "promote", txid).ok()
+    assert group(settled.site, "typo") == ["colorama"]
+    assert typo.record["given_up"] == [{"text": "humanise", "to": ""}]
+    assert settled.site.gov.json("why", "colorama").ok().data["given_up"] == []
+    typo.commit("colorama\nhumanise\nlark\n")
+    settled.site.gov("node", "update", "typo", "--promote").ok()
+    assert group(settled.site, "typo") == ["colorama", "lark"]
+    assert typo.record["given_up"] == [{"text": "humanise", "to": ""}]
 
-ENTRY = {"name": "wants-old", "version": "1.0", "dependencies": ["humanize"]}
+
+# --- a range inside a package -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -208,7 +222,9 @@ def test_a_range_inside_a_package_is_not_asked_for(settled, scoped):
     assert inside.record["scoped_deps"] == [
         {"package": "wants-old", "version": "1.0", "dependency": "humanize"}
     ]
-    assert "wants-old" in str(truth(settled.site)["tool"]["uv"])
+    assert truth(settled.site)["tool"]["uv"]["override-dependencies"] == [
+        {"package": {"name": "wants-old", "version": "1.0"}, "dependencies": ["humanize"]}
+    ]
     told = settled.site.gov("why", "humanize").ok().out
     assert "  wants-old 1.0 is not asked for its range of it\n" in told
 
@@ -216,7 +232,11 @@ def test_a_range_inside_a_package_is_not_asked_for(settled, scoped):
 def test_it_goes_with_the_node_that_needed_it(settled, scoped):
     before = truth(settled.site)
     settled.site.gov("tx", "promote", scoped[1], "--accept-incompatible").ok()
-    assert truth(settled.site) != before
+    promoted = truth(settled.site)
+    settled.site.gov("node", "disable", "inside").ok()
+    assert truth(settled.site) == before
+    settled.site.gov("node", "enable", "inside", "--accept-incompatible").ok()
+    assert truth(settled.site) == promoted, "it comes back with the node"
     settled.site.gov("node", "remove", "inside").ok()
     assert truth(settled.site) == before
 
