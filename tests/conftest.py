@@ -25,7 +25,7 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(own))
         for name in [*os.environ]:
-            if name.startswith(("XDG_", "UV_", "PIP_", "GIT_", "GOV_ROOT")):
+            if name.startswith(("XDG_", "UV_", "PIP_", "GIT_", "GOV_ROOT", "COLUMNS")):
                 patch.delenv(name)
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         yield own

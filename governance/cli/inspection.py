@@ -95,7 +95,7 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
         core = ' --approve-core --reason "..."' if _touches_core(data) else ""
         skipped = " --accept-skipped" if data["skipped_requirements"] else ""
         skipped += " --accept-findings" if data["observation"].get("rewritten") else ""
-        skipped += " --accept-incompatible" if data["plan"].get("incompatible") else ""
+        skipped += " --accept-incompatible" if _is_incompatible(data) else ""
         return [f"next: gov tx promote {txid}{core}{skipped}"]
     if data["status"] == NEEDS_RESOLUTION:
         return []
@@ -106,6 +106,11 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
         if row.get("distribution") and not row.get("declared")
     ]
     return [*told, f"next: gov tx inspect {txid}, or gov tx abort {txid}"]
+
+
+def _is_incompatible(data: Mapping[str, Any]) -> bool:
+    """Seen in what was built; before that, known of a range that a package is not asked for."""
+    return bool(data["plan"].get("incompatible") or data["resolution"].get("scoped"))
 
 
 def resolution(space: Workspace, tx: Transaction) -> list[Part]:

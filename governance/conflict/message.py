@@ -40,8 +40,10 @@ _BUILT = re.compile(
 )
 _INCLUDED = re.compile(r"was included because `([^`]+)`(.*)")
 _NO_EXTRA = re.compile(r"The package `([\w.-]+?)==([^`]+)` does not have an extra named `([^`]+)`")
-_NEEDS_PYTHON = re.compile(rf"{_WORD}\S*+ depends? on Python([<>=!~][^\s]*)")
-_HAS_PYTHON = re.compile(r"(?:requested|current) Python version \([^)\d]*(\d+\.\d+)")
+# uv before 0.13 says "depends on Python>=3.12", and which Python there is.
+_ON_PYTHON = r"(?:depends? on|requires?) Python ?"
+_NEEDS_PYTHON = re.compile(rf"{_WORD}\S*+ {_ON_PYTHON}([<>=!~][^\s]*)")
+_HAS_PYTHON = re.compile(r"(?:(?:requested|current) Python version \([^)\d]*|Using \w+ )(\d+\.\d+)")
 _BUILD_LOG = re.compile(r"\[std(?:err|out)\]\n(.*?)(?=\n\s*\[std|\n\s*hint: |\Z)", re.DOTALL)
 _ERROR = re.compile(r"^\w*(?:Error|Exception)\b|\b(?:error|fatal):|\bfailed\b", re.IGNORECASE)
 _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?')
@@ -51,7 +53,7 @@ _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?'
 _ABSENCES = (
     ("not-on-index", re.compile(rf"{_WORD}(?:\[\S*\])? was not found in the package registry")),
     ("newer-than-date", _FILTERED),
-    ("python", re.compile(rf"{_WORD}\S*+ depends? on Python[<>=]")),
+    ("python", re.compile(rf"{_WORD}\S*+ {_ON_PYTHON}[<>=]")),
     (
         "no-wheel",
         re.compile(

@@ -1,6 +1,7 @@
 """Conflicts as an operator meets them: the screen of `tx run` says what to type, and it works."""
 
 import re
+import tomllib
 
 import pytest
 from support.gov import Gov
@@ -53,17 +54,20 @@ def settle(site, screen, words):
 def test_against_comfyui_itself(settled, conflict):
     _, screen = conflict("old", "tqdm\nnumpy<1.25\n")
     assert "\nnumpy: old <1.25 against ComfyUI >=1.25\n" in screen
-    words = list(fixes(screen))
-    assert words == ["hold numpy==2.4.1", "leave out numpy<1.25", "hold numpy==1.24.4"]
-    done = settle(settled.site, screen, "hold numpy==2.4.1")
+    assert list(fixes(screen)) == ["give up old's numpy<1.25"]
+    done = settle(settled.site, screen, "give up old's numpy<1.25")
     assert [(c["name"], c["after"]) for c in done["changes"]] == [("tqdm", "4.67.1")]
 
 
 def test_a_fix_that_touches_core_says_so_to_the_end(settled, conflict):
-    _, screen = conflict("old", "numpy<1.25\n")
-    assert "touches core: numpy" in screen
-    done = settle(settled.site, screen, "hold numpy==1.24.4")
-    assert [(c["name"], c["after"]) for c in done["changes"]] == [("numpy", "1.24.4")]
+    txid, screen = conflict("old", "numpy<1.25\ntransformers<4.30\n")
+    assert "touches core: transformers\n" in screen
+    told = settled.site.gov(*fixes(screen)["give up old's numpy<1.25"]).ok().out
+    assert f'next: gov tx promote {txid} --approve-core --reason "..."\n' in told
+    assert_told(settled.site.gov("tx", "promote", txid), 3, "transformers")
+    done = settled.site.gov.json("tx", "promote", txid, *core()).ok().data
+    after = {change["name"]: change["after"] for change in done["changes"]}
+    assert after == {"transformers": "4.26.1", "tqdm": "4.67.1"}
 
 
 @pytest.mark.pypi
@@ -85,23 +89,25 @@ def test_through_a_real_package(tmp_path, world):
     whole = gov("resolve", "last", "--suggest", "--all").ok().out
     assert "compiled requirements.txt:1  numba==0.60.0 -> numpy>=1.22,<2.1\n" in whole
     assert "modern requirements.txt:1    numpy>=2.1\n" in whole
-    typed = fixes(screen)["leave out numba==0.60.0"]
+    typed = fixes(screen)["give up compiled's numba==0.60.0"]
     told = gov(*typed).ok().out
     gov(*re.search(r"^next: gov (.*)$", told, re.M)[1].split()).ok()
     assert "tqdm" in gov("why", "tqdm").ok().out
+    assert "compiled gave up numba==0.60.0" in gov("why", "numba").ok().out
 
 
 def test_one_that_contradicts_itself(settled, conflict):
     _, screen = conflict("odd", "lark<1.2\n\nlark>=1.2\n")
     assert "\nlark: odd <1.2 against odd >=1.2; odd contradicts itself\n" in screen
-    done = settle(settled.site, screen, "leave out lark>=1.2")
-    assert [(c["name"], c["after"]) for c in done["changes"]] == [("lark", "1.1.9")]
+    done = settle(settled.site, screen, "give up odd's lark<1.2")
+    assert [(c["name"], c["after"]) for c in done["changes"]] == [("lark", "1.2.2")]
 
 
 def test_a_name_that_is_none(settled, conflict):
     _, screen = conflict("typo", "colorama\nhumanise\n")
     told = "humanise: typo any version, but humanise is not on the index (is humanize meant?)"
     assert f"\n{told}\n" in screen
+    assert "  fix 2: leave out humanise; nothing else brings humanise; " in screen
     done = settle(settled.site, screen, "leave out humanise")
     assert [c["name"] for c in done["changes"]] == ["colorama"]
 
@@ -109,7 +115,7 @@ def test_a_name_that_is_none(settled, conflict):
 def test_a_version_that_is_none(settled, conflict):
     _, screen = conflict("ahead", "lark==9\n")
     assert "\nlark: ahead ==9, but no such version of lark is on the index\n" in screen
-    done = settle(settled.site, screen, "hold lark==1.2.2")
+    done = settle(settled.site, screen, "give up ahead's lark==9")
     assert [(c["name"], c["after"]) for c in done["changes"]] == [("lark", "1.2.2")]
 
 
@@ -117,8 +123,9 @@ def test_three_at_once(settled, conflict):
     txid, screen = conflict("trio", "numpy<1.25\nhumanize<4\nlark<1\ncolorama\n")
     told = re.findall(r"^(\w+): trio <", screen, re.M)
     assert sorted(told) == ["humanize", "lark", "numpy"]
-    done = settle(settled.site, screen, "leave out numpy<1.25, humanize<4, lark<1")
-    assert [c["name"] for c in done["changes"]] == ["colorama"]
+    words = "give up trio's numpy<1.25, give up trio's humanize<4, give up trio's lark<1"
+    done = settle(settled.site, screen, words)
+    assert [c["name"] for c in done["changes"]] == ["colorama", "lark"]
     assert done["txid"] == txid
 
 
@@ -134,12 +141,15 @@ def test_pins_add_up_one_at_a_time(settled, conflict):
 
 def test_another_suggestion_takes_the_place_of_the_first(settled, conflict):
     txid, screen = conflict("old", "humanize<4\n")
-    assert list(fixes(screen))[:2] == ["hold humanize==4.14.0", "leave out humanize<4"]
-    settled.site.gov("resolve", txid, "--accept", "1").ok()
-    told = settled.site.gov("resolve", txid, "--accept", "2").ok().out
-    assert told.startswith("resolved with leaving out humanize<4\n")
-    data = settled.site.gov.json("tx", "inspect", txid).ok().data
-    assert data["resolution_pins"] == []
+    first, second = "give up old's humanize<4", "give up sample-captioner's humanize>=4.9"
+    assert list(fixes(screen)) == [first, second]
+    told = settled.site.gov(*fixes(screen)[first]).ok().out
+    assert told.startswith("resolved with giving up old's humanize<4\n")
+    told = settled.site.gov(*fixes(screen)[second]).ok().out
+    assert told.startswith("resolved with giving up sample-captioner's humanize>=4.9\n")
+    settled.site.gov("tx", "promote", txid).ok()
+    assert groups(settled.site)["node-old"] == ["humanize<4"]
+    assert groups(settled.site)["node-sample-captioner"] == ["cowsay", "humanize"]
 
 
 @pytest.mark.parametrize(
@@ -183,38 +193,55 @@ def test_a_failing_pin_never_offers_comfyuis_own_line(settled, conflict):
     txid, _ = conflict("old", "numpy<1.25\ntransformers<4.30\n")
     settled.site.gov("resolve", txid, "--pin", "transformers==4.57.1")
     data = settled.site.gov.json("resolve", txid, "--suggest").ok().data
-    dropped = [line["owner"] for fix in data["suggestions"] for line in fix["dropped"]]
-    assert dropped
-    assert set(dropped) == {"node:old"}
+    changed = [row["line"] for fix in data["suggestions"] for row in fix["replaced"]]
+    changed += [line for fix in data["suggestions"] for line in fix["dropped"]]
+    assert changed
+    assert {line["owner"] for line in changed} == {"node:old"}
 
 
 def test_the_extras_of_what_is_held_are_kept(settled, conflict, add):
     add("wide", "transformers[timm]>=4.50\n")
     settled.site.gov("tx", "promote", settled.site.run("wide"), *core()).ok()
-    _, screen = conflict("narrow", "transformers==4.26.1\n")
-    done = settle(settled.site, screen, "hold transformers==4.57.1")
+    txid, _ = conflict("narrow", "transformers==4.26.1\n")
+    settled.site.gov("resolve", txid, "--pin", "transformers==4.57.1").ok()
+    done = settled.site.gov.json("tx", "promote", txid).ok().data
     assert done["changes"] == []
     text = (settled.site.root / "pyproject.toml").read_text()
     assert '"transformers[timm]==4.57.1"' in text
+
+
+def test_the_extras_of_a_line_that_is_given_up_are_kept(settled, conflict, add):
+    add("wide", "transformers>=4.50\n")
+    settled.site.gov("tx", "promote", settled.site.run("wide"), *core()).ok()
+    txid, screen = conflict("narrow", "transformers[timm]==4.26.1\n")
+    settled.site.gov(*fixes(screen)["give up narrow's transformers[timm]==4.26.1"]).ok()
+    done = settled.site.gov.json("tx", "promote", txid, *core()).ok().data
+    assert "timm" in [change["name"] for change in done["changes"]]
+    assert groups(settled.site)["node-narrow"] == ["transformers[timm]"]
 
 
 def core():
     return "--approve-core", "--reason", "a test"
 
 
+def groups(site):
+    """The lines of each group that the truth declares."""
+    return tomllib.loads((site.root / "pyproject.toml").read_text())["dependency-groups"]
+
+
 def test_an_earlier_commit_taken_as_the_screen_says(settled, conflict):
+    """It ranks after a range of the node's own."""
     site = settled.site
-    txid, screen = conflict("grew", "lark\nhumanize<4\n", "lark\n")
-    clone = site.nodes / "grew"
-    fitting = sample.git(clone, "rev-parse", "HEAD^")
+    _, screen = conflict("grew", "lark\nhumanize<4\n", "lark\n")
+    fitting = sample.git(site.nodes / "grew", "rev-parse", "HEAD^")
     words = f"take the node at {fitting[:12]}"
-    assert next(iter(fixes(screen))) == words
-    assert f"git -C {clone} checkout {fitting[:12]} && gov tx run grew\n" in screen
-    assert_told(site.gov("resolve", txid, "--accept", "1"), 2, "another commit of grew")
-    sample.git(clone, "checkout", "--quiet", fitting[:12])
-    again = site.gov.json("tx", "run", "grew").ok().data
-    assert again["commit"] == fitting
-    site.gov("tx", "promote", again["txid"]).ok()
+    assert list(fixes(screen))[:2] == ["give up grew's humanize<4", words]
+    assert f"  fix 2: {words}; an older commit; in prod: 1 added\n" in screen
+    assert fixes(screen)[words] == ["node", "update", "grew", "--to", fitting[:12]]
+    told = site.gov(*fixes(screen)[words]).ok().out
+    done = site.gov.json("tx", "promote", told.split()[0]).ok().data
+    assert [c["name"] for c in done["changes"]] == ["lark"]
+    assert site.head("grew") == fitting
 
 
 def test_a_family_settled_as_the_screen_says(settled, add):
@@ -266,9 +293,9 @@ def test_a_base_that_moved_elsewhere_is_no_obstacle(settled, add):
 
 def test_a_rebase_keeps_what_was_resolved(settled, conflict, add):
     txid, screen = conflict("old", "humanize<4\nlark\n")
-    settled.site.gov(*fixes(screen)["leave out humanize<4"]).ok()
+    settled.site.gov(*fixes(screen)["give up old's humanize<4"]).ok()
     add("first", "colorama\n")
     settled.site.gov("tx", "promote", settled.site.run("first")).ok()
     done = settled.site.gov.json("tx", "promote", txid, "--rebase").ok().data
     assert [c["name"] for c in done["changes"]] == ["lark"]
-    assert '"humanize<4"' not in (settled.site.root / "pyproject.toml").read_text()
+    assert groups(settled.site)["node-old"] == ["humanize", "lark"]

@@ -28,13 +28,14 @@ def test_the_document_holds_what_the_contract_promises(settled):
     data = settled.site.gov.json("resolve", settled.conflicting, "--accept", "1").ok().data
     assert set(data) >= {"txid", "status", "resolution_pins", "suggestions"}
     assert (data["txid"], data["status"]) == (settled.conflicting, "resolved")
-    assert data["resolution_pins"] == ["humanize==4.14.0"]
+    assert data["resolution_pins"] == [], "a range that is given up is no pin"
+    assert data["suggestions"][0]["kind"] == "relax-line"
 
 
 def test_suggestions_change_nothing(settled):
     before = fingerprint(settled.site.root)
     data = settled.site.gov.json("resolve", settled.conflicting, "--suggest").ok().data
-    assert [fix["number"] for fix in data["suggestions"]] == [1, 2, 3]
+    assert [fix["number"] for fix in data["suggestions"]] == [1, 2]
     assert "fix 1: " in settled.site.gov("resolve", settled.conflicting, "--suggest").ok().out
     assert fingerprint(settled.site.root) == before
 

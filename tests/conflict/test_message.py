@@ -86,6 +86,17 @@ def test_python_is_not_a_package():
     assert said.absent == {"modern": "python"}
 
 
+def test_the_python_that_is_needed_as_uv_0_13_says_it():
+    text = (
+        "Using CPython 3.11.7 interpreter at: /usr/bin/python3 Because modern-only==1.0 requires "
+        "Python >=3.99, and all versions of b require Python >=3.98 and x, we can conclude y"
+    )
+    said = message.read(text)
+    assert said.absent == {"modern-only": "python", "b": "python"}
+    assert said.pythons == {"modern-only": ">=3.99", "b": ">=3.98"}
+    assert said.python == "3.11"
+
+
 def test_the_python_that_is_needed_and_the_one_there_is():
     """Also of all versions; of several the least, which is the nearest."""
     text = (
