@@ -1,12 +1,13 @@
 """One probe: its groups, its trust in the cache, its time limit, and nothing left behind."""
 
 import sys
+import tomllib
 from dataclasses import replace
 
 import pytest
 
 from governance.boundaries.uv import Uv
-from governance.conflict.solver import Question, UvSolver
+from governance.conflict.solver import Question, UvSolver, _toml
 from tests.conflict.conftest import owned
 
 BASE = f"""\
@@ -25,6 +26,14 @@ def question(world):
     world.core = ["num", "trans[tim]"]
     world.nodes = {"one": ["num<2"]}
     return Question(tuple(enumerate(world.lines())))
+
+
+def test_what_is_written_for_uv_is_toml():
+    document = {
+        "key": ["a ; os == 'x'", 'quoted "\\ \x7f \t ü😀', True, 2, 1.5, []],
+        "with.dot": {"url": "file:///x y", "empty": {}, "list": [{"package": {"name": "a"}}]},
+    }
+    assert tomllib.loads(f"all = {_toml(document)}") == {"all": document}
 
 
 def test_pages_and_files_are_asked_for_once(world, index, question, tmp_path):
