@@ -232,14 +232,15 @@ def groups(site):
 def test_an_earlier_commit_taken_as_the_screen_says(settled, conflict):
     """It ranks after a range of the node's own."""
     site = settled.site
-    _, screen = conflict("grew", "lark\nhumanize<4\n", "lark\n")
+    txid, screen = conflict("grew", "lark\nhumanize<4\n", "lark\n")
     fitting = sample.git(site.nodes / "grew", "rev-parse", "HEAD^")
     words = f"take the node at {fitting[:12]}"
     assert list(fixes(screen))[:2] == ["give up grew's humanize<4", words]
     assert f"  fix 2: {words}; an older commit; in prod: 1 added\n" in screen
-    assert fixes(screen)[words] == ["node", "update", "grew", "--to", fitting[:12]]
+    assert fixes(screen)[words] == ["resolve", txid, "--accept", "2"]
     told = site.gov(*fixes(screen)[words]).ok().out
-    done = site.gov.json("tx", "promote", told.split()[0]).ok().data
+    taken = re.search(rf"{txid} is aborted: (\S+) takes its place", told)[1]
+    done = site.gov.json("tx", "promote", taken).ok().data
     assert [c["name"] for c in done["changes"]] == ["lark"]
     assert site.head("grew") == fitting
 
