@@ -82,9 +82,17 @@ def _at_another_commit(decision: Decision, tx: Transaction, ref: str) -> Outcome
     given = {"nodes": [tx.node_id], "to": ref, "all_nodes": False, "timeout": None}
     local = {"keep_local": False, "discard_local": False, "all_or_nothing": False}
     done, notes = decision.run("node_update", **given, **local)
+    if done is None:
+        raise UsageError(
+            f"{tx.node_id} is at {ref[:12]} already",
+            hint=f"`gov tx run {tx.node_id}` looks at it anew",
+            code="nothing_to_do",
+        )
+    seen = observed(decision.space, done, notes)
+    if done.status == NEEDS_RESOLUTION:
+        return seen  # the other fixes of the first one may still be wanted
     decision.run(f"tx_abort:{tx.txid}")
     told = f"{tx.txid} is aborted: {done.txid} takes its place"
-    seen = observed(decision.space, done, notes)
     return seen._replace(parts=[told, *seen.parts])
 
 
