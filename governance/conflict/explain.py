@@ -66,8 +66,11 @@ class _Found:
     def mend_first(self, prod: Prod) -> None:
         """What takes a lock or two is known before the causes are."""
         self._first = fixes.first(self._search, prod)
-        if self._first is not None:
-            self._fixes.append(self._first)
+        self._keep(self._first or fixes.inside(self._search, prod))
+
+    def _keep(self, fix: Fix | None) -> None:
+        if fix is not None:
+            self._fixes.append(fix)
             self._note("fix_seconds")
 
     def look(self) -> bool:
@@ -80,8 +83,7 @@ class _Found:
 
     def mend(self, prod: Prod, refs: Callable[[], Iterable[Ref]] | None) -> None:
         for fix in fixes.offer(self._search, self._findings, prod, refs, self._first):
-            self._fixes.append(fix)
-            self._note("fix_seconds")
+            self._keep(fix)
 
     def report(self) -> Report:
         return Report(

@@ -57,6 +57,12 @@ def first(search: Search, prod: Prod) -> Fix | None:
     return _fix(search, prod, found) if found else None
 
 
+def inside(search: Search, prod: Prod) -> Fix | None:
+    """Only ranges inside of packages give way; where not more is asked, that needs no causes."""
+    found = narrow(search, Remedy(), prod.versions)
+    return _fix(search, prod, found) if found else None
+
+
 def offer(
     search: Search,
     findings: Sequence[Finding],

@@ -15,6 +15,7 @@ from governance.conflict.problem import Scoped
 from governance.conflict.remedy import Remedy
 from governance.conflict.search import Search
 from governance.conflict.solver import Solved
+from governance.truth.resolution import PROJECT
 
 _MOST_ROUNDS = 5
 
@@ -27,17 +28,23 @@ def narrow(
 ) -> tuple[Remedy, Solved] | None:
     """`start` with the ranges inside of packages that have to go besides; None where that does not
     help.  Packages that prod does not have lose first."""
-    edges: list[_Edge] = []
+    edges = _blamed(_first_log(search, start), [], in_prod)
     for _ in range(_MOST_ROUNDS):
-        tried = _without(start, edges)
-        solved = search.ask(replace(tried.question(search), by_line=True), _doing(edges))
-        if solved.ok:
-            return _settled(search, start, edges, solved) if edges else None
-        more = _blamed(solved.log, edges, in_prod)
-        if not more:
+        if not edges:
             return None
-        edges += more
+        solved = search.ask(_without(start, edges).question(search), _doing(edges))
+        if solved.ok:
+            return _settled(search, start, edges, solved)
+        more = _blamed(solved.log, edges, in_prod)
+        edges = [*edges, *more] if more else []
     return None
+
+
+def _first_log(search: Search, start: Remedy) -> str:
+    """What uv says without any of these; of the whole problem that is known."""
+    if start == Remedy() and search.problem.log:
+        return search.problem.log
+    return search.ask(start.question(search), "locking").log
 
 
 def _without(start: Remedy, edges: Collection[_Edge]) -> Remedy:
@@ -45,8 +52,6 @@ def _without(start: Remedy, edges: Collection[_Edge]) -> Remedy:
 
 
 def _doing(edges: Collection[_Edge]) -> str:
-    if not edges:
-        return "locking"
     return "trying without " + " and ".join(f"{who}'s range of {name}" for who, name in edges)
 
 
@@ -55,7 +60,9 @@ def _blamed(log: str, known: Collection[_Edge], in_prod: Mapping[str, str]) -> l
     said = message.read(log)
     for package in said.at_stake():
         parents = dict.fromkeys(one.who for one in said.statements if one.name == package)
-        edges = [(who, package) for who in parents if who and (who, package) not in known]
+        # The project asks for the lines, which are dealt with elsewhere.
+        packages = [who for who in parents if who not in ("", PROJECT)]
+        edges = [(who, package) for who in packages if (who, package) not in known]
         new = [edge for edge in edges if edge[0] not in in_prod]
         if edges:
             return new or edges
@@ -73,5 +80,7 @@ def _settled(
         if ranges.broken(search, who, name, solved) is not None
     ]
     made = replace(start, scoped=(*start.scoped, *dict.fromkeys(scoped)))
+    if len(scoped) == len(edges):
+        return made, solved  # it is a lock of these versions
     found = search.ask(made.question(search), _doing([(one.package, one[2]) for one in scoped]))
     return (made, found) if found.ok else None

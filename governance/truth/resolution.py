@@ -23,6 +23,7 @@ from governance.boundaries.uv import Locked, Uv
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
+PROJECT = "comfy-env"
 CORE_GROUP = "core"
 NODE_PREFIX = "node-"
 SCHEMA = 1
@@ -107,7 +108,7 @@ def new_project(settings: Settings, core: Sequence[str]) -> str:
     document.add(tomlkit.comment("The declared truth of this ComfyUI environment, kept by gov."))
     document.add(tomlkit.comment("Change it with gov (see docs/04); uv.lock holds the versions."))
     document["project"] = {
-        "name": "comfy-env",
+        "name": PROJECT,
         "version": "0",
         "requires-python": f"=={settings.minor}.*",
         "dependencies": [],
