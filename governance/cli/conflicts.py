@@ -9,6 +9,7 @@ One form for all that keeps requirements from locking, whoever shows it (`tx run
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ _FEWER = (_MOST, 2, 1)
 _LONG_RANGE = 60
 _CONFLICT = "conflict"
 _SELF = "self-contradiction"
+
+_PYTHON = re.compile(r"needs Python [^,]*>=(3\.\d+)")
 
 Row = Mapping[str, Any]
 
@@ -44,9 +47,18 @@ def screen(report: Row, txid: str | None, *, whole: bool = False, in_full: str =
         fixes = [f"no tried fix is known; try: gov resolve {txid} --pin package==version"]
     if txid:
         in_full = f"gov resolve {txid} --suggest --all"
+    fixes += _other_python(report)
     if txid and report.get("stale"):
         fixes.append(f"prod changed since: `gov resolve {txid} --reset` looks anew")
     return [*packages, *fixes, *_more(report, "" if whole else in_full)]
+
+
+def _other_python(report: Row) -> list[str]:
+    """The oldest Python that a package wants: a change of its own, which no fix here has tried."""
+    told = [str(cause.get("what", "")) for cause in report.get("causes", [])]
+    found = [match[1] for text in told if (match := _PYTHON.search(text))]
+    wanted = list(dict.fromkeys(found))
+    return [f"not tried: another Python, `gov python {minor}`" for minor in wanted]
 
 
 def tried(report: Row, numbers: Sequence[int], txid: str) -> list[Part]:

@@ -109,6 +109,17 @@ def test_what_cannot_be_had_has_the_same_form(kind, what):
     assert told[0] == f"transformers: PhotoMaker ==4.36.2 and LTXVideo >=4, but {what}"
 
 
+def test_the_python_that_a_package_needs_is_named_once_with_its_command():
+    what = "transformers needs Python >=3.12, this workspace has 3.11"
+    found = report(cause(MINE, kind="python", what=what), cause(MINE, kind="python", what=what))
+    assert screen(found, TXID)[2:-1] == ["not tried: another Python, `gov python 3.12`"]
+    older = "transformers needs Python <3.10, this workspace has 3.11"
+    assert not any(
+        "another Python" in part
+        for part in screen(report(cause(MINE, kind="python", what=older)), TXID)
+    )
+
+
 def test_one_that_contradicts_itself():
     twice = Party("PhotoMaker", "transformers", ">=5", (), True)
     told = screen(report(cause(MINE, twice, kind="self-contradiction", what="it does")), None)
