@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from governance.requirements import group_name
-from governance.requirements.grammar import leading_name
 
 CORE = "core"
 PIN = "pin"
@@ -74,9 +73,3 @@ class Problem:
     newcomers: frozenset[str] = frozenset()
     log: str = ""
     scoped: tuple[Scoped, ...] = ()
-
-    def holding(self, text: str) -> Problem:
-        """The same with `text` (numpy<2) as one more requirement, the only one in question."""
-        held = Owned(text, PIN, "--if", 0, leading_name(text))
-        lines = tuple(line for line in self.lines if line.owner != PIN)
-        return replace(self, lines=(*lines, held), newcomers=frozenset({PIN}), log="")

@@ -116,10 +116,6 @@ class Search:
         """Keep what uv says about who depends on what."""
         self.statements.update(dict.fromkeys(message.read(log).statements))
 
-    def ask_all(self, asked: Sequence[tuple[Question, str]]) -> list[Solved]:
-        """The answers in the order of the questions, some asked at the same time."""
-        return self._at_once(lambda pair: self.ask(*pair), asked)
-
     def probe(self, ids: Ids) -> Solved:
         """Lock exactly these lines, each in a group of its own, so that uv names lines."""
         solved = self.ask(self.question(ids, by_line=True), f"locking {_lines(ids)}")

@@ -561,12 +561,6 @@ def explain_directly(world, problem):
     )
 
 
-def test_what_if_a_package_were_held(world):
-    world.core = ["num>=2"]
-    report = explain_directly(world, Problem(world.lines()).holding("num<2"))
-    assert sets(report) == [{("a pin", "num<2"), ("ComfyUI", "num>=2")}]
-
-
 def test_a_problem_that_locks_has_no_causes(world):
     world.core = ["num"]
     world.nodes = {"two": ["av"]}
