@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from governance.base.errors import Damaged
 from governance.changes import gates, verdicts
 from governance.changes.draft import Draft
 from governance.changes.gates import Approval
@@ -106,7 +107,10 @@ def receipt(work: Work, new: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def accepted(workspace: Workspace) -> set[tuple[str, str]]:
     """The demands that somebody has accepted to be unmet in prod."""
-    found = freshness.receipt(workspace).get(ACCEPTED)
+    try:
+        found = freshness.receipt(workspace).get(ACCEPTED)
+    except Damaged:
+        return set()  # the commit that follows keeps it as evidence, and writes a new one
     listed = found if isinstance(found, list) else []
     return {(str(r.get("package")), str(r.get("requires"))) for r in listed if isinstance(r, dict)}
 

@@ -173,7 +173,7 @@ def test_a_misspelt_name_is_replaced(settled, node):
     txid, screen = typo.conflict()
     assert "  fix 1: take humanize for typo's humanise>=4; " in screen
     told = settled.site.gov("resolve", txid, "--accept", "1").ok().out
-    assert told.startswith("resolved with humanize for typo's humanise>=4\n")
+    assert told.startswith("resolved with taking humanize for typo's humanise>=4\n")
     done = settled.site.gov.json("tx", "promote", txid).ok().data
     assert [change["name"] for change in done["changes"]] == ["colorama"]
     assert group(settled.site, "typo") == ["colorama", "humanize"]

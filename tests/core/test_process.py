@@ -1,6 +1,5 @@
 """The one door to programs: what they print is bounded."""
 
-import os
 import signal
 import sys
 import threading
@@ -37,7 +36,7 @@ def test_ctrl_c_waits_for_a_thread_that_just_begins():
 
     def work(number):
         if number == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.002)
 
     before = threading.active_count()

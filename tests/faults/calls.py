@@ -20,6 +20,7 @@ CHANGING = (
 _LINE = re.compile(r"^([a-z0-9_]+)\((.*)$")
 _WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
+_THREAD = re.compile(r"clone3?\(.*CLONE_THREAD.* = (\d+)$")
 _GIT = re.compile(r'execve\("[^"]*/git", .* = 0$')
 _RANDOM = re.compile(r"[0-9]{8}T[0-9]{6}Z-(?:snap-)?[0-9a-f]{6,8}|-[0-9a-f]{8}\b|-[0-9a-f]{4}\b")
 SECONDS = 120
@@ -121,7 +122,7 @@ def run(command, trace: Path, *options: str, **given) -> Traced:
 
 
 def own_and_git(trace: str) -> str:
-    """Of a trace with `-f` and execve: the calls of the first thread and of the gits that gov
+    """Of a trace with `-f`, execve and clone: the calls of gov's threads and of the gits that it
     starts, each whole, as they ended.  All other children work on layers of their own, where the
     same paths mean other files."""
     wanted, begun, whole = set(), {}, []
@@ -135,6 +136,9 @@ def own_and_git(trace: str) -> str:
         resumed = _RESUMED.match(call)
         if resumed:
             call = begun.pop(pid, "") + resumed[1]
+        thread = _THREAD.match(call)
+        if thread and pid in wanted:
+            wanted.add(thread[1])
         if _GIT.match(call):
             wanted.add(pid)
         if pid in wanted:

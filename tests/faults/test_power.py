@@ -54,7 +54,7 @@ class Plug:
     def _traced(self):
         """The calls of gov; where code moves those of its gits too, which set HEAD and index."""
         moves = bool(self.view.moving)
-        wanted = f"trace={disk.CALLS}{',execve' if moves else ''}"
+        wanted = f"trace={disk.CALLS}{',execve,clone,clone3' if moves else ''}"
         options = ["-y", "-s", "1000000", "-e", wanted, *(["-f"] if moves else [])]
         done = calls.run(
             self.scenario.command(self.stage), self.trials.trace, *options,
