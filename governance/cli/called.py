@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -23,6 +21,9 @@ def name() -> str:
     typed = os.environ.get(VARIABLE) or _of_script()
     if "/" not in typed:
         return _PLAIN
+    import shlex
+    import shutil
+
     found = shutil.which(_PLAIN)
     is_found = found is not None and Path(found) == Path(typed)
     return _PLAIN if is_found else shlex.quote(typed)

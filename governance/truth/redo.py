@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -168,6 +167,8 @@ def _is_untouched(workspace: Workspace, intent: dict[str, Any]) -> bool:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """A change takes milliseconds: Ctrl-C meets it before or after, and its error means which."""
+    import threading  # no question needs it
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
