@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from governance.conflict.causes import holds
+from governance.conflict.ranges import holds
 from governance.conflict.solver import Solved
 
 _PACKAGE = "numpy"

@@ -38,7 +38,6 @@ _FILTERED = re.compile(r"`([\w.-]+)` was filtered by `exclude-newer`")
 _BUILT = re.compile(
     r"Failed to (?:build|download)(?: and build)?[^`]*`([\w.-]+?)(?: @ [^`]*|==[^`]*)?`"
 )
-_INCLUDED = re.compile(r"was included because `([^`]+)`(.*)")
 _NO_EXTRA = re.compile(r"The package `([\w.-]+?)==([^`]+)` does not have an extra named `([^`]+)`")
 # uv before 0.13 says "depends on Python>=3.12", and which Python there is.
 _ON_PYTHON = r"(?:depends? on|requires?) Python ?"
