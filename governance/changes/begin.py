@@ -34,14 +34,16 @@ def begin(
     resolution: Mapping[str, Any] | None = None,
     parts: Mapping[str, Mapping[str, Any]] | None = None,
     comfyui: Mapping[str, Any] | None = None,
+    preferences: Mapping[str, str] | None = None,
     discard_local: bool = False,
     dry_run: bool = False,
 ) -> Work:
     """A running transaction of these steps, recorded.
 
     `pins` and `resolution` are decided on beforehand; `parts` are what a fetch found, by node;
-    `comfyui` what ComfyUI's step is about (see `draft`); `discard_local` lets edited files of
-    nodes be overwritten, of which a copy stays.  A dry run keeps no record.
+    `comfyui` what ComfyUI's step is about (see `draft`); `preferences` are versions, by package,
+    that the lock keeps where it can; `discard_local` lets edited files of nodes be overwritten,
+    of which a copy stays.  A dry run keeps no record.
     """
     workspace = session.workspace
     if not any(step.kind == steps.RESTORE for step in wanted):
@@ -54,6 +56,7 @@ def begin(
     tx.audit = audit.made(workspace)
     tx.resolution_pins = list(pins)
     tx.resolution |= resolution or {}
+    tx.preferences = dict(preferences or {})
     note_prod(workspace, tx)
     tx.audit["discard_local"] = discard_local
     tx.audit["resolution"] = dict(resolution or {})
@@ -100,6 +103,7 @@ def again(session: Session, old: Transaction) -> Work:
         resolution=old.resolution,
         parts=parts,
         comfyui=old.comfyui,
+        preferences=old.preferences,
         discard_local=bool(old.audit.get("discard_local")),
     )
     # `resolve --reset` forgets what was chosen for the old one as well.

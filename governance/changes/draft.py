@@ -65,7 +65,18 @@ def of(workspace: Workspace, tx: Transaction) -> Draft:
     draft = _base(workspace, tx, wanted)
     for step in wanted:
         draft = _APPLY[step.kind](draft, step, tx)
-    return overrides.resolved(workspace, draft, tx)
+    return _preferring(overrides.resolved(workspace, draft, tx), tx)
+
+
+def _preferring(draft: Draft, tx: Transaction) -> Draft:
+    """What came in from another environment keeps its versions, before those of today's lock."""
+    if not tx.preferences or draft.exact:
+        return draft
+    from governance.truth import lockfile, preferences
+
+    today = lockfile.versions_in(draft.lock.decode(errors="replace")) if draft.lock else {}
+    lock = preferences.lock_of(draft.project, {**today, **tx.preferences})
+    return replace(draft, lock=lock)
 
 
 def _base(workspace: Workspace, tx: Transaction, wanted: Sequence[Step]) -> Draft:

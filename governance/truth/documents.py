@@ -120,6 +120,7 @@ _TRANSACTION: dict[str, Shape] = {
         "replaced?": [_REPLACED],
         "scoped?": [_SCOPED],
     },
+    "preferences": {"*": str},
     "promotion_plan": {"direct_additions": [str], "override_additions": [str]},
     "skipped_requirements": [{"raw": str, "reason": str, "origin": _ORIGIN}],
     "plan": {
@@ -333,6 +334,7 @@ class Transaction(Document):
     conflict_report: str | None = None
     resolution_pins: list[str] = field(default_factory=list)
     resolution: dict[str, Any] = field(default_factory=_no_resolution)
+    preferences: dict[str, str] = field(default_factory=dict)
     promotion_plan: dict[str, Any] = field(default_factory=_no_plan)
     skipped_requirements: list[dict[str, Any]] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)
