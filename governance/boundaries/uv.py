@@ -204,8 +204,13 @@ def failure(doing: str, done: process.Completed) -> GovError:
         f"{doing} failed: {sentence}",
         hint=hint,
         code=code,
-        facts={"exit_code": done.returncode, "log": done.stderr[-8000:]},
+        facts={"exit_code": done.returncode, "log": _shortened(done.stderr)},
     )
+
+
+def _shortened(log: str) -> str:
+    """What failed stands at the beginning, why at the end; between them a compiler's output."""
+    return log if len(log) <= 12000 else f"{log[:4000]}\n[...]\n{log[-8000:]}"
 
 
 def _could_not_look(log: str) -> bool:

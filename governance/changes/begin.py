@@ -108,6 +108,7 @@ def again(session: Session, old: Transaction) -> Work:
     )
     # `resolve --reset` forgets what was chosen for the old one as well.
     work.tx.audit["resolution"] = old.audit.get("resolution", {})
+    work.tx.unbuildable = old.unbuildable
     return work
 
 

@@ -75,6 +75,8 @@ def _looked_for(
 ) -> Report:
     """The lines of its nodes are the new ones; of a change without nodes all lines are old."""
     tx, workspace = work.tx, work.workspace
+    if tx.unbuildable:
+        project = project.with_wheels_only(row["package"] for row in tx.unbuildable)
     nodes = list(tx.nodes)
     owners = tuple(f"{NODE}{node}" for node in nodes) or (provenance.newcomer(tx),)
     lines = tuple(line for node in nodes for line in plan.owned_lines(tx, node))

@@ -32,8 +32,9 @@ class Target(NamedTuple):
 @dataclass(frozen=True)
 class Draft:
     """`lock` are the versions that uv prefers, or the very lock where `exact`; `upgrade` the
-    packages whose versions are not preferred (`*` all of them); `code` what is to move, by node
-    or COMFYUI; `purged` the nodes whose folder goes."""
+    packages whose versions are not preferred (`*` all of them); `wheels_only` those that cannot be
+    built here; `code` what is to move, by node or COMFYUI; `purged` the nodes whose folder
+    goes."""
 
     project: Project
     plugins: tuple[Plugin, ...]
@@ -41,6 +42,7 @@ class Draft:
     exact: bool = False
     generation: str | None = None
     upgrade: tuple[str, ...] = ()
+    wheels_only: tuple[str, ...] = ()
     code: Mapping[str, Target] = field(default_factory=dict)
     purged: tuple[str, ...] = ()
 
@@ -63,6 +65,7 @@ def of(workspace: Workspace, tx: Transaction) -> Draft:
     """Raises what the documents of the truth raise where they are damaged or missing."""
     wanted = steps.of(tx.steps)
     draft = _base(workspace, tx, wanted)
+    draft = replace(draft, wheels_only=tuple(row["package"] for row in tx.unbuildable))
     for step in wanted:
         draft = _APPLY[step.kind](draft, step, tx)
     return _preferring(overrides.resolved(workspace, draft, tx), tx)

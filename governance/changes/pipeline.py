@@ -14,6 +14,7 @@ from typing import Any
 
 from governance.base.errors import GovError, NeedsResolution, Refused, UsageError
 from governance.changes import (
+    building,
     gates,
     observing,
     plan,
@@ -79,7 +80,9 @@ def stage_build(session: Session, txid: str, approval: Approval | None = None) -
     with _promoting(work):
         if not work.stages.is_built():
             session.say("building the new environment")
-        work.stages.build(session.uv)
+        if building.build(work) is None:
+            work.save()
+            raise plan.needs_resolution(work)
     # Before ComfyUI is started: a person who is asked after minutes has to wait for them twice.
     found = unmet.note(work)
     if approval is not None:
@@ -112,7 +115,9 @@ def run(session: Session, work: Work, *, timeout: float | None = None) -> Transa
         if not plan.lock(work):
             return work.tx
         session.say("building the candidate environment")
-        generation = work.stages.build(session.uv)
+        generation = building.build(work)
+        if generation is None:
+            return work.tx
         work.tx.plan.update(plan.summary(work))
         built = time.monotonic() - started
         session.say(f"starting ComfyUI with {work.tx.what}")

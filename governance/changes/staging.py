@@ -83,6 +83,7 @@ class Stages:
             "inputs": inputs,
             "pyproject_sha256": store.digest(draft.project.encoded),
             "upgrade": list(draft.upgrade),
+            "wheels_only": list(draft.wheels_only),
         }
         store.write_json(self.plan_receipt, {**receipt, "base": today.digests()})
         if draft.exact or self._needs_no_lock(today, draft):
@@ -137,8 +138,9 @@ class Stages:
         """One `uv lock`, none where the staged lock is current."""
         if self.is_locked():
             return Locked(True, False, "")
-        upgrade = self.receipt(self.plan_receipt).get("upgrade", ())
-        locked = resolution.lock(uv, self.folder, self.project(), upgrade)
+        plan = self.receipt(self.plan_receipt)
+        chosen = plan.get("upgrade", ()), plan.get("wheels_only", ())
+        locked = resolution.lock(uv, self.folder, self.project(), *chosen)
         if locked.ok:
             self.write_lock_receipt()
         return locked
@@ -253,7 +255,7 @@ class Stages:
 
 def _inputs(today: snapshots.Truth, draft: Draft) -> str:
     parts = (today.pyproject, today.lock, draft.project.encoded, draft.lock or b"")
-    chosen = [draft.exact, list(draft.upgrade)]
+    chosen = [draft.exact, list(draft.upgrade), list(draft.wheels_only)]
     return store.digest(store.dump_json([*map(store.digest, parts), *chosen]))
 
 

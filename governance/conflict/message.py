@@ -36,7 +36,7 @@ _GROUP = re.compile(r"[\w.-]:([a-z][a-z0-9-]*)")
 _HEAD = re.compile(rf"({_NAME})(?:\[[^\]]*\])?(.*)")
 _FILTERED = re.compile(r"`([\w.-]+)` was filtered by `exclude-newer`")
 _BUILT = re.compile(
-    r"Failed to (?:build|download)(?: and build)?[^`]*`([\w.-]+?)(?: @ [^`]*|==[^`]*)?`"
+    r"Failed to (?:build|download)(?: and build)?[^`]*`([\w.-]+?)(?: @ [^`]*|==([^`]*))?`"
 )
 _NO_EXTRA = re.compile(r"The package `([\w.-]+?)==([^`]+)` does not have an extra named `([^`]+)`")
 # uv before 0.13 says "depends on Python>=3.12", and which Python there is.
@@ -44,7 +44,7 @@ _ON_PYTHON = r"(?:depends? on|requires?) Python ?"
 _NEEDS_PYTHON = re.compile(rf"{_WORD}\S*+ {_ON_PYTHON}([<>=!~][^\s]*)")
 _HAS_PYTHON = re.compile(r"(?:(?:requested|current) Python version \([^)\d]*|Using \w+ )(\d+\.\d+)")
 _BUILD_LOG = re.compile(r"\[std(?:err|out)\]\n(.*?)(?=\n\s*\[std|\n\s*hint: |\Z)", re.DOTALL)
-_ERROR = re.compile(r"^\w*(?:Error|Exception)\b|\b(?:error|fatal):|\bfailed\b", re.IGNORECASE)
+_ERROR = re.compile(r"^[\w.]*(?:Error|Exception)\b|\b(?:error|fatal):|\bfailed\b", re.IGNORECASE)
 _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?')
 
 # What uv says of a package that cannot be had; the first group is the package.  Order matters:
@@ -145,6 +145,11 @@ def build_problem(log: str) -> str:
     return next(iter(errors[-1:] or written), "")
 
 
+def failed_builds(log: str) -> tuple[tuple[str, str], ...]:
+    """(package, version) of what was to be built and could not; the version "" for a URL's."""
+    return tuple((normalise(name), version) for name, version in _BUILT.findall(log))
+
+
 def missing_extras(log: str) -> tuple[tuple[str, str, str], ...]:
     """(package, version, extra) of the extras that a successful lock did not find."""
     return tuple(
@@ -228,5 +233,5 @@ def _absences(text: str) -> Iterable[tuple[str, str]]:
     pairs = [
         (normalise(name), kind) for kind, pattern in _ABSENCES for name in pattern.findall(text)
     ]
-    pairs += [(normalise(name), "build") for name in _BUILT.findall(text)]
+    pairs += [(name, "build") for name, _ in failed_builds(text)]
     return reversed(pairs)

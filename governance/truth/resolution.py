@@ -247,6 +247,12 @@ class Project:
         table["exclude-newer-package"] = {**known, **dict.fromkeys(names, False)}
         return self._of(document)
 
+    def with_wheels_only(self, names: Iterable[str]) -> Project:
+        """For questions; the truth itself says nothing of what a machine cannot build."""
+        document = self._document()
+        document["tool"]["uv"]["no-build-package"] = _lines(list(names))
+        return self._of(document)
+
     def with_settings(self, settings: Settings) -> Project:
         """What the settings do not speak of stays: overrides, packages that a resolution freed
         from the date, and what a maintainer added by hand."""
@@ -302,13 +308,21 @@ def stage(folder: Path, project: Project, lock: bytes | None) -> None:
         store.write(folder / "uv.lock", lock)
 
 
-def lock(uv: Uv, folder: Path, project: Project, upgrade: Sequence[str] = ()) -> Locked:
+def lock(
+    uv: Uv,
+    folder: Path,
+    project: Project,
+    upgrade: Sequence[str] = (),
+    wheels_only: Sequence[str] = (),
+) -> Locked:
     """One `uv lock` of a staged project; its `uv.lock` is new and durable when it succeeded.
 
     `upgrade` names packages whose versions in the staged lock are not preferred; `*` all of them.
+    Of `wheels_only` no version is taken that has to be built.
     """
     extra = ["--upgrade"] if "*" in upgrade else []
     extra += [word for name in upgrade if name != "*" for word in ("--upgrade-package", name)]
+    extra += [word for name in wheels_only for word in ("--no-build-package", name)]
     locked = uv.lock(folder, python=project.python, extra=extra)
     if locked.ok:
         store.sync_file(folder / "uv.lock")
