@@ -137,6 +137,13 @@ def obstacle(tx: Transaction, found: Mapping[str, Any]) -> str | None:
     return None
 
 
+def personal(found: Mapping[str, Any]) -> str | None:
+    """Why only a person may choose a fix; None where a command may."""
+    if found.get("sources"):
+        return "takes a package from an index that only the node names"
+    return None
+
+
 def _texts(value: Any) -> Any:
     """Lines of requirements stand in a report with their owners; chosen is the text."""
     if not isinstance(value, list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from governance.base import clock
 from governance.boundaries import store
-from governance.changes import choice, explanation, plan, provenance, updates
+from governance.changes import choice, explanation, plan, provenance, sources, updates
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
 from governance.conflict.answer import Report
@@ -89,6 +89,7 @@ def _looked_for(
         log=log,
         say=work.session.say,
         code=code,
+        indexes=sources.named(tx),
         thorough=thorough,
     )
 

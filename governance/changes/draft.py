@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from governance.boundaries import store
-from governance.changes import overrides, steps
+from governance.changes import overrides, sources, steps
 from governance.changes.provenance import COMFYUI as COMFYUI
 from governance.changes.steps import Step
 from governance.code.capture import CLONE
@@ -68,7 +68,8 @@ def of(workspace: Workspace, tx: Transaction) -> Draft:
     draft = replace(draft, wheels_only=tuple(row["package"] for row in tx.unbuildable))
     for step in wanted:
         draft = _APPLY[step.kind](draft, step, tx)
-    return _preferring(overrides.resolved(workspace, draft, tx), tx)
+    draft = sources.resolved(overrides.resolved(workspace, draft, tx), tx)
+    return _preferring(draft, tx)
 
 
 def _preferring(draft: Draft, tx: Transaction) -> Draft:
@@ -173,6 +174,8 @@ def _without_group(draft: Draft, plugin: Plugin) -> Draft:
         project = project.with_overrides(overrides.others(draft.plugins, plugin, project))
     if plugin.scoped_deps:
         project = project.with_scoped(overrides.other_scoped(draft.plugins, plugin, project))
+    if plugin.index_sources:
+        project = sources.without(draft.plugins, plugin, project)
     return replace(draft, project=project)
 
 

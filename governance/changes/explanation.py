@@ -22,6 +22,7 @@ from governance.conflict.problem import NODE, PIN, Owned, Problem, Scoped
 from governance.conflict.solver import CONFLICT, Question, Solved, UvSolver
 from governance.environments import generations
 from governance.requirements import Line, group_name
+from governance.requirements.index_line import NamedIndex
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
@@ -58,12 +59,14 @@ def of_project(
     log: str,
     say: Say,
     code: Code | None = None,
+    indexes: tuple[NamedIndex, ...] = (),
     causes_only: bool = False,
     thorough: bool = False,
 ) -> Report:
     """`newcomers` are the owners ("node:<id>") whose lines are new; the others locked before.
 
-    Other commits of its `code` are tried as fixes, the newer ones first.  `thorough` looks for
+    Other commits of its `code` are tried as fixes, the newer ones first; so are the `indexes` that
+    its files name.  `thorough` looks for
     every cause, for longer, and for no fix.
     """
     limit = "resolution.explain_all_seconds" if thorough else "resolution.explain_seconds"
@@ -76,6 +79,7 @@ def of_project(
         frozenset(newcomers),
         log,
         tuple(Scoped(*row) for row in project.scoped),
+        indexes,
     )
     # Beside the workspace: questions explain too, and they neither lock nor write in it.
     with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:

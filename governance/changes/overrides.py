@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def resolved(workspace: Workspace, draft: Draft, tx: Transaction) -> Draft:
     """The draft with the pins, the packages left out and the exemptions of its transaction."""
-    back = [pin for plugin in _enabled(draft, tx) for pin in plugin.override_deps]
+    back = [pin for plugin in enabled(draft, tx) for pin in plugin.override_deps]
     pins = list(dict.fromkeys([*(p for p in back if _is_pin(p)), *tx.resolution_pins]))
     without = [*(p for p in back if not _is_pin(p)), *tx.resolution.get("without", ())]
     project = draft.project
@@ -37,7 +37,7 @@ def resolved(workspace: Workspace, draft: Draft, tx: Transaction) -> Draft:
 
 def _scoped(project: Project, draft: Draft, tx: Transaction) -> Project:
     """What single packages ask for: chosen now, or coming back with a node."""
-    back = [row for plugin in _enabled(draft, tx) for row in plugin.scoped_deps]
+    back = [row for plugin in enabled(draft, tx) for row in plugin.scoped_deps]
     chosen = [_row(row) for row in (*back, *tx.resolution.get("scoped", ()))]
     return project.with_scoped([*project.scoped, *chosen]) if chosen else project
 
@@ -72,7 +72,7 @@ def _of_others(draft: Draft, tx: Transaction, project: Project) -> Draft:
     return draft
 
 
-def _enabled(draft: Draft, tx: Transaction) -> list[Plugin]:
+def enabled(draft: Draft, tx: Transaction) -> list[Plugin]:
     """Nodes that come back with the pins that were chosen for them."""
     named = {row.get("node") for row in tx.steps if row["kind"] == steps.ENABLE}
     return [plugin for plugin in draft.plugins if plugin.id in named]

@@ -115,7 +115,9 @@ def _came_up(report: Mapping[str, Any]) -> list[int]:
     return [
         number
         for number, found in enumerate(report["suggestions"], 1)
-        if found.get("tried", {}).get("verdict") == COMPLETED and not found["tried"]["stale"]
+        if found.get("tried", {}).get("verdict") == COMPLETED
+        and not found["tried"]["stale"]
+        and choice.personal(found) is None
     ]
 
 
@@ -125,11 +127,11 @@ def _wanted(
     """Fixes that can be tried, in their order; the others are reported."""
     wanted = []
     for number, found in enumerate(report["suggestions"], 1):
-        why = choice.obstacle(tx, found)
+        why = choice.obstacle(tx, found) or (choice.personal(found) if only_new else None)
         tried = found.get("tried", {})
         if why is not None:
             taking = f"`gov resolve {tx.txid} --accept {number}` takes it"
-            session.say(f"fix {number} cannot be tried: it {why}; {taking}")
+            session.say(f"fix {number} is not tried: it {why}; {taking}")
         elif not (only_new and tried and not tried["stale"]):
             wanted.append(number)
     return wanted

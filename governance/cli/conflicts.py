@@ -213,6 +213,7 @@ def _remedy(fix: Row) -> str:
         f"do not ask {row['package']} {row['version']} for its range of {row['dependency']}"
         for row in fix.get("scoped", ())
     ]
+    parts += [f"take {row['package']} from {row['url']}" for row in fix.get("sources", ())]
     if fix.get("exempt"):
         parts.append("free from the resolution date: " + ", ".join(fix["exempt"]))
     if fix.get("ref"):
@@ -237,6 +238,8 @@ def _price(fix: Row, most: int) -> Iterator[str]:
         yield f"breaks {_listed(broken, most)}"
     if fix.get("losses", ()) and "older" in fix["losses"]:
         yield "an older commit"
+    if fix.get("sources"):
+        yield "only the node names that index: whoever runs it decides what code it holds"
     if fix.get("lost"):
         yield f"nothing else brings {_and(fix['lost'])}"
     yield f"in prod: {_changes(fix, most)}"

@@ -43,6 +43,7 @@ def why(space: Workspace, package: str, wish: str | None, *, voice: Voice) -> Ou
             if requirement_name(line) == wanted
         ],
         "given_up": _given_up(space, wanted),
+        "sources": [url for name, url, _ in project.sources if name == wanted],
     }
     parts = _told(data)
     if wish is None:
@@ -103,6 +104,7 @@ def _told(data: dict[str, Any]) -> list[Part]:
         parts.append(f"  ... and {len(data['asked_by']) - _LONG} more (--json has all)")
     if data["overrides"]:
         parts.append(f"  held by an override: {', '.join(data['overrides'])}")
+    parts += [f"  it comes from {url}, which a node names" for url in data["sources"]]
     for row in data["not_heard"]:
         parts.append(f"  {row['package']} {row['version']} is not asked for its range of it")
     for row in data["given_up"]:

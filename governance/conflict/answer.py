@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from governance.conflict.problem import Owned, Scoped
+from governance.conflict.problem import Owned, Scoped, Source
 from governance.truth.lockfile import Change
 
 
@@ -60,21 +60,23 @@ class Replaced(NamedTuple):
 
 
 # Who loses, the dearest first: what is there today, then what a package asks for, then the new.
-LOSSES = ("core", "installed", "lost", "inside", "older", "range", "exact")
+LOSSES = ("core", "installed", "lost", "index", "inside", "older", "range", "exact")
 
 
 @dataclass(frozen=True)
 class Fix:
     """A change with which the whole set was seen to lock.
 
-    `kind`: relax-line, replace-line, drop-line, scoped, override, overrides, ref, exempt-date.
+    `kind`: relax-line, replace-line, drop-line, scoped, index, override, overrides, ref,
+    exempt-date.
     `replaced` are lines that get another text, `dropped` those that go.  `scoped` change what one
-    version of a package asks for.  `pins` are complete entries for override-dependencies, `typed`
-    the same as a person types them, `overrides` the whole list to put into the truth (earlier
-    overrides included).  `violates` are sentences, one for each range that does not hold with it;
-    `losses` says of what kind each is (see LOSSES) and `nodes` which nodes they are about.  `lost`
-    are packages of `dropped` lines that nothing else brings.  `changes` are against prod,
-    downgrades first; `core` the core packages among them.  `command` holds {txid}.
+    version of a package asks for; `sources` name the index of a package.  `pins` are complete
+    entries for override-dependencies, `typed` the same as a person types them, `overrides` the
+    whole list to put into the truth (earlier overrides included).  `violates` are sentences, one
+    for each range that does not hold with it; `losses` says of what kind each is (see LOSSES) and
+    `nodes` which nodes they are about.  `lost` are packages of `dropped` lines that nothing else
+    brings.  `changes` are against prod, downgrades first; `core` the core packages among them.
+    `command` holds {txid}.
     """
 
     kind: str
@@ -84,6 +86,7 @@ class Fix:
     dropped: tuple[Owned, ...] = ()
     replaced: tuple[Replaced, ...] = ()
     scoped: tuple[Scoped, ...] = ()
+    sources: tuple[Source, ...] = ()
     exempt: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     ref: str = ""
@@ -118,6 +121,7 @@ class Fix:
             "dropped": [line.to_json() for line in self.dropped],
             "replaced": [one.to_json() for one in self.replaced],
             "scoped": [one._asdict() for one in self.scoped],
+            "sources": [one._asdict() for one in self.sources],
             "changes": [change.to_json() for change in self.changes],
         }
 

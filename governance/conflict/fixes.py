@@ -18,7 +18,7 @@ from governance.conflict.causes import Finding
 from governance.conflict.chains import Lock
 from governance.conflict.narrow import narrow
 from governance.conflict.package_changes import changes, in_core
-from governance.conflict.problem import NODE, PIN, Owned
+from governance.conflict.problem import NODE, PIN, Owned, Source
 from governance.conflict.relax import relax
 from governance.conflict.remedy import Edits, Remedy, bare
 from governance.conflict.search import Ids, Search
@@ -28,6 +28,8 @@ MOST_REFS = 5
 # Causes that lie in one line: its name leads nowhere; no version of it is for this machine.
 _WRONG_NAME = frozenset({"not-on-index", "build", "malformed"})
 _NOT_HERE = frozenset({"no-wheel", "python"})
+# Another index may have it.
+_ELSEWHERE = frozenset({"not-on-index", "no-version", "no-wheel", "build"})
 
 _Found = tuple[Remedy, Solved]
 
@@ -73,7 +75,8 @@ def offer(
     """Further fixes as they are found, unsorted; `known` is the first one."""
     made = _Offer(search, findings, prod)
     found = [known] if known else []
-    for fix in chain(made.narrow(is_first=known is None), made.other_refs(refs)):
+    tries = (made.narrow(is_first=known is None), made.other_indexes(), made.other_refs(refs))
+    for fix in chain.from_iterable(tries):
         found.append(fix)
         yield fix
     if not found or made.has_pins:
@@ -186,8 +189,22 @@ class _Offer:
         lines = self._search.problem.lines
         words = [f"without {lines[i].text}" for i, text in remedy.edits.items() if not text]
         words += [f"{name} of any date" for name in remedy.exempt]
+        words += [f"{one.package} from {one.url}" for one in remedy.sources]
         solved = self._search.ask(remedy.question(self._search), f"trying {' and '.join(words)}")
         return (remedy, solved) if solved.ok else None
+
+    def other_indexes(self) -> Iterator[Fix]:
+        """Packages that cannot be had from the index that a newcomer's own file names."""
+        missing = [
+            finding.cause.package
+            for finding in self._findings
+            if finding.cause.kind in _ELSEWHERE and finding.ids <= self._new
+        ]
+        for url, flat in self._search.problem.indexes if missing else ():
+            sources = tuple(Source(package, url, flat) for package in dict.fromkeys(missing))
+            found = self._tried(Remedy(sources=sources))
+            if found:
+                yield _fix(self._search, self._prod, found)
 
     def other_refs(self, refs: Callable[[], Iterable[Ref]] | None) -> Iterator[Fix]:
         """The first other ref of the node whose requirements lock."""
@@ -253,6 +270,7 @@ def _fix(search: Search, prod: Prod, found: _Found) -> Fix:
         dropped=tuple(lines[i] for i, text in edits if not text),
         replaced=tuple(Replaced(lines[i], text) for i, text in edits if text),
         scoped=remedy.scoped,
+        sources=remedy.sources,
         exempt=remedy.exempt,
         lost=price.lost(search, remedy, solved),
         violates=tuple(loss.sentence for loss in losses),
@@ -275,6 +293,8 @@ def _kind(search: Search, remedy: Remedy) -> str:
         return "override" if len(remedy.pins) == 1 else "overrides"
     if remedy.scoped:
         return "scoped"
+    if remedy.sources:
+        return "index"
     if any(text and text != bare(lines[i].text) for i, text in remedy.edits.items()):
         return "replace-line"
     if any(remedy.edits.values()):

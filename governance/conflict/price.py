@@ -26,8 +26,8 @@ class Loss:
     """One demand that does not hold any more.
 
     `kind`: core (ComfyUI's line), installed (a node's of today), inside (a package's), lost (a
-    package that nothing brings any more), range or exact (a newcomer's line); `whose` is a node's
-    owner or a package.
+    package that nothing brings any more), index (a package from an index that only a node names),
+    range or exact (a newcomer's line); `whose` is a node's owner or a package.
     """
 
     kind: str
@@ -39,6 +39,7 @@ def losses(search: Search, remedy: Remedy, solved: Solved) -> tuple[Loss, ...]:
     found = [
         *_of_edits(search, remedy, solved),
         *_of_scoped(search, remedy, solved),
+        *_of_sources(remedy),
         *_of_pins(search, remedy, solved),
     ]
     return tuple(dict.fromkeys(found))
@@ -77,6 +78,11 @@ def _of_scoped(search: Search, remedy: Remedy, solved: Solved) -> Iterator[Loss]
     for scoped in remedy.scoped:
         package = grammar.leading_name(scoped.dependency)
         yield from _inside(search, scoped.package, package, solved)
+
+
+def _of_sources(remedy: Remedy) -> Iterator[Loss]:
+    for package, url, _ in remedy.sources:
+        yield Loss("index", package, f"takes {package} from {url}, which only a node names")
 
 
 def _of_pins(search: Search, remedy: Remedy, solved: Solved) -> Iterator[Loss]:

@@ -59,13 +59,22 @@ class Scoped(NamedTuple):
     dependency: str
 
 
+class Source(NamedTuple):
+    """A package that is taken from one index of its own; `flat` for a page of links."""
+
+    package: str
+    url: str
+    flat: bool = False
+
+
 @dataclass(frozen=True)
 class Problem:
     """`lines` as they would be declared, `overrides` and `scoped` as they stand today.
 
     `newcomers` are the owners whose lines are new: the lines of all others are known to lock
     together.  Empty: nothing is known to lock.  `log` is what uv said of the whole set, where it
-    was asked already; that saves a run.
+    was asked already; that saves a run.  `indexes` are named by the newcomers' files and not
+    followed: pairs of address and whether it is flat.
     """
 
     lines: tuple[Owned, ...]
@@ -73,3 +82,4 @@ class Problem:
     newcomers: frozenset[str] = frozenset()
     log: str = ""
     scoped: tuple[Scoped, ...] = ()
+    indexes: tuple[tuple[str, bool], ...] = ()

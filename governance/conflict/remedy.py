@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from governance.conflict.causes import without
-from governance.conflict.problem import Owned, Scoped
+from governance.conflict.problem import Owned, Scoped, Source
 from governance.conflict.search import Search
 from governance.conflict.solver import Question
 from governance.requirements import grammar
@@ -18,13 +18,15 @@ Edits = Mapping[int, str]
 @dataclass(frozen=True)
 class Remedy:
     """`edits` change requirement lines, `scoped` what single packages ask for, `overrides` what
-    everybody asks for; `exempt` packages are free of the resolution date."""
+    everybody asks for; `exempt` packages are free of the resolution date; `sources` come from an
+    index of their own."""
 
     edits: Edits = field(default_factory=dict)
     scoped: tuple[Scoped, ...] = ()
     overrides: tuple[str, ...] = ()
     pins: tuple[tuple[str, str], ...] = ()
     exempt: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
 
     def question(self, search: Search) -> Question:
         problem = search.problem
@@ -37,6 +39,7 @@ class Remedy:
             overrides=(*standing, *self.overrides),
             scoped=(*problem.scoped, *self.scoped),
             exempt=self.exempt,
+            sources=self.sources,
         )
         return replace(asked, lines=edited(asked.lines, self.edits))
 

@@ -31,7 +31,7 @@ from typing import Any, Protocol
 from governance.base.errors import GovError
 from governance.boundaries import process, uv
 from governance.conflict.message import LINE_GROUP
-from governance.conflict.problem import Owned, Scoped
+from governance.conflict.problem import Owned, Scoped, Source
 from governance.truth import lockfile, resolution
 
 _REGISTRY = re.compile(r'source = \{ registry = "(https?://[^"]+)"')
@@ -47,7 +47,7 @@ class Question:
 
     `exempt` are packages that the resolution date does not bind; `by_line` puts every line into a
     group of its own; `fresh` prefers no version that is locked today; `offline` asks the cache
-    alone, however old its pages.
+    alone, however old its pages; `sources` are packages that come from an index of their own.
     """
 
     lines: tuple[tuple[int, Owned], ...]
@@ -57,6 +57,7 @@ class Question:
     fresh: bool = False
     offline: bool = False
     scoped: tuple[Scoped, ...] = ()
+    sources: tuple[Source, ...] = ()
 
     def groups(self) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
@@ -160,6 +161,7 @@ class UvSolver:
             dates = dict(settings.get("exclude-newer-package", {}))
             settings["exclude-newer-package"] = {**dates, **dict.fromkeys(question.exempt, False)}
         settings["index"] = self._indexes(settings.get("index", []))
+        resolution.add_sources(settings, question.sources)
         return {
             "project": self._base["project"],
             "dependency-groups": question.groups(),

@@ -97,6 +97,7 @@ _NODE_CHANGE: Shape = {
 _STEP: Shape = {"kind": str, "node?": TEXT_OR_NONE}
 
 _REPLACED: Shape = {"owner": str, "text": str, "to": str}
+_SOURCE: Shape = {"package": str, "url": str, "flat": bool}
 _SCOPED: Shape = {"package": str, "version": str, "dependency": str}
 
 _TRANSACTION: dict[str, Shape] = {
@@ -119,6 +120,7 @@ _TRANSACTION: dict[str, Shape] = {
         "without?": [str],
         "replaced?": [_REPLACED],
         "scoped?": [_SCOPED],
+        "sources?": [_SOURCE],
     },
     "preferences": {"*": str},
     "unbuildable": [{"package": str, "version": str, "said": str}],
@@ -187,6 +189,7 @@ _CONFLICT: dict[str, Shape] = {
         "overrides?": [str],
         "replaced?": [_REPLACED],
         "scoped?": [_SCOPED],
+        "sources?": [_SOURCE],
     },
     "suggestions": [
         {
@@ -203,6 +206,7 @@ _CONFLICT: dict[str, Shape] = {
             "dropped?": [_REQUIREMENT],
             "replaced?": [{"line": _REQUIREMENT, "to": str}],
             "scoped?": [_SCOPED],
+            "sources?": [_SOURCE],
             "changes?": [_CHANGE],
             "tried?": _TRIED,
         }
@@ -260,6 +264,7 @@ class Plugin(Document):
     managed_deps: list[str] = field(default_factory=list)
     override_deps: list[str] = field(default_factory=list)
     scoped_deps: list[dict[str, str]] = field(default_factory=list)
+    index_sources: list[dict[str, Any]] = field(default_factory=list)
     given_up: list[dict[str, str]] = field(default_factory=list)
     added_deps: list[str] = field(default_factory=list)
     last_txid: str | None = None
@@ -284,6 +289,7 @@ def _no_resolution() -> dict[str, Any]:
         "without": [],
         "replaced": [],
         "scoped": [],
+        "sources": [],
     }
 
 

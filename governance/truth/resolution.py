@@ -7,6 +7,7 @@ versions uv then prefers.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 import tomllib
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 PROJECT = "comfy-env"
+_NAMED = "named-"  # begins the name of an index that a node named
 CORE_GROUP = "core"
 NODE_PREFIX = "node-"
 SCHEMA = 1
@@ -247,6 +249,34 @@ class Project:
         table["exclude-newer-package"] = {**known, **dict.fromkeys(names, False)}
         return self._of(document)
 
+    @property
+    def sources(self) -> list[tuple[str, str, bool]]:
+        """(package, address, flat) of the packages that come from an index that a node named."""
+        uv = self.data.get("tool", {}).get("uv", {})
+        named = {i["name"]: i for i in uv.get("index", []) if i["name"].startswith(_NAMED)}
+        return [
+            (package, str(named[name]["url"]), named[name].get("format") == "flat")
+            for package, source in uv.get("sources", {}).items()
+            if isinstance(source, dict) and (name := str(source.get("index"))) in named
+        ]
+
+    def with_sources(self, rows: Iterable[tuple[str, str, bool]]) -> Project:
+        """Exactly these packages come from an index that a node named."""
+        document = self._document()
+        table: Any = document["tool"]["uv"]
+        ours = {package for package, _, _ in self.sources}
+        plain = {**self.data["tool"]["uv"]}
+        plain["index"] = [i for i in self.indexes if not i["name"].startswith(_NAMED)]
+        for part in ("sources", "exclude-newer-package"):
+            kept = {name: to for name, to in plain.get(part, {}).items() if name not in ours}
+            plain[part] = kept
+        add_sources(plain, rows)
+        for part in ("sources", "exclude-newer-package", "index"):
+            table.pop(part, None)
+            if plain[part]:
+                table[part] = plain[part]
+        return self._of(document)
+
     def with_wheels_only(self, names: Iterable[str]) -> Project:
         """For questions; the truth itself says nothing of what a machine cannot build."""
         document = self._document()
@@ -272,6 +302,21 @@ class Project:
         import tomlkit
 
         return Project(tomlkit.dumps(document), self.path)
+
+
+def add_sources(uv: dict[str, Any], rows: Iterable[tuple[str, str, bool]]) -> None:
+    """Into a `[tool.uv]`: an explicit index serves the packages that name it and no other, so
+    that it can bring nothing else in.  Such an index seldom tells upload times, and uv would then
+    see none of its files where there is a resolution date."""
+    for package, url, flat in rows:
+        name = _NAMED + hashlib.sha256(url.encode()).hexdigest()[:8]
+        index = Index(url, name, flat, default=False, explicit=True).table()
+        known = [one for one in uv.get("index", []) if one.get("name") != name]
+        uv["index"] = [*known, index]
+        uv["sources"] = {**uv.get("sources", {}), package: {"index": name}}
+        if "exclude-newer" in uv:
+            dates = uv.get("exclude-newer-package", {})
+            uv["exclude-newer-package"] = {**dates, package: False}
 
 
 def scoped_entries(rows: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:

@@ -157,6 +157,7 @@ def test_a_line_that_is_left_out(settled, add):
         ("replaced", {"owner": "node:a", "text": "zzz", "to": ""}, "leaving out a's zzz"),
         (
             "scoped",
+            "sources",
             {"package": "legacy", "version": "1.0", "dependency": "humanize"},
             "legacy 1.0 not asked for its range of humanize",
         ),

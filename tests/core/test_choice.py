@@ -79,5 +79,6 @@ def test_forget_keeps_what_the_run_was_told(tx):
         "without": ["colorama"],
         "replaced": [],
         "scoped": [],
+        "sources": [],
         "of-a-later-version": [],
     }
