@@ -131,7 +131,10 @@ def _take(draft: Draft, step: Step, tx: Transaction) -> Draft:
     node = str(step.node)
     part = tx.nodes.get(node, {})
     plugin = draft.plugin(node)
-    lines = _with_added(tx.lines_of(node), plugin.added_deps)
+    # What a resolution adds is for the first node, as its pins are.
+    chosen = tx.resolution.get("added", ()) if node == tx.node_id else ()
+    added = _with_added(plugin.added_deps, list(chosen))
+    lines = _with_added(tx.lines_of(node), added)
     changed = replace(
         plugin,
         kind=str(part.get("kind") or plugin.kind),
@@ -140,6 +143,7 @@ def _take(draft: Draft, step: Step, tx: Transaction) -> Draft:
         ref=part.get("ref", plugin.ref),
         enabled=True,
         managed_deps=lines,
+        added_deps=added,
         given_up=tx.given_up(node),
     )
     draft = replace(draft, project=draft.project.with_group(plugin.group, lines))

@@ -259,7 +259,7 @@ def moved_versions(work: Work, now: dict[str, str]) -> list[Change]:
     tx = work.tx
     seen = frozen_versions(tx.observation.get("installed_freeze", []))
     # A resolution changes versions on purpose; promote observes what came of it.
-    chosen = ("dropped", "exempt", "replaced", "scoped", "sources")
+    chosen = ("dropped", "exempt", "replaced", "scoped", "sources", "added")
     resolved = tx.resolution_pins or any(tx.resolution.get(kind) for kind in chosen)
     is_run = tx.status in (COMPLETED, FAILED) or not resolved
     if not seen or not is_run or not staging.base_moved(work.workspace, tx.base):

@@ -15,13 +15,14 @@ from typing import Any
 from governance.base import clock
 from governance.base.errors import GovError, NeedsResolution, UsageError
 from governance.boundaries import process, store
-from governance.changes import choice, observing, trial_run
+from governance.changes import absence, choice, observing, trial_run
 from governance.changes.session import Session
 from governance.changes.staging import Stages
 from governance.changes.trial_run import Load
 from governance.changes.work import Work, open_work
 from governance.environments import candidate
 from governance.observation.record import COMPLETED, FAILED, Observation
+from governance.requirements.distributions import is_well_known
 from governance.truth import ledger, snapshots
 from governance.truth.documents import Transaction
 from governance.truth.workspace import Workspace
@@ -80,12 +81,11 @@ def words(tried: Mapping[str, Any]) -> str:
     if tried.get("verdict") != COMPLETED:
         return f"failed: {tried.get('reason') or 'see its log'}"
     others = tried.get("not_loaded", [])
-    told = f"came up; not loaded, as before: {', '.join(others)}" if others else _ALL
+    added = f" with {', '.join(tried['added'])} added" if tried.get("added") else ""
+    told = f"came up{added}"
+    told += f"; not loaded, as before: {', '.join(others)}" if others else ", all nodes loaded"
     asked = tried.get("installs", [])
     return f"{told}; installed at start: {', '.join(asked)}" if asked else told
-
-
-_ALL = "came up, all nodes loaded"
 
 
 def note(workspace: Workspace, report: Mapping[str, Any], found: Mapping[int, Tried]) -> None:
@@ -93,6 +93,8 @@ def note(workspace: Workspace, report: Mapping[str, Any], found: Mapping[int, Tr
     suggestions = deepcopy(list(report["suggestions"]))
     for number, tried in found.items():
         suggestions[number - 1]["tried"] = tried
+        if tried.get("added"):
+            suggestions[number - 1]["added"] = tried["added"]
     path = workspace.conflicts / f"{report['txid']}.json"
     store.write_json(path, {**report, "suggestions": suggestions})
 
@@ -154,6 +156,7 @@ def _tried(
     for start in range(0, len(numbers), most):
         together = numbers[start : start + most]
         found |= _together(work, report, together)
+        found |= _with_missing(work, report, found, together)
         for number in together:
             work.session.say(f"fix {number} {words(found[number])}")
         if until_one and any(found[number]["verdict"] == COMPLETED for number in together):
@@ -161,7 +164,32 @@ def _tried(
     return found
 
 
-def _together(work: Work, report: Mapping[str, Any], numbers: Sequence[int]) -> dict[int, Tried]:
+def _with_missing(
+    work: Work, report: Mapping[str, Any], found: Mapping[int, Tried], numbers: Sequence[int]
+) -> dict[int, Tried]:
+    """Where a module is missing that only the line given up brought: once more, with the package
+    that brings it; kept where that comes up."""
+    missing = {number: found[number].get("missing", []) for number in numbers}
+    again = [
+        number for number, names in missing.items() if names and all(map(is_well_known, names))
+    ]
+    for number in again:
+        added = ", ".join(missing[number])
+        work.session.say(f"fix {number} {words(found[number])}; once more with {added}")
+    seen = _together(work, report, again, missing) if again else {}
+    return {
+        number: {**tried, "added": list(missing[number])}
+        for number, tried in seen.items()
+        if tried["verdict"] == COMPLETED
+    }
+
+
+def _together(
+    work: Work,
+    report: Mapping[str, Any],
+    numbers: Sequence[int],
+    added: Mapping[int, Sequence[str]] | None = None,
+) -> dict[int, Tried]:
     """Locked and built one after the other, since two fixes may need the same environment; only
     the starts, which take the time, are side by side."""
     found: dict[int, Tried] = {}
@@ -169,7 +197,7 @@ def _together(work: Work, report: Mapping[str, Any], numbers: Sequence[int]) -> 
         ready = []
         for number in numbers:
             try:
-                ready.append(_ready(work, report, number))
+                ready.append(_ready(work, report, number, (added or {}).get(number, ())))
             except GovError as error:
                 found[number] = _failed(work.workspace, error.message)
         for number, tried in process.side_by_side(_watched, ready):
@@ -195,10 +223,10 @@ def _cleaned(work: Work, numbers: Sequence[int]) -> Iterator[None]:
                 Stages(work.workspace, name).clear()
 
 
-def _ready(work: Work, report: Mapping[str, Any], number: int) -> _Ready:
+def _ready(work: Work, report: Mapping[str, Any], number: int, added: Sequence[str]) -> _Ready:
     """Raises GovError where the fix does not lock (any more) or cannot be built."""
     say = work.session.say
-    made = _with_fix(work, report, number)
+    made = _with_fix(work, report, number, added)
     say(f"fix {number}: locking and building it")
     made.stages.plan(made.draft)
     if not made.stages.lock(made.session.uv).ok:
@@ -210,10 +238,12 @@ def _ready(work: Work, report: Mapping[str, Any], number: int) -> _Ready:
     return _Ready(number, made, observing.load_of(made))
 
 
-def _with_fix(work: Work, report: Mapping[str, Any], number: int) -> Work:
+def _with_fix(work: Work, report: Mapping[str, Any], number: int, added: Sequence[str]) -> Work:
     """The same transaction with that fix, as a value: its record is not touched."""
     tx = deepcopy(work.tx)
-    choice.put(tx, choice.of_fix(work.tx, report, number))
+    chosen = choice.of_fix(work.tx, report, number)
+    choice.add(chosen, {"added": list(added)})
+    choice.put(tx, chosen)
     made = replace(work, session=_speaking(work.session, number), tx=tx, _opened={})
     made.stages = Stages(work.workspace, _name(tx.txid, number))  # not the transaction's own
     return made
@@ -237,7 +267,10 @@ def _watched(ready: _Ready) -> tuple[int, Tried]:
         return ready.number, _failed(work.workspace, error.message)
     log = f"state/logs/{work.stages.name}.stderr.log"
     tried = _result(work.workspace, seen.observation, log)
-    return ready.number, {**tried, "installs": [asked.text for asked in seen.additions]}
+    absent = absence.missing(work.workspace, work.tx.nodes, seen.observation)
+    names = [one.distribution for one in absent if one.distribution and not one.declared]
+    asked = [asked.text for asked in seen.additions]
+    return ready.number, {**tried, "installs": asked, "missing": sorted(set(names))}
 
 
 def _result(workspace: Workspace, seen: Observation, log: str) -> Tried:

@@ -216,6 +216,7 @@ def _remedy(fix: Row) -> str:
     parts += [f"take {row['package']} from {row['url']}" for row in fix.get("sources", ())]
     if fix.get("exempt"):
         parts.append("free from the resolution date: " + ", ".join(fix["exempt"]))
+    parts += [f"add {text}" for text in fix.get("added", ())]
     if fix.get("ref"):
         parts.append(f"take the node at {str(fix['ref'])[:12]}")
     return ", ".join(parts)

@@ -140,6 +140,7 @@ def _chosen(pins: Sequence[str], chosen: Mapping[str, Any]) -> str:
     ]
     words += [f"{name} of any date" for name in chosen["exempt"]]
     words += [f"{row['package']} from {row['url']}" for row in chosen.get("sources", [])]
+    words += [f"{text} added" for text in chosen.get("added", [])]
     words += [f"no {name} installed" for name in chosen.get("without", [])]
     return "; ".join(filter(None, words))
 

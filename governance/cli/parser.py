@@ -272,6 +272,14 @@ def _resolve(p: argparse.ArgumentParser) -> None:
     p.add_argument("--pin", action="append", default=[], metavar="PKG==VERSION", dest="pins")
     p.add_argument("--pins-file", type=Path, metavar="FILE", help="one pin a line")
     p.add_argument("--accept", type=int, metavar="N", help="take fix N")
+    p.add_argument(
+        "--with",
+        action="append",
+        default=[],
+        metavar="REQUIREMENT",
+        dest="added",
+        help="a package that the node needs and does not declare",
+    )
     p.add_argument("--suggest", action="store_true", help="show tried fixes and change nothing")
     p.add_argument(
         "--all",

@@ -102,6 +102,7 @@ _BRINGS: dict[str, tuple[str, ...]] = {
     "whisper": ("openai-whisper",),
     "zmq": ("pyzmq",),
 }
+_BROUGHT = frozenset(brought for names in _BRINGS.values() for brought in names)
 # Modules that many distributions share: none is called like them.
 _SHARED = frozenset({"google", "ruamel", "nvidia", "azure", "sphinxcontrib", "zope"})
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -127,6 +128,27 @@ STAND_INS = {
     "zmq": "pyzmq",
 }
 
+# What ComfyUI and its nodes ask for most, for names that are spelt nearly so; the table of modules
+# has the rest.
+_OFTEN_WORDS = """
+accelerate addict aiofiles aiohttp alembic anthropic av bitsandbytes boto3 cachetools cffi
+chardet click colorama color-matcher comfyui-embedded-docs comfyui-frontend-package
+comfyui-workflow-templates controlnet-aux cryptography cupy-cuda12x decord diffusers einops
+emoji evalidate facexlib fal-client fastapi filelock flask fonttools ftfy fvcore gradio
+gradio-client groq httpx huggingface-hub hf-transfer hf-xet imageio importlib-metadata
+iopath insightface jinja2 joblib jsonschema librosa loguru lxml markdown matplotlib
+networkx ninja nltk numba numexpr numpy ollama omegaconf open3d openai opencv-python openpyxl
+packaging pandas peft piexif pillow-heif pixeloe platformdirs plyfile pooch protobuf
+psutil psycopg2 py-cpuinfo pycocotools pydantic pydantic-settings pygit2 pygments pymongo
+pyperclip pyrender pytorch-lightning redis regex replicate requests requirements-parser rich
+runwayml s3fs safetensors sageattention scikit-build scikit-image scikit-learn scipy seaborn
+selenium sentence-transformers sentencepiece setuptools shapely simpleeval spacy spandrel
+sqlalchemy sympy tensorboard tensorflow tiktoken timm tokenizers toml torchdiffeq torchmetrics
+torchsde tqdm transformers trimesh triton typer typing-extensions urllib3 uvicorn webcolors
+websockets wheel xformers yacs yarl yt-dlp
+"""
+_OFTEN = frozenset(_OFTEN_WORDS.split())
+
 
 def distribution_of(module: str, locked: Collection[str] = ()) -> str | None:
     """The distribution to ask for; one that is in the lock already, where several bring it.
@@ -146,9 +168,15 @@ def distribution_of(module: str, locked: Collection[str] = ()) -> str | None:
 def meant(name: str, others: Collection[str]) -> str | None:
     """The distribution that a name which cannot be had is likely to stand for: one of the table,
     or of `others`, that is spelt nearly so."""
-    known = {brought for names in _BRINGS.values() for brought in names} | set(others)
-    near = get_close_matches(name, sorted(known - {name}), n=1, cutoff=0.8)
+    known = (_BROUGHT | _OFTEN | set(others)) - {name}
+    near = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
     return STAND_INS.get(name) or next(iter(near), None)
+
+
+def is_well_known(distribution: str) -> bool:
+    """Claim: it stands in a table here, so that it may be tried without a person's word.  Anybody
+    may publish a package under the name of a module that has none."""
+    return distribution in _BROUGHT or distribution in _OFTEN
 
 
 def _prefixes(module: str) -> list[str]:

@@ -121,6 +121,7 @@ _TRANSACTION: dict[str, Shape] = {
         "replaced?": [_REPLACED],
         "scoped?": [_SCOPED],
         "sources?": [_SOURCE],
+        "added?": [str],
     },
     "preferences": {"*": str},
     "unbuildable": [{"package": str, "version": str, "said": str}],
@@ -168,6 +169,7 @@ _TRIED: Shape = {
     "nodes?": int,
     "not_loaded?": [str],
     "installs?": [str],
+    "missing?": [str],
     "base?": dict,
 }
 _CONFLICT: dict[str, Shape] = {
@@ -190,6 +192,7 @@ _CONFLICT: dict[str, Shape] = {
         "replaced?": [_REPLACED],
         "scoped?": [_SCOPED],
         "sources?": [_SOURCE],
+        "added?": [str],
     },
     "suggestions": [
         {
@@ -207,6 +210,7 @@ _CONFLICT: dict[str, Shape] = {
             "replaced?": [{"line": _REQUIREMENT, "to": str}],
             "scoped?": [_SCOPED],
             "sources?": [_SOURCE],
+            "added?": [str],
             "changes?": [_CHANGE],
             "tried?": _TRIED,
         }
@@ -290,6 +294,7 @@ def _no_resolution() -> dict[str, Any]:
         "replaced": [],
         "scoped": [],
         "sources": [],
+        "added": [],
     }
 
 

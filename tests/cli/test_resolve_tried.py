@@ -78,6 +78,34 @@ def verdicts(data):
 # --- tried ------------------------------------------------------------------------------------
 
 
+def test_what_only_the_line_given_up_brought_is_added(settled, add):
+    """The node imports lark, which it does not declare: the package that cannot be had would have
+    brought it."""
+    init = "import lark\n" + NODES["loads-two-classes"].files["__init__.py"]
+    files = {"__init__.py": init, "requirements.txt": "no-such-bundle\n"}
+    add("leaning", own_classes("leaning", files))
+    txid = settled.site.run("leaning")
+    ended = settled.site.gov("resolve", txid, "--try", "1").ok()
+    assert "fix 1 failed: leaning failed to import: No module named 'lark'" in ended.err
+    assert "once more with lark" in ended.err
+    assert "      tried: came up with lark added, all nodes loaded\n" in ended.out
+    assert "resolved with leaving out no-such-bundle; lark added\n" in (
+        settled.site.gov("resolve", txid, "--accept", "1").ok().out
+    )
+    done = settled.site.gov.json("tx", "promote", txid).ok().data
+    assert [change["name"] for change in done["changes"]] == ["lark"]
+
+
+def test_a_package_is_added_by_hand(settled, add):
+    files = {"__init__.py": _FUSSY, "requirements.txt": "humanize<4\n"}
+    add("fussy", files)
+    txid = settled.site.run("fussy")
+    ended = settled.site.gov("resolve", txid, "--accept", "1", "--with", "lark").ok()
+    assert "lark added" in ended.out
+    assert record(settled.site, txid)["resolution"]["added"] == ["lark"]
+    assert_told(settled.site.gov("resolve", txid, "--with", "./here"), 2, "./here")
+
+
 def test_fixes_are_tried_and_the_best_is_taken(settled, fussy):
     site = settled.site
     before, chosen, folders = truth_and_prod(site.root), record(site, fussy), left(site)
@@ -157,10 +185,15 @@ def test_a_line_that_is_left_out(settled, add):
         ("replaced", {"owner": "node:a", "text": "zzz", "to": ""}, "leaving out a's zzz"),
         (
             "scoped",
-            "sources",
             {"package": "legacy", "version": "1.0", "dependency": "humanize"},
             "legacy 1.0 not asked for its range of humanize",
         ),
+        (
+            "sources",
+            {"package": "lib", "url": "https://example.org/whl", "flat": False},
+            "lib from https://example.org/whl",
+        ),
+        ("added", "lark", "lark added"),
     ],
 )
 def test_what_was_chosen_is_told(settled, kind, row, words):
@@ -172,7 +205,7 @@ def test_what_was_chosen_is_told(settled, kind, row, words):
 
 def test_another_commit_cannot_be_tried(settled, grown):
     ended = settled.site.gov("resolve", grown, "--try", "1").ok()
-    assert "fix 1 cannot be tried: it is another commit of grown" in ended.err
+    assert "fix 1 is not tried: it is another commit of grown" in ended.err
     data = settled.site.gov.json("resolve", grown, "--suggest").ok().data
     assert verdicts(data)[:2] == [None, "completed"]
 

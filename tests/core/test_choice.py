@@ -80,5 +80,6 @@ def test_forget_keeps_what_the_run_was_told(tx):
         "replaced": [],
         "scoped": [],
         "sources": [],
+        "added": [],
         "of-a-later-version": [],
     }

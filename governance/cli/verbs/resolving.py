@@ -49,7 +49,8 @@ _SPELT = {"count": "try"}
 def _require_one_wish(arguments: Namespace) -> None:
     """Each of these says by itself what is to be done."""
     given = [name for name in _WISHES if getattr(arguments, name) not in (None, False)]
-    choosing = arguments.pins or arguments.pins_file is not None or arguments.accept is not None
+    lists = arguments.pins or arguments.added
+    choosing = lists or arguments.pins_file is not None or arguments.accept is not None
     if len(given) > 1 or (given and choosing):
         word = f"--{_SPELT.get(given[0], given[0])}"
         raise UsageError(
@@ -211,6 +212,8 @@ def _chosen(arguments: Namespace, space: Workspace, tx: Transaction) -> dict[str
     if arguments.pins_file is not None:
         _add(chosen, {"pins": _from_file(arguments.pins_file)})
     _add(chosen, {"pins": arguments.pins})
+    if arguments.added:
+        _add(chosen, {"added": _added(space, tx, arguments.added)})
     if not any(chosen.values()):
         chosen = _ask(space, tx)
     if not any(chosen.values()):
@@ -241,6 +244,19 @@ def _from_file(path: Any) -> list[str]:
             f"{path} holds no pin", hint="one pin a line: package==version", code="no_pins"
         )
     return pins
+
+
+def _added(space: Workspace, tx: Transaction, lines: list[str]) -> list[str]:
+    """Of --with, as `tx run` takes it."""
+    from governance.changes import updates
+
+    if tx.node_id is None:
+        raise UsageError(
+            f"{tx.txid} is about no node, so nothing can be added to one",
+            hint=f"`gov resolve {tx.txid} --suggest` shows what can be done",
+            code="no_node",
+        )
+    return updates.named_lines(space, tx.node_id, lines)
 
 
 def _checked(pin: str, place: str) -> str:
