@@ -19,6 +19,7 @@ OWN_HOST = "127.0.0.1"
 READY_PATH = "/system_stats"
 CLASSES_PATH = "/object_info"
 INSTALL_SCRIPT = "install.py"
+MANAGER_REQUIREMENTS = "manager_requirements.txt"
 
 _FLAG = re.compile(r"""["'](--[a-z][a-z0-9-]*)["']""")
 _FLAG_SOURCES = ("main.py", "comfy/cli_args.py")
@@ -75,6 +76,12 @@ def class_sources(comfyui_dir: Path) -> list[Path]:
 
 def requirements_path(comfyui_dir: Path) -> Path | None:
     path = comfyui_dir / "requirements.txt"
+    return path if path.is_file() else None
+
+
+def manager_requirements_path(comfyui_dir: Path) -> Path | None:
+    """What `--enable-manager` needs (ComfyUI since 0.4)."""
+    path = comfyui_dir / MANAGER_REQUIREMENTS
     return path if path.is_file() else None
 
 

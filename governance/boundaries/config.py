@@ -62,6 +62,11 @@ SETTINGS = (
         "Observe with --cpu: auto means where this machine shows no GPU device.",
         ("auto", "always", "never"),
     ),
+    Setting(
+        "comfyui.manager",
+        False,
+        "Take ComfyUI's manager_requirements.txt in, so that `gov run -- --enable-manager` works.",
+    ),
     Setting("tx.timeout_seconds", 300, "`tx run`: seconds from ComfyUI's start until it answers."),
     Setting(
         "tx.settle_seconds",

@@ -227,6 +227,10 @@ def _comfyui(draft: Draft, step: Step, tx: Transaction) -> Draft:
     project = draft.project
     if "core" in found:
         project = project.with_group(resolution.CORE_GROUP, list(found["core"]))
+    if "manager" in found:
+        lines = found["manager"]
+        group = resolution.MANAGER_GROUP
+        project = project.with_group(group, lines) if lines else project.without_group(group)
     if found.get("code"):
         project = project.with_comfyui(found.get("commit"), str(found["code"]))
     draft = replace(draft, project=project)

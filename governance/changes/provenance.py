@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from governance import comfyui, git, requirements
 from governance.base.errors import GovError
 from governance.code.repository import Repository
-from governance.conflict.problem import CORE, NODE, Owned
+from governance.conflict.problem import CORE, MANAGER, NODE, Owned
 from governance.requirements import PYPROJECT, REQUIREMENTS, Declared, requirement_name
 from governance.truth import ledger, registry
 from governance.truth.documents import Plugin, Transaction
-from governance.truth.resolution import CORE_GROUP, NODE_PREFIX, Project
+from governance.truth.resolution import CORE_GROUP, MANAGER_GROUP, NODE_PREFIX, Project
 from governance.truth.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def owned_lines(workspace: Workspace, project: Project) -> tuple[Owned, ...]:
         if group == CORE_GROUP:
             places = _places(core_requirements(workspace))
             found += owned(CORE, lines, places)
+        elif group == MANAGER_GROUP:
+            found += owned(MANAGER, lines, _places(manager_requirements(workspace)))
         elif plugin is not None:
             found += owned(f"{NODE}{plugin.id}", lines, _recorded(workspace, plugin))
         else:
@@ -116,10 +118,31 @@ def _declared_in(workspace: Workspace, files: Mapping[str, bytes]) -> Declared:
 
 def core_requirements(space: Workspace) -> requirements.Declared:
     """What ComfyUI's requirements.txt declares; its torch lines are its own business."""
-    path = comfyui.requirements_path(space.comfyui_dir)
+    return _read(comfyui.requirements_path(space.comfyui_dir), space.comfyui_dir)
+
+
+def manager_requirements(space: Workspace) -> requirements.Declared:
+    """What ComfyUI's manager_requirements.txt declares."""
+    return _read(comfyui.manager_requirements_path(space.comfyui_dir), space.comfyui_dir)
+
+
+def manager_lines(space: Workspace, code: str | None = None) -> list[str] | None:
+    """The lines of the group that `--enable-manager` needs; None where it is not wanted, or where
+    this ComfyUI knows no manager.  `code` is another commit of ComfyUI than lies there."""
+    if not space.config.flag("comfyui.manager"):
+        return None
+    if code is None:
+        declared = manager_requirements(space)
+    else:
+        source = Repository(space.code / f"{COMFYUI}.git")
+        declared = _read_at(source, code, comfyui.MANAGER_REQUIREMENTS)
+    return [line.text for line in declared.lines] or None
+
+
+def _read(path: Path | None, root: Path) -> requirements.Declared:
     if path is None:
         return requirements.Declared()
-    return requirements.read_file(path, space.comfyui_dir, policy=_CORE_POLICY)
+    return requirements.read_file(path, root, policy=_CORE_POLICY)
 
 
 def newcomer(tx: Transaction) -> str:
@@ -141,11 +164,15 @@ def merged_core(workspace: Workspace, project: Project, declared: Declared) -> l
 
 def core_at(source: Repository, code: str) -> Declared:
     """What ComfyUI's requirements.txt declares at a commit."""
-    data = source.read(code, REQUIREMENTS)
+    return _read_at(source, code, REQUIREMENTS)
+
+
+def _read_at(source: Repository, code: str, name: str) -> Declared:
+    data = source.read(code, name)
     if data is None:
         return Declared()
     with tempfile.TemporaryDirectory(prefix="gov-core-") as temporary:
-        path = Path(temporary) / REQUIREMENTS
+        path = Path(temporary) / name
         path.write_bytes(data)
         return requirements.read_file(path, Path(temporary), policy=_CORE_POLICY)
 

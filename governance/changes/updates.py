@@ -222,6 +222,7 @@ def look_up_comfyui(
         part = _part(source, COMFYUI, now, found, local)
     declared = provenance.core_at(source, part["code"])
     part["core"] = provenance.merged_core(workspace, project, declared)
+    part["manager"] = provenance.manager_lines(workspace, part["code"])
     settings = settings_of(session, Options(), project, committed=source.date(found.commit))
     wanted = [Step(steps.SETTINGS, None, {"settings": settings.to_json()}), Step(steps.COMFYUI)]
     return wanted, part, found.notes

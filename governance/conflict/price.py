@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from governance.conflict import ranges
 from governance.conflict.causes import rules_out
 from governance.conflict.chains import parents
-from governance.conflict.problem import CORE
+from governance.conflict.problem import CORE, MANAGER
 from governance.conflict.relax import is_exact
 from governance.conflict.remedy import Remedy, bare
 from governance.conflict.search import Search
@@ -70,7 +70,7 @@ def _lost_line(search: Search, index: int, sentence: str) -> Loss:
     line = search.problem.lines[index]
     if index in search.new(search.everything):
         return Loss("exact" if is_exact(line.text) else "range", line.owner, sentence)
-    kind = "core" if line.owner == CORE else "installed"
+    kind = "core" if line.owner in (CORE, MANAGER) else "installed"
     return Loss(kind, line.owner, sentence)
 
 

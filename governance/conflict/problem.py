@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from governance.requirements import group_name
 
 CORE = "core"
+MANAGER = "manager"
 PIN = "pin"
 NODE = "node:"
 
@@ -16,7 +17,7 @@ NODE = "node:"
 class Owned:
     """A requirement line and whose it is.
 
-    `owner` is "core", "node:<id>" or "pin"; `line` is 1-based, 0 where there is no file.
+    `owner` is "core", "manager", "node:<id>" or "pin"; `line` is 1-based, 0 where there is no file.
     """
 
     text: str
@@ -47,7 +48,7 @@ def owner_words(owner: str) -> str:
     """The owner as a person knows it."""
     if owner.startswith(NODE):
         return owner.removeprefix(NODE)
-    return {CORE: "ComfyUI", PIN: "a pin"}.get(owner, owner)
+    return {CORE: "ComfyUI", MANAGER: "ComfyUI-Manager", PIN: "a pin"}.get(owner, owner)
 
 
 class Scoped(NamedTuple):

@@ -82,9 +82,10 @@ def _make(
 def _comfyui(space: Workspace) -> dict[str, Any]:
     """The code of ComfyUI as it lies on the disk."""
     state = checkouts.state_of_comfyui(space)
+    found = {"manager": provenance.manager_lines(space)}
     if state is None:
-        return {}
-    return {"commit": state.head, "code": state.code, "before": state.code}
+        return found
+    return {**found, "commit": state.head, "code": state.code, "before": state.code}
 
 
 def _restore_missing(space: Workspace) -> list[str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PROJECT = "comfy-env"
 _NAMED = "named-"  # begins the name of an index that a node named
 CORE_GROUP = "core"
+MANAGER_GROUP = "manager"
 NODE_PREFIX = "node-"
 SCHEMA = 1
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio", "torchsde", "xformers", "triton")
