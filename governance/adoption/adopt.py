@@ -103,7 +103,7 @@ def adopt(session: Session, wish: Wish) -> Adopted:
         return Adopted(seen)
     session.say(
         f"{seen.environment.folder}: Python {seen.environment.version}, "
-        f"{len(seen.environment.packages)} packages; {len(seen.nodes.plugins)} nodes"
+        f"{len(seen.environment.packages)} packages; nodes: {len(seen.nodes.plugins)}"
     )
     wanted, comfyui = _of_comfyui(session, wish, seen.environment)
     folder.mark_governed(space)
@@ -146,8 +146,6 @@ def _of_comfyui(
 
 def _options(space: Workspace, typed: Options, old: Environment) -> Options:
     """What is installed existed when it was installed: no earlier date binds the lock."""
-    torch = old.packages.get("torch")
-    tag = _TORCH_TAG.search(torch.version) if torch else None
     recent = timedelta(days=space.config.number("resolution.recent_days"))
     date = "none"
     if old.newest is not None and clock.now() - old.newest >= recent:
@@ -156,8 +154,15 @@ def _options(space: Workspace, typed: Options, old: Environment) -> Options:
         typed,
         python=typed.python or old.minor,
         date=typed.date or date,
-        torch_backend=typed.torch_backend or (tag[1] if tag and not typed.index else None),
+        torch_backend=typed.torch_backend or _torch_tag(typed, old),
     )
+
+
+def _torch_tag(typed: Options, old: Environment) -> str | None:
+    """The backend whose build of torch is installed, by the local part of its version."""
+    torch = old.packages.get("torch")
+    found = _TORCH_TAG.search(torch.version) if torch and not typed.index else None
+    return found[1] if found else None
 
 
 def _steps(plugins: Iterable[Plugin]) -> list[Step]:
@@ -191,7 +196,7 @@ def _register(session: Session, plugins: Sequence[Plugin]) -> None:
     entry = audit.entry(
         identity=_identity(),
         verb=KIND,
-        steps=[f"register {plugin.id}" for plugin in plugins],
+        steps=[" ".join(["register", *(plugin.id for plugin in plugins)])],
         changes=(),
         code=[{"place": p.id, "before": None, "after": p.commit} for p in plugins],
         who=audit.made(space),
@@ -220,6 +225,9 @@ def _renewed(known: Plugin | None, found: Plugin) -> Plugin:
 def _prove(session: Session, work: Work, seen: Survey, wish: Wish) -> Transaction:
     txid, old = work.tx.txid, seen.environment
     notes = list(seen.notes)
+    tag = _torch_tag(wish.options, old)
+    if tag is not None and wish.options.torch_backend is None:
+        notes.append(f"torch {old.packages['torch'].version} is taken from PyTorch's index {tag}")
     _watch_before(session, work, old, wish.timeout, notes)
     _lock_as_installed(open_work(session, txid), old, notes)
     batch.drop_unfit(session, open_work(session, txid))
@@ -271,10 +279,17 @@ def _watch_before(
     work.tx.adoption["before"] = found.baseline().to_json()
     work.save()
     broken = {name: r.error for name, r in found.nodes.items() if r.loaded is False}
-    if len(broken) < len(names):
-        for name, why in broken.items():
-            reason = f"it does not load in the old installation either: {why}"
-            batch.set_aside(session, txid, names[name], reason)
+    if names and len(broken) == len(names) and space.pyproject.is_file():
+        raise GovError(
+            f"nothing can come in: {', '.join(sorted(broken))} "
+            f"{'does' if len(broken) == 1 else 'do'} not load in the old installation either",
+            hint=f"`gov tx run {names[min(broken)]}` tries it on its own",
+            code="nothing_to_adopt",
+            facts={"nodes": {names[name]: why for name, why in broken.items()}},
+        )
+    for name, why in broken.items():
+        reason = f"it does not load in the old installation either: {why}"
+        batch.set_aside(session, txid, names[name], reason)
 
 
 def _lock_as_installed(work: Work, old: Environment, notes: list[str]) -> None:
@@ -288,11 +303,21 @@ def _lock_as_installed(work: Work, old: Environment, notes: list[str]) -> None:
         for line in plan.owned_lines(work.tx, node)
         if line.name in old.packages and rules_out(line, old.packages[line.name].version)
     ]
+    held = moves.broken_pins(old)
     kept = _fewest(work, broken)
+    if not kept and held:
+        work.tx.resolution_pins = held
+        kept = [] if batch.locks(work) else _fewest(work, broken)
+        if not kept and not batch.locks(work):
+            work.tx.resolution_pins = []
     notes += [
         f"{line.who} asks for {line.text} ({line.place}), and loads with the installed "
         f"{old.packages[line.name].version}: the line is given up"
         for line in kept
+    ]
+    notes += [
+        f"{pin} is held as it is installed, though a package asks for another version"
+        for pin in work.tx.resolution_pins
     ]
     work.save()
 

@@ -52,6 +52,16 @@ def left_behind(old: Environment, new: Environment) -> list[str]:
     return sorted(name for name in old.packages if name not in new.packages and name not in tools)
 
 
+def broken_pins(old: Environment) -> list[str]:
+    """Installed versions that another installed package does not ask for, as pins."""
+    asking = _Asking(old.packages, old.packages, (), (), old.version)
+    return sorted(
+        f"{name}=={one.version}"
+        for name, one in old.packages.items()
+        if not one.url and any(asking.of_packages(name, one.version))
+    )
+
+
 @dataclass(frozen=True)
 class _Asking:
     old: Packages
@@ -69,15 +79,18 @@ class _Asking:
 
     def _reasons(self, name: str, before: Installed) -> Iterator[str]:
         yield from self._of_lines(name, before)
-        for other in self.new.values():
-            for text in other.requires:
-                if self._forbids(text, name, before.version):
-                    yield f"{other.name} {other.version} asks for {_plain(text)}"
+        yield from self.of_packages(name, before.version)
         for text in before.requires:
             for other in self.new.values():
                 if self._forbids(text, other.name, other.version):
                     found = f"{other.name} is {other.version} now"
                     yield f"{name} {before.version} asks for {_plain(text)}, and {found}"
+
+    def of_packages(self, name: str, version: str) -> Iterator[str]:
+        for other in self.new.values():
+            for text in other.requires:
+                if self._forbids(text, name, version):
+                    yield f"{other.name} {other.version} asks for {_plain(text)}"
 
     def _of_lines(self, name: str, before: Installed) -> Iterator[str]:
         for line in self.lines:

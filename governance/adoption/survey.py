@@ -175,18 +175,29 @@ def _origin(place: Path, state: capture.State) -> str | None:
 
 
 def _claims(place: Path, state: capture.State) -> dict[str, str]:
-    """The id and version of what was installed from the registry, as its pyproject.toml says."""
+    """The id and version of what was installed from the Comfy Registry, as its pyproject.toml says;
+    of a clone the id that ComfyUI-Manager wrote into it."""
+    if state.kind == capture.CLONE:
+        known = _plain(place / ".git/.cnr-id").strip()
+        return {"id": known, "version": "nightly"} if names.is_node_id(known) else {}
     if state.kind != capture.REGISTRY:
         return {}
     import tomllib
 
     try:
-        data = store.plain_bytes(place / "pyproject.toml", _MAX_PYPROJECT_BYTES) or b""
-        project = tomllib.loads(data.decode()).get("project", {})
-    except (OSError, ValueError, GovError):
+        project = tomllib.loads(_plain(place / "pyproject.toml")).get("project", {})
+    except (ValueError, RecursionError):
         return {}
     found = {"id": project.get("name"), "version": project.get("version")}
     return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _plain(path: Path) -> str:
+    """ "" where no file lies there that can be read."""
+    try:
+        return (store.plain_bytes(path, _MAX_PYPROJECT_BYTES) or b"").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _twins(plugins: Sequence[Plugin]) -> list[str]:

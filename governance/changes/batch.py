@@ -73,8 +73,9 @@ def drop_unfit(session: Session, work: Work) -> None:
 
 def locks(work: Work) -> bool:
     """The one lock that a change costs where all is well: the run finds it staged."""
-    work.session.say("locking the requirements")
     work.stages.plan(work.draft)
+    if not work.stages.is_locked():
+        work.session.say("locking the requirements")
     try:
         return work.stages.lock(work.session.uv).ok
     except GovError:
