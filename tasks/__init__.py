@@ -6,6 +6,7 @@ is in `governance`; the gates are there too, so that no option of doit walks pas
 
 from tasks.attestations import task_smoke, task_verify
 from tasks.decisions import (
+    task_adopt,
     task_comfyui_update,
     task_node_add,
     task_node_disable,
@@ -39,6 +40,7 @@ from tasks.settings import DOIT_CONFIG
 
 __all__ = [
     "DOIT_CONFIG",
+    "task_adopt",
     "task_comfyui_update",
     "task_freeze",
     "task_init",

@@ -8,6 +8,14 @@ from typing import Any
 
 from tasks.context import current
 
+
+def adopt(session: Any, *, from_env: str = "", wish: Any = None) -> Any:
+    from governance import adoption
+
+    typed = adoption.Wish(from_env=Path(from_env) if from_env else None)
+    return adoption.adopt(session, wish or typed)
+
+
 # --- nodes ------------------------------------------------------------------------------------
 
 

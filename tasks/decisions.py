@@ -23,6 +23,11 @@ from tasks.parameters import (
 Task = dict[str, Any]
 
 
+def task_adopt() -> Task:
+    """take in a ComfyUI that runs: its nodes and the versions of its environment"""
+    return _decision("adopt", bodies.adopt, [text("from_env", "its environment", "from-env")])
+
+
 # --- nodes ------------------------------------------------------------------------------------
 
 

@@ -15,27 +15,38 @@ from governance.base.errors import GovError
 from governance.changes import begin, observing, pipeline, steps
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
-from governance.truth import resolution
+from governance.truth import registry, resolution
 from governance.truth.documents import FAILED, RUNNING, Transaction
 
 _MOST_STARTS = 12
 
 
+Mend = Callable[[Work], bool]
+
+
 def run(
-    session: Session, work: Work, *, timeout: float | None = None, all_or_nothing: bool = False
+    session: Session,
+    work: Work,
+    *,
+    timeout: float | None = None,
+    all_or_nothing: bool = False,
+    mend: Mend | None = None,
 ) -> Transaction:
-    """As pipeline.run; of several nodes those that fail are set aside with the reason."""
-    nodes = steps.subjects(work.steps)
-    if all_or_nothing or len(nodes) < 2:
+    """As pipeline.run; of several nodes those that fail are set aside with the reason.
+
+    `mend` sees the transaction after its first run; where it changed it so that another run may
+    end better, that is made before any node is set aside.
+    """
+    if all_or_nothing:
         return pipeline.run(session, work, timeout=timeout)
     txid = work.tx.txid
-    unfit = _not_locking(session, work, nodes)
-    # Where none of them fits, a report with fixes for all says more than an empty transaction.
-    for node, reason in unfit if len(unfit) < len(nodes) else ():
-        set_aside(session, txid, node, reason)
+    drop_unfit(session, work)
     tx = pipeline.run(session, open_work(session, txid), timeout=timeout)
+    if mend is not None and mend(open_work(session, txid)):
+        drop_unfit(session, open_work(session, txid))
+        tx = _again(session, txid, timeout)
     for _ in range(_MOST_STARTS):
-        failed = _failed(tx)
+        failed = _failed(open_work(session, txid))
         if tx.status != FAILED or not failed or len(failed) >= len(tx.nodes):
             break
         for node, reason in failed.items():
@@ -49,6 +60,28 @@ def run(
     return tx
 
 
+def drop_unfit(session: Session, work: Work) -> None:
+    """Set aside the nodes with which the rest does not lock; what does lock is staged."""
+    nodes = steps.subjects(work.steps)
+    if len(nodes) < 2 or locks(work):
+        return
+    unfit = _not_locking(session, work, nodes)
+    # Where none of them fits, a report with fixes for all says more than an empty transaction.
+    for node, reason in unfit if len(unfit) < len(nodes) else ():
+        set_aside(session, work.tx.txid, node, reason)
+
+
+def locks(work: Work) -> bool:
+    """The one lock that a change costs where all is well: the run finds it staged."""
+    work.stages.plan(work.draft)
+    if not work.stages.is_locked():
+        work.session.say("locking the requirements")
+    try:
+        return work.stages.lock(work.session.uv).ok
+    except GovError:
+        return False  # looked at node by node, it is known whose line it is
+
+
 def set_aside(session: Session, txid: str, node: str, reason: str) -> None:
     """Take one node out of the transaction, and keep why."""
     work = open_work(session, txid)
@@ -58,11 +91,11 @@ def set_aside(session: Session, txid: str, node: str, reason: str) -> None:
     begin.without_node(work, node)
 
 
-def _failed(tx: Transaction) -> dict[str, str]:
+def _failed(work: Work) -> dict[str, str]:
     """Nodes that did not load, by their own fault, with the reason."""
-    found = tx.observation.get("failed_subjects", {})
-    names = {name: name.removesuffix(".py") for name in found}
-    return {names[name]: why for name, why in found.items() if names[name] in tx.nodes}
+    found = work.tx.observation.get("failed_subjects", {})
+    ids = {registry.loader_name(plugin): plugin.id for plugin in work.draft.plugins}
+    return {ids[name]: why for name, why in found.items() if ids.get(name) in work.tx.nodes}
 
 
 def _again(session: Session, txid: str, timeout: float | None) -> Transaction:

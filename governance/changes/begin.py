@@ -248,11 +248,18 @@ def _refuse_by_policy(workspace: Workspace, tx: Transaction) -> None:
 def without_node(work: Work, node: str) -> None:
     """Set one node aside: its steps go, the rest of the transaction goes on."""
     tx = work.tx
-    tx.steps = [row for row in tx.steps if row.get("node") != node]
     tx.nodes.pop(node, None)
     tx.skipped_requirements = [e for e in tx.skipped_requirements if e.get("node") != node]
+    restepped(work, [row for row in tx.steps if row.get("node") != node])
+
+
+def restepped(work: Work, rows: Sequence[Mapping[str, Any]]) -> Work:
+    """The same transaction with other steps; what the old ones made is looked at anew."""
+    tx = work.tx
+    tx.steps = list(map(dict, rows))
     tx.node_id = next(iter(steps.nodes(steps.of(tx.steps))), None)
     _sum_up(work.workspace, tx)
     fresh = replace(work)
     fresh.save()
     work.session.opened[tx.txid] = fresh
+    return fresh

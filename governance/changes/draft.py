@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from governance.base.errors import Refused
 from governance.boundaries import store
 from governance.changes import overrides, sources, steps
 from governance.changes.provenance import COMFYUI as COMFYUI
@@ -97,7 +98,16 @@ def _base(workspace: Workspace, tx: Transaction, wanted: Sequence[Step]) -> Draf
 
 
 def _first(workspace: Workspace, step: Step) -> Draft:
-    """A workspace without a truth; nodes are registered already where only that was lost."""
+    """A workspace without a truth; nodes are registered already where only that was lost.
+
+    Raises Refused where another command has made one since.
+    """
+    if workspace.pyproject.is_file():
+        raise Refused(
+            f"{workspace.root} has a truth by now, and this change would be its first one",
+            hint="`gov adopt` takes the nodes in again, on the truth of today",
+            code="truth_exists",
+        )
     settings = resolution.Settings.from_json(step.facts["settings"])
     text = resolution.new_project(settings, ())
     plugins = registry.load(workspace) if workspace.plugins.is_file() else []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from governance import observation
 from governance.base import clock
 from governance.boundaries import store
 from governance.changes import absence, checkouts, gates, observed, provenance, steps, trial_run
@@ -42,7 +43,18 @@ def load_of(work: Work) -> Load:
         code=tuple(checkouts.lay_plan(work.stages, staged)),
         laid=tuple(names[node] for node in new if node in names),
         absent=tuple(_absence(work, plugin) for plugin in absent),
+        baseline=_before(work.tx),
+        in_use=bool(work.tx.adoption),
     )
+
+
+def _before(tx: Transaction) -> observation.Baseline | None:
+    """What the old installation loaded, but for the nodes that were set aside since."""
+    seen = tx.adoption.get("before")
+    if not seen:
+        return None
+    out = [row["name"] for row in tx.adoption.get("nodes", ()) if row["id"] not in tx.nodes]
+    return trial_run.without(observation.Baseline.from_json(seen), out)
 
 
 def _absence(work: Work, plugin: Plugin) -> str:

@@ -286,6 +286,14 @@ def _refuse_moved_versions(work: Work) -> None:
 @contextmanager
 def _ending(work: Work) -> Iterator[None]:
     """Whatever happens, the transaction ends with a state and a time."""
+    with recorded(work):
+        yield
+    end(work.workspace, work.tx, work.tx.status, None)
+
+
+@contextmanager
+def recorded(work: Work) -> Iterator[None]:
+    """What stops the work on a transaction becomes its end."""
     workspace, tx = work.workspace, work.tx
     try:
         yield
@@ -298,7 +306,6 @@ def _ending(work: Work) -> Iterator[None]:
         end(workspace, tx, FAILED, error.message)
         error.facts.setdefault("txid", tx.txid)
         raise
-    end(workspace, tx, tx.status, None)
 
 
 @contextmanager

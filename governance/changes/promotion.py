@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from governance.base import clock
+from governance.base import clock, names
 from governance.base.errors import GovError, Refused
 from governance.boundaries import store
 from governance.changes import (
@@ -224,13 +224,20 @@ def _commit(
     before = pre.id if pre else None
     writing = _code(work, made)
     code = _code_changes(work, made)
-    plugins = _plugins_after(work, made, before)
+    after = names.new_snapshot_id(clock.now())
+    plugins = _plugins_after(work, made, before or after)
     documents = work.stages.documents()
     new = snapshots.Truth(documents["pyproject.toml"], documents["uv.lock"], registry.dump(plugins))
     unmet_now = unmet.newly_accepted(work, made, approval)
     _note_promotion(tx, approval, before, core, unmet_now)
     post = snapshots.write(
-        workspace, new, reason=_reasons(tx)[1], generation=generation, ref=_post_ref(work), ran=True
+        workspace,
+        new,
+        reason=_reasons(tx)[1],
+        generation=generation,
+        ref=_post_ref(work),
+        ran=True,
+        identity=after,
     )
     tx.promotion["post_snapshot"] = post.id
     entry = _entry(work, found, code, (before, post.id), verdict)
@@ -312,13 +319,14 @@ def _note_promotion(
     }
 
 
-def _plugins_after(work: Work, made: Draft, pre: str | None) -> list[Plugin]:
-    """The registry as the change leaves it: what it took in names it."""
+def _plugins_after(work: Work, made: Draft, snapshot: str) -> list[Plugin]:
+    """The registry as the change leaves it: what it took in names it, and the snapshot before it
+    (the first prod: its own)."""
     now = clock.stamp()
     taken = set() if work.is_at_once else {str(s.node) for s in work.steps if s.node}
     return [
-        replace(p, last_txid=work.tx.txid, last_snapshot=pre, updated_at=now)
-        if p.id in taken and p.group in made.project.groups
+        replace(p, last_txid=work.tx.txid, last_snapshot=snapshot, updated_at=now)
+        if p.id in taken and (p.group in made.project.groups or not p.enabled)
         else p
         for p in made.plugins
     ]

@@ -71,7 +71,9 @@ class Load:
     """What is loaded in a trial, by the names of ComfyUI's loader: `subjects` are watched,
     `governed` only expected to load as before, `gone` are not loaded any more.  `code` are the
     files that tell the layer which code to lay in it (see checkouts.lay_plan), `laid` the names
-    that only the layer has; `absent` are sentences about nodes whose folder is not there."""
+    that only the layer has; `absent` are sentences about nodes whose folder is not there.
+    `baseline` is what to compare with, where it is not prod.  Nodes that run elsewhere already
+    (`in_use`) have run their install.py, and one start at a time is made of them."""
 
     subjects: tuple[str, ...] = ()
     governed: tuple[str, ...] = ()
@@ -79,6 +81,8 @@ class Load:
     code: tuple[Path, ...] = ()
     laid: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    baseline: observation.Baseline | None = None
+    in_use: bool = False
 
 
 def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Watched:
@@ -228,13 +232,14 @@ def _request(
         stderr_log=workspace.logs / f"{name}.stderr.log",
         timeout=timeout,
         settle=workspace.config.number("tx.settle_seconds") if load.subjects else 0.0,
-        install_script=workspace.config.flag("tx.run_install_script"),
+        install_script=workspace.config.flag("tx.run_install_script") and not load.in_use,
+        most_starts=1 if load.in_use else 2,
         quick=quick,
         extra_args=start_arguments(workspace),
         environ=made.environ(),
         enter=made.enter,
         live=live,
-        baseline=_expected(workspace, load.gone),
+        baseline=load.baseline or _expected(workspace, load.gone),
         log_limit=int(workspace.config.number("tx.log_limit_mb") * 1024 * 1024),
     )
 
@@ -242,7 +247,11 @@ def _request(
 def _expected(workspace: Workspace, gone: Sequence[str]) -> observation.Baseline | None:
     """The baseline, without the nodes that go: their classes cannot be missed."""
     known = baseline(workspace)
-    if known is None or not gone:
+    return known and without(known, gone)
+
+
+def without(known: observation.Baseline, gone: Sequence[str]) -> observation.Baseline:
+    if not gone:
         return known
     modules = {f"custom_nodes.{name.removesuffix('.py')}" for name in gone}
     classes = {name: module for name, module in known.classes.items() if module not in modules}

@@ -26,6 +26,10 @@ from governance.truth.workspace import Workspace
 def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     """`data` is the transaction as JSON, as `tx inspect` gives it."""
     told: list[Part] = [f"{data['txid']}  {_what(data)}  {_state(data)}"]
+    if data.get("adoption"):
+        from governance.cli import adoption_report
+
+        told += adoption_report.parts(data)
     told += _news(data)
     told += _set_aside(data)
     told += _observed(data["observation"])
@@ -76,7 +80,7 @@ def commits(name: str, part: Mapping[str, Any]) -> list[str]:
 def _set_aside(data: Mapping[str, Any]) -> list[Part]:
     """Nodes that failed by themselves, and how to try each again."""
     rows = data.get("set_aside", [])
-    if not rows:
+    if not rows or data.get("adoption"):  # whose own table tells of them
         return []
     kept = len({row["node"] for row in data["steps"] if row.get("node")})
     told: list[Part] = [f"  {kept} of {kept + len(rows)} nodes; set aside:"]
@@ -369,5 +373,8 @@ def _places(data: Mapping[str, Any]) -> list[Part]:
 
 
 def _touches_core(data: Mapping[str, Any]) -> bool:
+    """The first prod changes nothing."""
+    if any(step["kind"] == "init" for step in data.get("steps", [])):
+        return False
     changed = data.get("plan", {}).get("changes", [])
     return bool(data["core_impact"]) or any(row.get("core") for row in changed)

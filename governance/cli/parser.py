@@ -66,7 +66,25 @@ def _init(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--torch-backend", metavar="NAME", help="cpu, cu130, ... or an index URL")
     p.add_argument("--index", metavar="URL", help="package index, or a folder of wheels")
+    p.add_argument(
+        "--adopt", action="store_true", help="take in the nodes and versions that are there"
+    )
+    _from_env(p)
     _gates(p)
+
+
+def _from_env(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--from-env", type=Path, metavar="PATH", help="the environment ComfyUI runs in today"
+    )
+
+
+def _adopt(p: argparse.ArgumentParser) -> None:
+    _from_env(p)
+    p.add_argument("--python", metavar="SPEC", help="another Python than that environment has")
+    p.add_argument("--torch-backend", metavar="NAME", help="cpu, cu130, ... or an index URL")
+    p.add_argument("--index", metavar="URL", help="package index, or a folder of wheels")
+    _trying(p)
 
 
 def _approval(p: argparse.ArgumentParser) -> None:
@@ -341,6 +359,14 @@ VERBS = (
         "make a workspace for a ComfyUI, or repair what is missing in it",
         "gov init ~/comfy_env --comfyui-dir ~/ComfyUI",
         _init,
+    ),
+    Verb(
+        "adopt",
+        "adopt",
+        "take in a ComfyUI that runs: its nodes and the versions of its environment",
+        "gov adopt --from-env ~/ComfyUI/venv",
+        _adopt,
+        "Nothing is moved, and the old environment stays as it is.",
     ),
     Verb("status", "status", "what the workspace looks like", "gov status --json"),
     Verb(

@@ -35,7 +35,11 @@ _NAMES_TOLD = 12
 
 @dataclass(frozen=True)
 class Candidate:
-    """`folder` is `.venv-candidate/<txid>`; `generation` names the pristine environment below."""
+    """`folder` is `.venv-candidate/<txid>`; `generation` names the pristine environment below.
+
+    `other` is the folder of an environment that is not gov's: the layers over the disk keep it as
+    it is.
+    """
 
     workspace: Workspace
     folder: Path
@@ -43,14 +47,17 @@ class Candidate:
     support: sandbox.Support
     sealed: tuple[Path, ...] = ()
     indexes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    other: Path | None = None
 
     @property
     def is_layered(self) -> bool:
-        return self.support.layer
+        return self.support.layer and self.other is None
 
     @property
     def environment(self) -> Path:
         """Where its Python lies: the generation's own path, or the copy's."""
+        if self.other is not None:
+            return self.other
         if self.is_layered:
             return generations.path(self.workspace, self.generation)
         return self.folder / "env"
@@ -87,10 +94,11 @@ class Candidate:
     def _scratch(self) -> tuple[sandbox.Layer, ...]:
         if not self.is_scratch:
             return ()
+        places = surroundings.places(self.workspace, self._variables.passed.values())
         return sandbox.scratch(
             self.folder / "scratch",
             (self.workspace.root,),
-            surroundings.places(self.workspace, self._variables.passed.values()),
+            [*places, *([self.other] if self.other else [])],
             whole=not self.support.user_namespace,
         )
 
@@ -235,10 +243,7 @@ def prepare(
     the given path, where no layer can be had.  `code` are plans of what code is to lie where:
     it is laid inside, before anything else is started there.
     """
-    folder = workspace.candidates / txid
-    store.remove_tree(folder)
-    for name in ("upper", "work", "home", "tmp", "cache", "pycache", "bin", "base"):
-        store.make_folder(folder / name)
+    folder = _fresh(workspace, txid)
     candidate = _over(workspace, txid, generation, project, sealed)
     if not candidate.is_layered:
         copy(candidate.environment)
@@ -250,6 +255,33 @@ def prepare(
     if pip:
         _put_pip(candidate)
     return candidate
+
+
+def beside(workspace: Workspace, name: str, environment: Path) -> Candidate:
+    """An environment that is not gov's, to be started where nothing of it can change.
+
+    Raises GovError (code `no_layer`) where no layers can be had: a copy of it would run from
+    another place than it was made for.
+    """
+    support = sandbox.probe(workspace.candidates)
+    made = Candidate(workspace, workspace.candidates / name, "", support, other=environment)
+    if not made.is_scratch:
+        raise GovError(
+            f"{environment} cannot be started without touching it: "
+            f"{support.layer_reason or support.read_only_reason}",
+            hint="`gov adopt` goes on without it",
+            code="no_layer",
+        )
+    _fresh(workspace, name)
+    return made
+
+
+def _fresh(workspace: Workspace, name: str) -> Path:
+    folder = workspace.candidates / name
+    store.remove_tree(folder)
+    for inner in ("upper", "work", "home", "tmp", "cache", "pycache", "bin", "base"):
+        store.make_folder(folder / inner)
+    return folder
 
 
 def _lay_code(candidate: Candidate, plan: Path) -> None:

@@ -43,7 +43,7 @@ def initialise(session: Session, options: Options) -> Initialised:
     in which everything still loads.
     """
     space = session.workspace
-    restored = _restore_missing(space)
+    restored = restore_missing(space)
     freshness.refuse_tampered_lock(space)
     folder.mark_governed(space)
     declared = provenance.core_requirements(space)
@@ -64,9 +64,7 @@ def _make(
     """The first truth and the first prod.  That ComfyUI does not come up is a warning here: on a
     machine where it cannot start at all, the environment is still what its requirements say."""
     space = session.workspace
-    settings = settings_of(session, options)
-    step = Step(steps.INIT, None, {"settings": settings.to_json()})
-    found = {**_comfyui(space), "core": [line.text for line in declared.lines]}
+    (step,), found = _first(session, options, declared)
     session.say("locking ComfyUI's requirements")
     work = begin.begin(session, [step], kind="init", comfyui=found)
     allowed = replace(options.approval, failed_run=True, findings=True)
@@ -79,6 +77,25 @@ def _make(
     return done.changes, [*warnings, *unmet.sentences(space, done.generation)]
 
 
+def of_comfyui(session: Session, options: Options) -> tuple[list[Step], dict[str, Any]]:
+    """The steps that bring ComfyUI and the settings in, and what ComfyUI is; for a change that
+    does more than `gov init`."""
+    space = session.workspace
+    declared = provenance.core_requirements(space)
+    if space.pyproject.is_file():
+        return _wanted(session, options, declared)
+    return _first(session, options, declared)
+
+
+def _first(
+    session: Session, options: Options, declared: requirements.Declared
+) -> tuple[list[Step], dict[str, Any]]:
+    settings = settings_of(session, options)
+    step = Step(steps.INIT, None, {"settings": settings.to_json()})
+    core = [line.text for line in declared.lines]
+    return [step], {**_comfyui(session.workspace), "core": core}
+
+
 def _comfyui(space: Workspace) -> dict[str, Any]:
     """The code of ComfyUI as it lies on the disk."""
     state = checkouts.state_of_comfyui(space)
@@ -88,7 +105,7 @@ def _comfyui(space: Workspace) -> dict[str, Any]:
     return {**found, "commit": state.head, "code": state.code, "before": state.code}
 
 
-def _restore_missing(space: Workspace) -> list[str]:
+def restore_missing(space: Workspace) -> list[str]:
     """Truth files that are gone come back from the newest snapshot that the receipt names."""
     told = []
     try:

@@ -33,7 +33,7 @@ def freeze(
         found = looker.look(site_packages)
     else:
         found = _look_inside(environment, site_packages, enter, environ)
-    return sorted({_line(str(name), version, url) for name, version, url in found})
+    return sorted({freeze_line(str(name), version, url) for name, version, url in found})
 
 
 def put_recorder(environment: Path, enter: Enter, environ: Mapping[str, str] | None = None) -> None:
@@ -116,7 +116,7 @@ def _failed(environment: Path, why: str) -> GovError:
     )
 
 
-def _line(name: str, version: object, direct_url: object) -> str:
+def freeze_line(name: str, version: object, direct_url: object) -> str:
     url = _url(direct_url) if isinstance(direct_url, dict) else None
     return f"{names.normalise(name)} @ {url}" if url else f"{names.normalise(name)}=={version}"
 

@@ -20,7 +20,8 @@ class Request:
     `install_for` are the subjects whose install.py runs, all where it is None.  `folder` receives
     base/, home/, tmp/, cache/, pycache/, events/.
     `timeout` is seconds from the start of ComfyUI until it answers, `settle` seconds watched
-    from then on.  `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
+    from then on; of `most_starts` the second is made where the first one installed something.
+    `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
     for what `own_environ` sets.  `enter` turns an argv into one that runs inside the candidate's
     layer and fence.  `live(stream, line)` gets lines without their end, safe for a terminal,
     from threads.
@@ -36,6 +37,7 @@ class Request:
     stderr_log: Path
     timeout: float
     settle: float = 3.0
+    most_starts: int = 2
     install_script: bool = True
     install_for: tuple[str, ...] | None = None
     quick: bool = False

@@ -100,6 +100,18 @@ _REPLACED: Shape = {"owner": str, "text": str, "to": str}
 _SOURCE: Shape = {"package": str, "url": str, "flat": bool}
 _SCOPED: Shape = {"package": str, "version": str, "dependency": str}
 
+_ADOPTION: Shape = {
+    "environment?": {"folder": str, "python": str, "found": str, "packages": int},
+    "before?": ({"classes": {"*": str}, "loaded": [str], "said": [str]}, type(None)),
+    "nodes?": [{"id": str, "name": str, "kind": str, "enabled": bool}],
+    "moved?": [{"name": str, "before": str, "after": str, "direction": str, "because": str}],
+    "added?": [{"node": str, "module": str, "line": str}],
+    "left_out?": {"*": str},
+    "left_behind?": [str],
+    "proposals?": [{"source": str, "sentence": str, "command": str}],
+    "notes?": [str],
+}
+
 _TRANSACTION: dict[str, Shape] = {
     "steps": [_STEP],
     "nodes": {"*": _NODE_CHANGE},
@@ -125,6 +137,7 @@ _TRANSACTION: dict[str, Shape] = {
     },
     "preferences": {"*": str},
     "unbuildable": [{"package": str, "version": str, "said": str}],
+    "adoption": _ADOPTION,
     "promotion_plan": {"direct_additions": [str], "override_additions": [str]},
     "skipped_requirements": [{"raw": str, "reason": str, "origin": _ORIGIN}],
     "plan": {
@@ -262,6 +275,7 @@ class Plugin(Document):
     kind: str = "clone"
     commit: str | None = None
     code: str | None = None
+    registry: dict[str, str] = field(default_factory=dict)
     path: str = ""
     group: str
     enabled: bool = True
@@ -348,6 +362,7 @@ class Transaction(Document):
     resolution: dict[str, Any] = field(default_factory=_no_resolution)
     preferences: dict[str, str] = field(default_factory=dict)
     unbuildable: list[dict[str, Any]] = field(default_factory=list)
+    adoption: dict[str, Any] = field(default_factory=dict)
     promotion_plan: dict[str, Any] = field(default_factory=_no_plan)
     skipped_requirements: list[dict[str, Any]] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)
@@ -382,10 +397,10 @@ class Transaction(Document):
     @property
     def what(self) -> str:
         """What it changes, for a sentence: its nodes, else the kind of its first step."""
-        named = [str(step["node"]) for step in self.steps if step.get("node")]
+        named = list(dict.fromkeys(str(step["node"]) for step in self.steps if step.get("node")))
         if named:
             more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-            return ", ".join(dict.fromkeys(named[:3])) + more
+            return ", ".join(named[:3]) + more
         return self.node_id or {"comfyui": "ComfyUI", "init": "ComfyUI"}.get(self.kind, self.kind)
 
     def _way_back(self) -> str:

@@ -53,7 +53,8 @@ def kept(workspace: Workspace) -> list[Path]:
 
 def ungoverned(workspace: Workspace) -> list[str]:
     """Folders of custom_nodes that no record names and ComfyUI's own git does not track."""
-    known = {plugin.id for plugin in registry.load(workspace)}
+    plugins = registry.load(workspace)
+    known = {name for plugin in plugins for name in (plugin.id, registry.loader_name(plugin))}
     tracked = git.tracked(workspace.comfyui_dir, "custom_nodes")
     found = comfyui.node_folders(workspace.comfyui_dir)
     return [f.name for f in found if f.name not in known and f.name not in tracked]
@@ -63,11 +64,14 @@ def mismatches(workspace: Workspace) -> list[str]:
     """Sentences: records without a clone or at another commit, and clones without a record."""
     told = []
     for plugin in registry.load(workspace):
-        folder = workspace.custom_nodes / plugin.id
-        if not folder.is_dir():
-            told.append(f"{plugin.id} is registered, but {folder} is not there")
+        found_at = locate(workspace, plugin)
+        if found_at.state == MISSING or (found_at.state == DISABLED and plugin.enabled):
+            place = registry.place(workspace, plugin)
+            told.append(f"{plugin.id} is registered, but {place} is not there")
             continue
-        head = git.head(folder)
+        if plugin.kind != "clone":
+            continue
+        head = git.head(found_at.path)
         if plugin.commit and head != plugin.commit:
             found = f"at {head[:12]}" if head else "no clone that git can read"
             told.append(f"{plugin.id} is {found}, the record says {plugin.commit[:12]}")

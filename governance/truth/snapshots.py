@@ -95,12 +95,13 @@ def write(
     generation: str | None,
     ref: str | None,
     ran: bool | None = None,
+    identity: str | None = None,
 ) -> Snapshot:
     """Write a snapshot whole and durable; it counts only once its index entry exists."""
     index(workspace)  # a damaged index could never take the entry: say so first
     moment = clock.now()
     snapshot = Snapshot(
-        id=names.new_snapshot_id(moment),
+        id=identity or names.new_snapshot_id(moment),
         created_at=clock.stamp(moment),
         reason=reason,
         ref=ref,

@@ -21,6 +21,7 @@ LAYERS = (
     ("environments",),
     ("changes",),
     ("installation",),
+    ("adoption",),
     ("operations",),
 )
 OUTER = ("cli", "__main__")

@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "init": "setup",
+    "adopt": "adopting",
     "demo": "setup",
     "completion": "setup",
     "status": "questions",

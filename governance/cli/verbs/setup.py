@@ -24,6 +24,10 @@ def init(arguments: Namespace) -> Outcome:
     )
     installation.check(options)
     folder = arguments.dir or arguments.root or _folder()
+    if arguments.adopt or arguments.from_env is not None:
+        from governance.cli.verbs import adopting
+
+        return adopting.init(arguments, options, folder)
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
         done = decision.run("init", options=options)
