@@ -8,6 +8,8 @@ from tasks.attestations import task_smoke, task_verify
 from tasks.decisions import (
     task_adopt,
     task_comfyui_update,
+    task_inbox_put_back,
+    task_inbox_take,
     task_node_add,
     task_node_disable,
     task_node_enable,
@@ -43,6 +45,8 @@ __all__ = [
     "task_adopt",
     "task_comfyui_update",
     "task_freeze",
+    "task_inbox_put_back",
+    "task_inbox_take",
     "task_init",
     "task_lock",
     "task_node_add",

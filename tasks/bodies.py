@@ -53,6 +53,19 @@ def node_disable(session: Any, *, nodes: Sequence[str], approval: Any) -> Any:
     return changing.switch(session, nodes, steps.DISABLE, approval)
 
 
+def inbox_take(session: Any, *, wanted: Sequence[str], timeout: float | None = None) -> Any:
+    """The transaction, None where nothing can be taken in."""
+    from governance.operations import inbox
+
+    return inbox.take(session, wanted, timeout=timeout)
+
+
+def inbox_put_back(session: Any, *, wanted: Sequence[str], approval: Any) -> Any:
+    from governance.operations import inbox
+
+    return inbox.put_back(session, wanted, approval)
+
+
 def node_update(
     session: Any,
     *,

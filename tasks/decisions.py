@@ -28,6 +28,16 @@ def task_adopt() -> Task:
     return _decision("adopt", bodies.adopt, [text("from_env", "its environment", "from-env")])
 
 
+def task_inbox_take() -> Task:
+    """observe what was changed beside gov as one transaction"""
+    return _decision("inbox_take", bodies.inbox_take, [], pos_arg="wanted")
+
+
+def task_inbox_put_back() -> Task:
+    """put back what was changed beside gov"""
+    return _decision("inbox_put_back", bodies.inbox_put_back, list(APPROVAL), pos_arg="wanted")
+
+
 # --- nodes ------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from governance.adoption.survey import Nodes
 from governance.base import clock
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import store
-from governance.changes import audit, batch, begin, pipeline, plan, provenance, staging, steps
+from governance.changes import batch, begin, nodes, pipeline, plan, provenance, steps
 from governance.changes.session import Session
 from governance.changes.settings import Options
 from governance.changes.steps import Step
@@ -28,7 +28,7 @@ from governance.conflict.remedy import bare
 from governance.environments import generations
 from governance.installation import folder, truth
 from governance.observation import Baseline, Observation
-from governance.truth import ledger, lockfile, redo, registry, snapshots
+from governance.truth import ledger, lockfile, registry
 from governance.truth.documents import COMPLETED, Plugin, Transaction
 from governance.truth.workspace import Workspace
 
@@ -107,7 +107,7 @@ def adopt(session: Session, wish: Wish) -> Adopted:
     )
     wanted, comfyui = _of_comfyui(session, wish, seen.environment)
     folder.mark_governed(space)
-    _register(session, seen.nodes.plugins)
+    nodes.register(session, seen.nodes.plugins, KIND)
     work = begin.begin(
         session,
         [*wanted, *_steps(seen.nodes.plugins)],
@@ -177,46 +177,6 @@ def _preferred(space: Workspace, old: Environment) -> dict[str, str]:
         return old.versions
     locked = lockfile.versions_in(store.read_bytes(space.lock).decode(errors="replace"))
     return {name: version for name, version in old.versions.items() if name not in locked}
-
-
-def _register(session: Session, plugins: Sequence[Plugin]) -> None:
-    """One change of the registry: the nodes as they lie there.  Prod stays as it is."""
-    space = session.workspace
-    before_it = registry.load(space)
-    known = {plugin.id: plugin for plugin in before_it}
-    fresh = {plugin.id: _renewed(known.get(plugin.id), plugin) for plugin in plugins}
-    after = [fresh.pop(plugin.id, plugin) for plugin in before_it] + list(fresh.values())
-    if after == before_it:
-        return
-    documents = {"state/plugins.json": registry.dump(after)}
-    if space.pyproject.is_file():  # else there is no truth yet that a receipt could tell of
-        new = replace(snapshots.truth(space), plugins=documents["state/plugins.json"])
-        current = generations.current(space)
-        documents["state/receipt.json"] = staging.receipt_bytes(space, new, current, KIND)
-    entry = audit.entry(
-        identity=_identity(),
-        verb=KIND,
-        steps=[" ".join(["register", *(plugin.id for plugin in plugins)])],
-        changes=(),
-        code=[{"place": p.id, "before": None, "after": p.commit} for p in plugins],
-        who=audit.made(space),
-        facts={"nodes": [plugin.id for plugin in plugins]},
-    )
-    redo.commit(space, redo.Record(KIND, documents, entry=entry))
-
-
-def _identity() -> str:
-    from governance.base import names
-
-    return names.new_txid(clock.now())
-
-
-def _renewed(known: Plugin | None, found: Plugin) -> Plugin:
-    """One that was registered before keeps what was typed then."""
-    if known is None:
-        return found
-    now = replace(known, kind=found.kind, commit=found.commit, code=found.code, path=found.path)
-    return replace(now, enabled=found.enabled, registry=known.registry or found.registry)
 
 
 # --- the proof --------------------------------------------------------------------------------

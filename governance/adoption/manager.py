@@ -53,13 +53,24 @@ def proposals(workspace: Workspace, versions: Mapping[str, str]) -> list[Proposa
     return list(found)
 
 
+def startup_scripts(workspace: Workspace) -> list[Path]:
+    """Files that ComfyUI-Manager would act on at its next start: installs that wait, a snapshot
+    that is to be restored."""
+    folders = (workspace.comfyui_dir / place / "startup-scripts" for place in _PLACES)
+    return [path for folder in folders for path in _pending(folder)]
+
+
+def _pending(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if p.is_file() and p.suffix != ".set-aside")
+
+
 def _in_folder(
     workspace: Workspace, versions: Mapping[str, str], folder: Path, place: str
 ) -> Iterator[Proposal]:
     yield from _blacklist(workspace, folder, place)
     yield from _overrides(versions, folder, place)
     yield from _auto_fix(versions, folder, place)
-    pending = sorted(path.name for path in folder.glob("startup-scripts/*") if path.is_file())
+    pending = [path.name for path in _pending(folder / "startup-scripts")]
     if pending:
         yield Proposal(
             f"{place}/startup-scripts",

@@ -48,7 +48,7 @@ class Nodes:
 def nodes(workspace: Workspace) -> Nodes:
     """Look at all nodes that no prod has, and take their code into the workspace's store."""
     known = registry.load(workspace) if workspace.plugins.is_file() else []
-    found, left_out = _entries(workspace, known)
+    found, left_out = entries(workspace, known)
     ids = _ids(found, known)
     made = process.side_by_side(lambda one: _record(workspace, one, ids[one.name]), found)
     plugins = []
@@ -89,7 +89,7 @@ def _is_node(path: Path) -> bool:
 # --- what lies there --------------------------------------------------------------------------
 
 
-def _entries(workspace: Workspace, known: Sequence[Plugin]) -> tuple[list[Found], dict[str, str]]:
+def entries(workspace: Workspace, known: Sequence[Plugin]) -> tuple[list[Found], dict[str, str]]:
     """Enabled ones first; of a node that lies there several times the enabled one, else the
     newest."""
     tracked = git.tracked(workspace.comfyui_dir, "custom_nodes")

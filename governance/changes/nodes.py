@@ -266,3 +266,40 @@ def _warnings(plugin: Plugin) -> Iterator[str]:
         f"{plugin.id} lies in custom_nodes now: a ComfyUI started without `gov run` would load "
         "it before it is promoted"
     )
+
+
+# --- many at once -----------------------------------------------------------------------------
+
+
+def register(session: Session, plugins: Sequence[Plugin], verb: str) -> None:
+    """One change of the registry: the nodes as they lie there.  Prod stays as it is."""
+    space = session.workspace
+    before_it = registry.load(space)
+    known = {plugin.id: plugin for plugin in before_it}
+    fresh = {plugin.id: _renewed(known.get(plugin.id), plugin) for plugin in plugins}
+    after = [fresh.pop(plugin.id, plugin) for plugin in before_it] + list(fresh.values())
+    if after == before_it:
+        return
+    documents = {"state/plugins.json": registry.dump(after)}
+    if space.pyproject.is_file():  # else there is no truth yet that a receipt could tell of
+        new = replace(snapshots.truth(space), plugins=documents["state/plugins.json"])
+        current = generations.current(space)
+        documents["state/receipt.json"] = staging.receipt_bytes(space, new, current, verb)
+    entry = audit.entry(
+        identity=names.new_txid(clock.now()),
+        verb=verb,
+        steps=[" ".join(["register", *(plugin.id for plugin in plugins)])],
+        changes=(),
+        code=[{"place": p.id, "before": None, "after": p.commit} for p in plugins],
+        who=audit.made(space),
+        facts={"nodes": [plugin.id for plugin in plugins]},
+    )
+    redo.commit(space, redo.Record(verb, documents, entry=entry))
+
+
+def _renewed(known: Plugin | None, found: Plugin) -> Plugin:
+    """One that was registered before keeps what was typed then."""
+    if known is None:
+        return found
+    now = replace(known, kind=found.kind, commit=found.commit, code=found.code, path=found.path)
+    return replace(now, enabled=found.enabled, registry=known.registry or found.registry)

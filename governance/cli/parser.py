@@ -139,6 +139,19 @@ def _node_update(p: argparse.ArgumentParser) -> None:
     _trying(p)
 
 
+def _inbox(p: argparse.ArgumentParser) -> None:
+    p.add_argument("ids", nargs="*", metavar="ID", help="only these; default: all")
+    p.add_argument("--take", action="store_true", help="observe them as one transaction")
+    p.add_argument(
+        "--put-back",
+        action="store_true",
+        help="disable what is new, restore what is governed; nothing is deleted",
+    )
+    p.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="until ComfyUI must answer")
+    p.add_argument("--promote", action="store_true", help="promote it where the run completes")
+    _gates(p)
+
+
 def _node_switch(p: argparse.ArgumentParser) -> None:
     p.add_argument("nodes", nargs="+", metavar="NODE_ID")
     p.add_argument("--dry-run", action="store_true", help="show what would change")
@@ -367,6 +380,15 @@ VERBS = (
         "gov adopt --from-env ~/ComfyUI/venv",
         _adopt,
         "Nothing is moved, and the old environment stays as it is.",
+    ),
+    Verb(
+        "inbox",
+        "inbox",
+        "what was changed beside gov: take it in, or put it back",
+        "gov inbox --take",
+        _inbox,
+        "ComfyUI-Manager and others install, update, disable and remove nodes; --take observes "
+        "what they did as one transaction, --put-back restores what was promoted.",
     ),
     Verb("status", "status", "what the workspace looks like", "gov status --json"),
     Verb(

@@ -30,6 +30,31 @@ def head(checkout: Path) -> str | None:
     return text if len(text) in (40, 64) and set(text) <= _HEX else None
 
 
+# What ComfyUI's own repository has in custom_nodes.
+_SHIPPED = frozenset({"websocket_image_save.py", "example_node.py.example"})
+
+
+def loadable(comfyui_dir: Path) -> list[str]:
+    """Names in custom_nodes that ComfyUI's loader would take, less those that it ships; as
+    comfyui.node_folders, whose import costs a question more than all else."""
+    try:
+        with os.scandir(f"{comfyui_dir}/custom_nodes") as entries:
+            found = [
+                entry.name for entry in entries if entry.name.endswith(".py") or _is_dir(entry)
+            ]
+    except OSError:
+        return []
+    skipped = {"__pycache__", ".disabled", *_SHIPPED}
+    return sorted(n for n in found if n not in skipped and not n.endswith(".disabled"))
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def looks_clean(checkout: Path) -> bool | None:
     """Whether every tracked file has the size and time that the index names.
 

@@ -3,11 +3,13 @@ nor packaging."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from governance.base.errors import GovError
 from governance.boundaries import store
+from governance.code import glance
 from governance.environments import interpreter
 from governance.truth import ledger, redo, registry, workspace
 from governance.truth.workspace import Workspace
@@ -29,10 +31,32 @@ def status(space: Workspace) -> dict[str, Any]:
         "recent_transactions": overview.recent,
         "nodes_total": len(records),
         "nodes": [_node(record) for record in records],
+        "ungoverned": ungoverned(space, records),
         "drift": drift(space),
         "unfinished": _unfinished(space),
         "held_by": workspace.holder(space),
     }
+
+
+def ungoverned(space: Workspace, records: Sequence[dict[str, Any]]) -> list[str]:
+    """Names in custom_nodes that ComfyUI would load and no record names; a glance only."""
+    try:
+        folder = space.comfyui_dir
+    except GovError:
+        return []  # told already
+    known = {_loader_name(record).lower() for record in records}
+    new = [name for name in glance.loadable(folder) if name.lower() not in known]
+    if not new:
+        return []
+    from governance import git
+
+    tracked = git.tracked(folder, "custom_nodes")
+    return [name for name in new if name not in tracked]
+
+
+def _loader_name(record: dict[str, Any]) -> str:
+    """As registry.loader_name, of a record that is not parsed."""
+    return str(record.get("path", "")).rpartition("/")[2] or str(record.get("id"))
 
 
 def drift(space: Workspace) -> dict[str, Any]:

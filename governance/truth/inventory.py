@@ -57,7 +57,11 @@ def ungoverned(workspace: Workspace) -> list[str]:
     known = {name for plugin in plugins for name in (plugin.id, registry.loader_name(plugin))}
     tracked = git.tracked(workspace.comfyui_dir, "custom_nodes")
     found = comfyui.node_folders(workspace.comfyui_dir)
-    return [f.name for f in found if f.name not in known and f.name not in tracked]
+    return [
+        one.name
+        for one in found
+        if one.enabled and one.name not in known and one.name not in tracked
+    ]
 
 
 def mismatches(workspace: Workspace) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 _HOMES = {
     "init": "setup",
     "adopt": "adopting",
+    "inbox": "taking_in",
     "demo": "setup",
     "completion": "setup",
     "status": "questions",

@@ -22,6 +22,11 @@ def status(arguments: Namespace) -> Outcome:
         f"transactions {data['transactions_total']}, {data['transactions_pending']} pending",
         f"drift        {_drift(data['drift'])}",
     ]
+    if data["ungoverned"]:
+        told = ", ".join(data["ungoverned"][:4])
+        more = len(data["ungoverned"]) - 4
+        told += f" and {more} more" if more > 0 else ""
+        parts.append(f"inbox        {told}: not governed (`gov inbox`)")
     if data["held_by"]:
         held = data["held_by"]
         parts.append(f"busy         gov {held['verb']} (pid {held['pid']}, since {held['since']})")
