@@ -6,9 +6,10 @@ import signal
 import time
 
 import pytest
-from support.installations import files_of, make_environment, tree, write
+from support.installations import OLD, files_of, make_environment, tree, write
 from support.refusal import assert_told
 
+from governance.sample.wheels import Wheel, build_all
 from governance.truth import snapshots
 from governance.truth.workspace import Workspace
 
@@ -137,12 +138,18 @@ def test_what_was_left_out_is_not_taken_by_trying_again(old, promoted):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory, world):
-    """One node and an environment beside the workspace of an initialised ComfyUI."""
+    """Two nodes and an environment beside the workspace of an initialised ComfyUI; of two packages
+    the source is a folder of this machine, and one of them is on no index."""
     from support.worlds import make_site
 
     site = make_site(tmp_path_factory.mktemp("plain"), world)
-    site.venv = make_environment(site.root.parent / "somewhere", world)
+    strange = Wheel("strange", "1.0")
+    build_all((strange,), site.root.parent / "own")
+    local = [next(world.wheels.glob("cowsay-5.0*")), *(site.root.parent / "own").glob("*.whl")]
+    packages = (*(line for line in OLD if "cowsay" not in line), *map(str, local))
+    site.venv = make_environment(site.root.parent / "somewhere", world, packages)
     write(site.nodes / "one", files_of("one", "import cowsay"))
+    write(site.nodes / "two", files_of("two", "import strange"))
     return site
 
 
@@ -171,11 +178,17 @@ def test_it_comes_into_a_workspace_that_is_there_behind_the_core_gate(plain):
     txid = data["txid"]
     moved = {row["name"]: row["after"] for row in data["plan"]["changes"]}
     assert moved["pillow"] == "10.4.0"
+    told = "\n".join(data["adoption"]["notes"])
+    assert "one uses cowsay, which was installed from file:" in told
+    assert "is on no index: strange" in told
+    (aside,) = data["set_aside"]
+    assert aside["step"]["node"] == "two"
+    assert "No module named 'strange'" in aside["reason"]
     assert_told(plain.gov("tx", "promote", txid), 3, "core packages would change")
     plain.gov("tx", "promote", txid, "--approve-core", "--reason", "as it ran").ok()
     assert plain.installed()["cowsay"] == "5.0"
-    ended = plain.gov("adopt", "--from-env", plain.venv).ok()
-    assert "every node is governed already" in ended.out
+    ended = plain.gov("adopt", "--from-env", plain.venv, "--quiet")
+    assert_told(ended, 1, "two failed to import: No module named 'strange'")
 
 
 # --- bad input --------------------------------------------------------------------------------
@@ -200,7 +213,7 @@ def test_one_of_a_python_that_uv_cannot_find_registers_nothing(plain, tmp_path):
     ended = assert_told(plain.gov("adopt", "--from-env", other), 2, "finds no Python 3.99")
     assert "uv python install 3.99" in ended.problems("hint")[0]
     registry = json.loads((plain.root / "state/plugins.json").read_text())
-    assert [row["id"] for row in registry] == ["one"]
+    assert {row["id"] for row in registry} == {"one", "two"}
     shutil.rmtree(plain.nodes / "late")
 
 

@@ -99,11 +99,12 @@ def test_that_of_a_running_comfyui_goes_before(space, world, tmp_path):
     assert found.found == "ComfyUI runs in it now"
 
 
-def test_what_came_from_elsewhere_than_an_index_is_no_version(space, world):
+def test_what_came_from_elsewhere_than_an_index_is_known(space, world):
     wheel = next(world.wheels.glob("cowsay-5.0*.whl"))
     folder = make_environment(space.comfyui_dir / "venv", world, (str(wheel), "lark==1.1.9"))
     found = environment.ask(environment.python_in(folder), "")
-    assert found.versions == {"lark": "1.1.9"}
+    assert found.versions == {"lark": "1.1.9", "cowsay": "5.0"}
+    assert found.packages["lark"].url == ""
     assert found.packages["cowsay"].url == f"@ {wheel.as_uri()}" or found.packages[
         "cowsay"
     ].url.startswith(f"@ {wheel.as_uri()}#")
