@@ -10,7 +10,7 @@ from typing import Any
 
 from governance.adoption import imports
 from governance.adoption.environment import Environment, Installed
-from governance.changes import begin, provenance, steps
+from governance.changes import batch, begin, provenance, steps
 from governance.changes.steps import Step
 from governance.changes.work import Work
 from governance.requirements import requirement_name
@@ -24,14 +24,19 @@ _TOOLS = frozenset({"pip"})
 @dataclass(frozen=True)
 class Addition:
     """`line` is what the node's group gets for a module that it imports; `module` is "" where
-    only the source of a declared package is kept."""
+    only the source of a declared package is kept.  `loss` says what is not kept of the source."""
 
     node: str
     module: str
     line: str
+    loss: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.node} uses {self.line}, which {self.loss}: that of the index is taken"
 
 
 def imported(work: Work, environment: Environment) -> list[Addition]:
@@ -54,43 +59,41 @@ def failed_for(work: Work, environment: Environment, lost: Iterable[str]) -> lis
     return _wanted(work, environment, [row for row in rows if row[0] in work.tx.nodes])
 
 
-def sources(work: Work, environment: Environment) -> tuple[list[Addition], list[str]]:
-    """Declared packages that the old environment took from a URL: kept where the policy lets the
-    source be named, else a sentence."""
-    kept: list[Addition] = []
-    told: list[str] = []
+def sources(work: Work, environment: Environment) -> list[Addition]:
+    """Declared packages that the old environment took from a URL, where the policy lets the
+    source be named; else with what is lost."""
+    found = []
     for node in work.tx.nodes:
         for line in work.tx.lines_of(node):
             one = environment.packages.get(requirement_name(line))
-            if one is None or not one.url or "@" in line:
-                continue
-            text, why = _line(work, one)
-            if why:
-                told.append(f"{node} asks for {line}, and {one.name} {why}: the index's is taken")
-            else:
-                kept.append(Addition(node, "", text))
-    return kept, told
+            if one is not None and one.url and "@" not in line:
+                found.append(Addition(node, "", *_line(work, one)))
+    return found
 
 
-def add(work: Work, found: Sequence[Addition]) -> Work | None:
-    """Make them steps of the transaction; None, and nothing is added, where it does not lock with
-    them."""
+def add(work: Work, found: Sequence[Addition]) -> list[Addition]:
+    """Make them steps of the transaction, and lock; those with which it does lock."""
     before = list(work.tx.steps)
-    rows = [
-        Step(
-            steps.WITH,
-            node,
-            {"lines": list(dict.fromkeys(a.line for a in found if a.node == node))},
-        ).to_json()
+
+    def fails(tried: Sequence[Addition]) -> str | None:
+        fresh = begin.restepped(work, [*before, *_steps(tried)])
+        return None if batch.locks(fresh) else "it does not lock"
+
+    bad = [one for one, _ in batch.culprits(found, fails)]
+    good = [one for one in found if one not in bad]
+    if bad:
+        fails(good)
+    return good
+
+
+def _steps(found: Sequence[Addition]) -> list[dict[str, Any]]:
+    """A declared line stays as it is where nothing better is known."""
+    found = [one for one in found if one.module or not one.loss]
+    return [
+        Step(steps.WITH, node, {"lines": lines}).to_json()
         for node in dict.fromkeys(one.node for one in found)
+        if (lines := list(dict.fromkeys(one.line for one in found if one.node == node)))
     ]
-    fresh = begin.restepped(work, [*before, *rows])
-    fresh.stages.plan(fresh.draft)
-    if fresh.stages.lock(fresh.session.uv).ok:
-        return fresh
-    fresh = begin.restepped(work, before)
-    fresh.stages.plan(fresh.draft)
-    return None
 
 
 def _wanted(
@@ -105,40 +108,23 @@ def _wanted(
         is_own = (comfyui_dir / top).is_dir() or (comfyui_dir / f"{top}.py").is_file()
         if owner is None or is_own or owner.name in locked or owner.name in _TOOLS:
             continue
-        text, why = _line(work, owner)
-        if not why:
-            found.setdefault((node, owner.name), Addition(node, module, text))
+        found.setdefault((node, owner.name), Addition(node, module, *_line(work, owner)))
     return list(found.values())
 
 
-def untaken(work: Work, environment: Environment) -> list[str]:
-    """Sentences about modules that nodes import and whose package cannot be had again."""
-    told = []
-    for node in work.tx.nodes:
-        place = registry.place(work.workspace, work.draft.plugin(node))
-        for module in sorted(imports.modules(place.resolve())):
-            owner = environment.owner(module)
-            if owner is None or not owner.url or owner.name in work.stages.lock_versions():
-                continue
-            why = _line(work, owner)[1]
-            if why:
-                told.append(f"{node} imports {module}, whose {owner.name} {why}: it is left out")
-    return list(dict.fromkeys(told))
-
-
 def _line(work: Work, one: Installed) -> tuple[str, str]:
-    """How it is asked for; else why it cannot be."""
+    """How it is asked for, and what that loses."""
     if not one.url:
         return one.name, ""
     url = one.url.removeprefix("@ ")
     if one.editable or url.startswith(("file:", "/")):
-        return "", f"was installed from {url}, a place of this machine only"
+        return one.name, f"was installed from {url}, a place of this machine"
     text = f"{one.name} @ {url}"
-    judged = provenance.judged(work.workspace, [(text, "")])
-    if judged.lines:
+    if provenance.judged(work.workspace, [(text, "")]).lines:
         return text, ""
     kind = "git" if url.startswith("git+") else "url"
-    return "", f"came from {url} (policy.allow_{kind}_requirements in config.toml keeps that)"
+    setting = f"policy.allow_{kind}_requirements"
+    return one.name, f"came from {url} ({setting} in config.toml lets that be kept)"
 
 
 def _ids(work: Work) -> dict[str, str]:

@@ -192,20 +192,12 @@ def _prove(session: Session, work: Work, seen: Survey, wish: Wish) -> Transactio
     _lock_as_installed(open_work(session, txid), old, notes)
     batch.drop_unfit(session, open_work(session, txid))
     added = _add_imported(open_work(session, txid), old, notes)
-    tried = 0
 
     def mend(work: Work) -> bool:
-        nonlocal tried
-        tried += 1
         more = additions.failed_for(work, old, _lost(work.tx))
-        known = {one.line for one in added}
-        fresh = additions.add(work, more) if more else None
-        if more and fresh is None:
-            notes.append(_not_added(more))
-        elif more:
-            added.extend(one for one in more if one.line not in known or one.module)
-            session.say(f"trying again with {', '.join(sorted({one.line for one in more}))}")
-        return fresh is not None or bool(work.tx.promotion_plan["override_additions"])
+        taken = _add(work, [one for one in more if one not in added], notes)
+        added.extend(taken)
+        return bool(taken or work.tx.promotion_plan["override_additions"])
 
     tx = batch.run(session, open_work(session, txid), timeout=wish.timeout, mend=mend)
     work = open_work(session, txid)
@@ -312,28 +304,27 @@ def _why_not(found: Observation) -> str:
 
 def _add_imported(work: Work, old: Environment, notes: list[str]) -> list[Addition]:
     """Before the first start, so that one more is seldom needed."""
-    if not work.stages.is_locked() and not _lock(work):
+    if not batch.locks(work):
         return []
-    kept, told = additions.sources(work, old)
-    notes += [*told, *additions.untaken(work, old)]
-    found = [*kept, *additions.imported(work, old)]
+    found = [*additions.sources(work, old), *additions.imported(work, old)]
+    return _add(work, found, notes)
+
+
+def _add(work: Work, found: Sequence[Addition], notes: list[str]) -> list[Addition]:
+    """Those that could be added; what they lose, and what could not be, is told."""
     if not found:
         return []
-    work.session.say(f"adding what nodes import: {', '.join(sorted({a.line for a in found}))}")
-    if additions.add(work, found) is None:
-        notes.append(_not_added(found))
-        return []
-    return found
-
-
-def _lock(work: Work) -> bool:
-    work.stages.plan(work.draft)
-    return work.stages.lock(work.session.uv).ok
-
-
-def _not_added(found: Sequence[Addition]) -> str:
-    lines = ", ".join(sorted({one.line for one in found}))
-    return f"what nodes import and nobody declares does not lock with the rest: {lines}"
+    wanted = sorted({one.line for one in found if one.module})
+    if wanted:
+        work.session.say(f"adding what nodes import: {', '.join(wanted)}")
+    taken = additions.add(work, found)
+    notes += [one.sentence for one in taken if one.loss]
+    left = sorted({one.line for one in found} - {one.line for one in taken})
+    if left:
+        notes.append(
+            f"what nodes use does not lock with the rest, or is on no index: {', '.join(left)}"
+        )
+    return [one for one in taken if one.module or not one.loss]
 
 
 # --- the comparison ---------------------------------------------------------------------------

@@ -66,8 +66,8 @@ class Environment:
 
     @property
     def versions(self) -> dict[str, str]:
-        """What a lock may prefer: the versions of what came from an index."""
-        return {name: one.version for name, one in self.packages.items() if not one.url}
+        """What a lock may prefer: an index may offer the version that came from elsewhere, too."""
+        return {name: one.version for name, one in self.packages.items()}
 
     def owner(self, module: str) -> Installed | None:
         """The distribution that brings a module, by the environment's own metadata."""

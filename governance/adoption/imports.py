@@ -27,7 +27,7 @@ def modules(place: Path) -> set[str]:
     reader = _Reader(top)
     for start in [place] if place.is_file() else [place / name for name in _STARTS]:
         reader.read(start)
-    own = {path.stem for path in top.glob("*.py")} | {p.name for p in top.iterdir() if p.is_dir()}
+    own = {path.stem for path in top.glob("*.py")} | {p.name for p in top.glob("*/")}
     known = sys.stdlib_module_names | (own if top == place else set())
     return {name for name in reader.found if name.partition(".")[0] not in known}
 

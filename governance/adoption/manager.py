@@ -88,7 +88,7 @@ def _blacklist(workspace: Workspace, folder: Path, place: str) -> Iterator[Propo
     except configparser.Error:
         return
     known = set(map(names.normalise, workspace.config.texts("policy.core_packages")))
-    listed = [names.normalise(word) for word in text.split(",") if word.strip()]
+    listed = [names.normalise(word.strip()) for word in text.split(",") if word.strip()]
     new = [name for name in listed if name and name not in known]
     if new:
         yield Proposal(

@@ -109,7 +109,8 @@ def _node_folders(file: str) -> list[str] | None:
     try:
         import yaml  # type: ignore[import-untyped]
 
-        document = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        with Path(file).open(encoding="utf-8") as stream:
+            document = yaml.safe_load(stream)
         return [found for section in document.values() for found in _of_section(section, file)]
     except Exception:  # whatever is wrong with it, ComfyUI says it better
         return None

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from governance.base.errors import GovError
 from governance.changes import begin, observing, pipeline, steps
@@ -109,28 +110,35 @@ def _again(session: Session, txid: str, timeout: float | None) -> Transaction:
 
 # --- looking for culprits ---------------------------------------------------------------------
 
-Try = Callable[[Sequence[str]], str | None]
+One = TypeVar("One")
 
 
-def _culprits(nodes: Sequence[str], fails: Try) -> list[tuple[str, str]]:
-    """Nodes that fail beside those before them, with the reason; halves are tried, so that few
-    culprits among many nodes cost few tries.  `fails` says why a set fails, None where it works."""
-    good: list[str] = []
-    bad: list[tuple[str, str]] = []
-    _sort(list(nodes), good, bad, fails)
+def culprits(
+    found: Sequence[One], fails: Callable[[Sequence[One]], str | None]
+) -> list[tuple[One, str]]:
+    """What fails beside that before it, with the reason; halves are tried, so that few culprits
+    among many cost few tries.  `fails` says why a set fails, None where it works."""
+    good: list[One] = []
+    bad: list[tuple[One, str]] = []
+    _sort(list(found), good, bad, fails)
     return bad
 
 
-def _sort(nodes: list[str], good: list[str], bad: list[tuple[str, str]], fails: Try) -> None:
-    reason = fails([*good, *nodes])
+def _sort(
+    found: list[One],
+    good: list[One],
+    bad: list[tuple[One, str]],
+    fails: Callable[[Sequence[One]], str | None],
+) -> None:
+    reason = fails([*good, *found])
     if reason is None:
-        good += nodes
-    elif len(nodes) == 1:
-        bad.append((nodes[0], reason))
+        good += found
+    elif len(found) == 1:
+        bad.append((found[0], reason))
     else:
-        middle = len(nodes) // 2
-        _sort(nodes[:middle], good, bad, fails)
-        _sort(nodes[middle:], good, bad, fails)
+        middle = len(found) // 2
+        _sort(found[:middle], good, bad, fails)
+        _sort(found[middle:], good, bad, fails)
 
 
 def _not_locking(session: Session, work: Work, nodes: Sequence[str]) -> list[tuple[str, str]]:
@@ -147,7 +155,7 @@ def _not_locking(session: Session, work: Work, nodes: Sequence[str]) -> list[tup
                 return error.message
         return None if locked.ok else "its requirements conflict with prod or with the others"
 
-    return _culprits(nodes, fails)
+    return culprits(nodes, fails)
 
 
 def _breaking(work: Work, timeout: float | None) -> list[tuple[str, str]]:
@@ -162,7 +170,7 @@ def _breaking(work: Work, timeout: float | None) -> list[tuple[str, str]]:
         seen = observing.watch(small, timeout=timeout).observation
         return None if seen.verdict == "completed" else seen.reason
 
-    return _culprits(list(work.tx.nodes), fails)
+    return culprits(list(work.tx.nodes), fails)
 
 
 def _only(work: Work, nodes: Sequence[str]) -> Work:

@@ -10,6 +10,7 @@ from governance.cli import adoption_report
 from governance.cli.decision import Decision, approval, deciding
 from governance.cli.outcome import Outcome
 from governance.cli.verbs import tx as tx_verbs
+from governance.truth import workspace
 
 
 def adopt(arguments: Namespace) -> Outcome:
@@ -23,9 +24,10 @@ def adopt(arguments: Namespace) -> Outcome:
     )
     installation.check(options)
     wish = adoption.Wish(options, arguments.from_env, arguments.timeout)
+    if arguments.dry_run:
+        found = adoption.look(workspace.find(arguments.root), wish)
+        return adoption_report.survey(found.to_json())
     with deciding(arguments) as decision:
-        if arguments.dry_run:
-            return adoption_report.survey(adoption.look(decision.space, wish).to_json())
         return _adopted(decision, arguments, wish)
 
 
