@@ -253,6 +253,7 @@ class Plugin(Document):
     kind: str = "clone"
     commit: str | None = None
     code: str | None = None
+    registry: dict[str, str] = field(default_factory=dict)
     path: str = ""
     group: str
     enabled: bool = True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from governance import comfyui, git
+from governance.code.capture import CLONE
 from governance.truth import redo, registry
 from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
@@ -63,6 +64,11 @@ def mismatches(workspace: Workspace) -> list[str]:
     """Sentences: records without a clone or at another commit, and clones without a record."""
     told = []
     for plugin in registry.load(workspace):
+        if plugin.kind != CLONE:
+            place = locate(workspace, plugin)
+            if place.state == MISSING:
+                told.append(f"{plugin.id} is registered, but {place.path} is not there")
+            continue
         folder = workspace.custom_nodes / plugin.id
         if not folder.is_dir():
             told.append(f"{plugin.id} is registered, but {folder} is not there")
