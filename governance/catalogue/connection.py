@@ -133,10 +133,10 @@ def _told(url: str, seconds: float) -> Iterator[None]:
         if isinstance(error.reason, TimeoutError):
             raise _slow(url, seconds) from None
         raise _unreachable(url, _why(error.reason)) from None
-    except (HTTPException, ValueError) as error:
-        raise _failed(url, f"what it says is no HTTP ({type(error).__name__})") from None
     except OSError as error:
         raise _unreachable(url, _why(error)) from None
+    except (HTTPException, ValueError) as error:
+        raise _failed(url, f"what it says is no HTTP ({type(error).__name__})") from None
 
 
 def _opened(request: Request, seconds: float) -> Any:
