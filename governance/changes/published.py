@@ -62,8 +62,9 @@ def wanted(workspace: Workspace, text: str, cwd: Path) -> Wanted | None:
 # --- what the id stands for -------------------------------------------------------------------
 
 
-def look_up(config: Config, typed: Wanted) -> Offer:
-    """Ask the registry, and where it does not answer or does not know, ComfyUI-Manager's list.
+def look_up(config: Config, typed: Wanted, *, elsewhere: bool = True) -> Offer:
+    """Ask the registry, and where it does not answer or does not know, ComfyUI-Manager's list
+    (unless `elsewhere` is False).
 
     Raises UsageError for an id or a version that nobody knows, and GovError where nobody answers.
     What a registry refuses (403: a banned node answers so) is not looked for elsewhere.
@@ -71,11 +72,13 @@ def look_up(config: Config, typed: Wanted) -> Offer:
     try:
         found = Registry.of(config).node(typed.id)
     except GovError as error:
-        if error.code not in ("registry_unreachable", "registry_failed"):
+        if not elsewhere or error.code not in ("registry_unreachable", "registry_failed"):
             raise
         return _offline(config, typed, error)
-    if found is None:
+    if found is None and elsewhere:
         return _offline(config, typed, None)
+    if found is None:
+        raise _unknown(typed.id, listed=False)
     if typed.version == NIGHTLY or (typed.version is None and found.latest is None):
         return Offer(found.id, None, _repository(found.id, found.repository), found.status)
     release = found.latest
@@ -368,7 +371,8 @@ def newer(
     """The version `to`, or the newest; None where it is the one that is installed."""
     workspace = session.workspace
     known = plugin.registry
-    offer = look_up(workspace.config, Wanted(known["id"], ids.require_version(to) if to else None))
+    asked = Wanted(known["id"], ids.require_version(to) if to else None)
+    offer = look_up(workspace.config, asked, elsewhere=False)
     if offer.release is None:
         raise UsageError(
             f"the registry has no archive of {known['id']} at {to or 'its newest version'}",

@@ -236,7 +236,7 @@ def _node_remove(p: argparse.ArgumentParser) -> None:
 
 
 def _node_check(p: argparse.ArgumentParser) -> None:
-    p.add_argument("what", metavar="GIT_URL|PATH|NODE_ID", help="the node to try")
+    p.add_argument("what", metavar="GIT_URL|PATH|NODE_ID|ID[@VERSION]", help="the node to try")
     p.add_argument("--ref", help="branch, tag or commit")
     p.add_argument(
         "--all",

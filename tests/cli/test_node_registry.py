@@ -208,6 +208,16 @@ def test_the_registry_may_know_it_by_another_spelling(site, registry):
     assert record(site, "sample_pack")["registry"]["id"] == ID
 
 
+def test_a_check_fetches_and_keeps_nothing(site, registry):
+    before = fingerprint(site.root, site.comfyui)
+    registry.publish(ID, "2.0.0", code(1, "humanize<4\n"))
+    data = site.gov.json("node", "check", f"{ID}@1.0.0").ok().data
+    assert (data["node_id"], data["verdict"]) == (NODE, "fits")
+    assert site.gov.json("node", "check", ID).data["verdict"] == "conflicts"
+    assert registry.asked("/install") == []
+    assert not differences(before, fingerprint(site.root, site.comfyui))
+
+
 # --- the repository instead -------------------------------------------------------------------
 
 
@@ -430,3 +440,44 @@ def test_where_it_is_the_newest_nothing_is_made(promoted, registry):
     registry.requests.clear()
     assert promoted.gov.json("node", "update", NODE).ok().data["txid"] is None
     assert registry.asked("/install") == []
+
+
+def test_an_update_is_observed_again_where_prod_moved_meanwhile(promoted, registry):
+    site = promoted
+    registry.publish(ID, "1.1.0", code(2, "cowsay\nlark\n"))
+    txid = site.gov.json("node", "update", NODE).ok().data["txid"]
+    site.gov("node", "with", NODE, "colorama", "--promote").ok()
+    registry.closing.set()
+    registry.fail("/", 500)
+    site.gov("tx", "promote", txid, "--rebase").ok()
+    assert record(site)["registry"]["version"] == "1.1.0"
+    assert {"lark", "colorama"} <= set(site.installed())
+    assert "no drift" in site.gov("verify").out or site.gov.json("verify").ok()
+
+
+def test_without_the_registry_an_update_says_so_and_a_list_does_not_help(promoted, catalogue):
+    catalogue({"id": ID, "files": ["https://example.invalid/o/p"], "install_type": "git-clone"})
+    promoted.set(registry__url="http://127.0.0.1:9")
+    assert_refused(promoted, "node", "update", NODE, code=1, named="registry_unreachable")
+    ended = promoted.gov.json("node", "update", "--all")
+    assert ended.code == 1, "it is told, not passed over"
+    unknown = promoted.gov.json("outdated").ok().data["unknown"]
+    assert any("cannot reach" in text for text in unknown)
+
+
+def test_clean_keeps_what_was_published(promoted, registry):
+    """Without it an edit that was promoted could not be told from the author's own text."""
+    site, file = promoted, promoted.nodes / NODE / "__init__.py"
+    file.write_text(file.read_text() + "\n# an edit of mine\n")
+    site.gov("tx", "run", NODE).ok()
+    site.gov("tx", "promote", "last").ok()
+    kept = record(site)["registry"]["code"]
+    assert kept != record(site)["code"]
+    for row in json.loads((site.root / "state/snapshots_index.json").read_text())["snapshots"]:
+        if row["id"] != "":
+            site.gov("snapshot", "keep", row["id"], "--no")
+    site.set(registry__url=registry.url, storage__snapshots_keep=1, storage__logs_keep=1)
+    site.gov("clean").ok()
+    registry.publish(ID, "1.1.0", {**code(1), "__init__.py": "# newer\n" + LOADS.format(number=1)})
+    site.gov("node", "update", NODE, "--keep-local", "--promote").ok()
+    assert "# an edit of mine" in file.read_text() and "# newer" in file.read_text()
