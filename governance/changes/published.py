@@ -95,7 +95,12 @@ def _offline(config: Config, typed: Wanted, error: GovError | None) -> Offer:
     listed = catalogue.find(typed.id) if catalogue else []
     by_repository = typed.version in (None, NIGHTLY)
     if error is not None and (not listed or not by_repository):
-        raise error
+        raise GovError(
+            error.message,
+            hint=_nobody(typed, catalogue is not None, bool(listed)),
+            code=error.code,
+            facts=error.facts,
+        )
     if not listed:
         raise _unknown(typed.id, catalogue is not None)
     if not by_repository:
@@ -104,6 +109,19 @@ def _offline(config: Config, typed: Wanted, error: GovError | None) -> Offer:
     why = f"the registry did not answer ({error.message})" if error else "no id at the registry"
     note = f"{typed.id} is taken from its repository, as ComfyUI-Manager's list names it: {why}"
     return Offer("", None, one.url, notes=(note,))
+
+
+def _nobody(typed: Wanted, has_list: bool, is_listed: bool) -> str:
+    """What to do where the registry does not answer."""
+    if is_listed:
+        return (
+            "ComfyUI-Manager's list knows its repository, but no versions: "
+            f"`gov node add {typed.id}` clones it"
+        )
+    path = f"a folder is named by its path, as ./{typed.id}"
+    if has_list:
+        return f"ComfyUI-Manager's list does not know it either; {path}"
+    return f"try again later, or let [registry] catalogue name ComfyUI-Manager's list; {path}"
 
 
 def _only(node_id: str, listed: Sequence[Listed]) -> Listed:

@@ -272,9 +272,11 @@ def test_without_a_registry_managers_list_answers(site, catalogue, repository):
     site.set(
         registry__url="http://127.0.0.1:9", registry__catalogue=str(repository.parent / "manager")
     )
+    for typed, says in (("x", "does not know it either"), (f"{repository.name}@1", "clones it")):
+        ended = assert_refused(site, "node", "add", typed, code=1, named="registry_unreachable")
+        assert says in ended.error["hint"]
     told = site.gov("node", "add", repository.name).ok()
     assert "did not answer" in told.problems("warning")[0]
-    assert_refused(site, "node", "add", "x@1.0.0", code=1, named="registry_unreachable")
 
 
 def test_a_name_that_two_repositories_have(site, catalogue):
