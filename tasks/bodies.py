@@ -25,11 +25,20 @@ def node_add(
     url: str,
     ref: str | None = None,
     node_id: str | None = None,
+    accept_banned: str | None = None,
     cwd: Path | None = None,
 ) -> Any:
+    from governance.catalogue import ids
     from governance.changes import nodes
 
     where = cwd or Path.cwd()
+    if ids.parse(url) is not None:
+        from governance.changes import published  # urllib costs what no clone should pay
+
+        wanted = published.wanted(session.workspace, url, where)
+        if wanted is not None:
+            accept = accept_banned or None
+            return published.add(session, wanted, ref=ref, node_id=node_id, accept=accept)
     return nodes.add(session, url, ref=ref, node_id=node_id, cwd=where)
 
 
@@ -74,6 +83,7 @@ def node_update(
     all_nodes: bool = False,
     keep_local: bool = False,
     discard_local: bool = False,
+    accept_banned: str | None = None,
     dry_run: bool = False,
     timeout: float | None = None,
     all_or_nothing: bool = False,
@@ -83,7 +93,13 @@ def node_update(
 
     local = updates.Local(keep_local, discard_local)
     found = updates.look_up(
-        session, nodes, to=to or None, local=local, all_nodes=all_nodes, dry_run=dry_run
+        session,
+        nodes,
+        to=to or None,
+        local=local,
+        all_nodes=all_nodes,
+        dry_run=dry_run,
+        accept=accept_banned or None,
     )
     if not found.parts:
         return None, found.notes

@@ -10,6 +10,7 @@ from tasks import bodies
 from tasks.claims import Claim
 from tasks.context import act, approval_of, current, here
 from tasks.parameters import (
+    ACCEPT_BANNED,
     APPROVAL,
     FAILED_RUN,
     GATES,
@@ -42,10 +43,11 @@ def task_inbox_put_back() -> Task:
 
 
 def task_node_add() -> Task:
-    """clone a node into custom_nodes and register it, or adopt what lies there"""
+    """take a node into custom_nodes and register it, or adopt what lies there"""
     named = [text("ref", "what to check out"), text("node_id", "its folder", "id")]
     # Empty and not typed are not the same: an empty ref or id is a mistake of a script.
-    params = [text("url", "where from"), *(param._replace(default=None) for param in named)]
+    optional = [*(param._replace(default=None) for param in named), ACCEPT_BANNED]
+    params = [text("url", "where from, or its id at the registry"), *optional]
     return _decision("node_add", bodies.node_add, params)
 
 
@@ -57,7 +59,11 @@ def task_node_remove() -> Iterator[Task]:
 
 def task_node_update() -> Task:
     """observe what is newer of nodes, all in one candidate"""
-    params = [text("to", "a branch, tag or commit"), flag("all_nodes", "of all nodes", "all")]
+    params = [
+        text("to", "a branch, tag, commit or version"),
+        flag("all_nodes", "of all nodes", "all"),
+        ACCEPT_BANNED,
+    ]
     return _decision("node_update", bodies.node_update, [*params, *LOCAL], "nodes")
 
 

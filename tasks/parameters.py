@@ -42,6 +42,7 @@ GATES = [
     flag("accept_findings", "promote although something was found"),
     flag("accept_incompatible", "promote although a package would not get what it requires"),
 ]
+ACCEPT_BANNED = text("accept_banned", "why a version is taken that the registry banned")
 LOCAL = [
     flag("keep_local", "carry edited files over"),
     flag("discard_local", "overwrite edited files; a copy is kept"),

@@ -107,7 +107,7 @@ def adopt(session: Session, wish: Wish) -> Adopted:
     )
     wanted, comfyui = _of_comfyui(session, wish, seen.environment)
     folder.mark_governed(space)
-    nodes.register(session, seen.nodes.plugins, KIND)
+    nodes.register_all(session, seen.nodes.plugins, KIND)
     work = begin.begin(
         session,
         [*wanted, *_steps(seen.nodes.plugins)],

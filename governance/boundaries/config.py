@@ -145,6 +145,18 @@ SETTINGS = (
     Setting("policy.clone_timeout_seconds", 600, "`node add`: the longest a clone may take."),
     Setting("policy.clone_limit_mb", 4096, "`node add`: the largest repository taken."),
     Setting(
+        "registry.url",
+        "https://api.comfy.org",
+        "The Comfy Registry: `node search`, `node info`, and `node add` of an id, ask it.",
+    ),
+    Setting("registry.timeout_seconds", 20, "Seconds that the registry may take to answer."),
+    Setting(
+        "registry.catalogue",
+        "",
+        "ComfyUI-Manager's folder with custom-node-list.json, or that file: asked where the "
+        "registry does not answer or does not know a node (absolute, or relative to this file).",
+    ),
+    Setting(
         "resolution.recent_days",
         30,
         "`init`: a ComfyUI commit older than this is resolved as of its own date, since today's "

@@ -88,7 +88,8 @@ def _mention_edit(session: Session, wanted: Sequence[Step]) -> None:
 def again(session: Session, old: Transaction) -> Work:
     """The same steps on today's truth, with what was fetched and decided before."""
     wanted = steps.of(old.steps)
-    kept = ("commit", "code", "ref", "carried", "branch", "subjects", "count")
+    kept = ["commit", "code", "ref", "carried", "branch", "subjects", "count"]
+    kept += ["versions", "registry"]
     moved = {step.node for step in wanted if step.kind == steps.UPDATE}
     parts = {
         node: {name: part[name] for name in kept if name in part}

@@ -150,6 +150,7 @@ def _take(draft: Draft, step: Step, tx: Transaction) -> Draft:
         kind=str(part.get("kind") or plugin.kind),
         commit=part.get("commit") or plugin.commit,
         code=part.get("code") or plugin.code,
+        registry=dict(part.get("registry") or plugin.registry),
         ref=part.get("ref", plugin.ref),
         enabled=True,
         managed_deps=lines,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from governance.environments import generations
 from governance.truth import inventory, redo, registry, snapshots
 from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
+
+# Where ComfyUI-Manager keeps the registry's id of a clone.
+_REGISTRY_ID = ".git/.cnr-id"
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,21 @@ def add(session: Session, url: str, *, ref: str | None, node_id: str | None, cwd
     """
     workspace = session.workspace
     plugins = registry.load(workspace)
-    if ref is None and _is_entry(workspace, url):
+    if ref is None and is_entry(workspace, url):
         chosen = names.node_id(node_id or url.removesuffix(".py"))
-        _refuse_taken(plugins, chosen)
+        refuse_taken(plugins, chosen)
         return _adopt(session, plugins, None, chosen, None, workspace.custom_nodes / url)
     protocols = workspace.config.texts("policy.git_protocols")
     source = git.source(url, protocols=protocols, cwd=cwd)
     chosen = names.node_id_from_url(source.url) if node_id is None else names.node_id(node_id)
-    _refuse_taken(plugins, chosen)
+    refuse_taken(plugins, chosen)
     target = workspace.custom_nodes / chosen
     if os.path.lexists(target):
         return _adopt(session, plugins, source, chosen, ref, target)
-    return _clone(session, plugins, source, chosen, ref)
+    return clone(session, plugins, source, chosen, ref)
 
 
-def _is_entry(workspace: Workspace, text: str) -> bool:
+def is_entry(workspace: Workspace, text: str) -> bool:
     plain = "/" not in text and text not in ("", ".", "..") and not text.endswith(".disabled")
     return plain and os.path.lexists(workspace.custom_nodes / text)
 
@@ -106,7 +109,7 @@ def _require_switchable(workspace: Workspace, plugin: Plugin, kind: str) -> None
         )
 
 
-def _refuse_taken(plugins: Sequence[Plugin], chosen: str) -> None:
+def refuse_taken(plugins: Sequence[Plugin], chosen: str) -> None:
     for plugin in plugins:
         if names.same(plugin.id, chosen):
             raise UsageError(
@@ -142,14 +145,14 @@ def _adopt(
     url = source.url if source is not None else origin or ""
     found = capture.capture(checkouts.repository(workspace, chosen), target)
     plugin = replace(
-        _new_record(workspace, url, chosen, ref),
+        new_record(workspace, url, chosen, ref),
         kind=found.kind,
         commit=found.head or found.code,
         code=found.code,
         path=str(target),
     )
-    _register(session, plugins, plugin, ())
-    return Added(plugin, True, (*_kind_notes(plugin), *_warnings(plugin)))
+    register(session, plugins, plugin, ())
+    return Added(plugin, True, (*_kind_notes(plugin), *warnings(plugin)))
 
 
 def _is_node(place: Path) -> bool:
@@ -184,14 +187,21 @@ def _is_at(source: git.Source, head: str | None, ref: str) -> bool:
     return head in (refs.tags.get(ref), refs.branches.get(ref))
 
 
-def _clone(
+def clone(
     session: Session,
     plugins: Sequence[Plugin],
     source: git.Source,
     chosen: str,
     ref: str | None,
+    *,
+    known: Mapping[str, str] | None = None,
+    audited: Mapping[str, str] | None = None,
 ) -> Added:
-    """Clone beside custom_nodes, since its loader takes whatever lies inside; rename it in."""
+    """Clone beside custom_nodes, since its loader takes whatever lies inside; rename it in.
+
+    `known` is what the Comfy Registry says of it (the record's `registry`), `audited` goes into
+    the history.
+    """
     workspace = session.workspace
     session.say(f"cloning {source.url}")
     folder = redo.nursery(workspace)
@@ -209,19 +219,24 @@ def _clone(
         )
         found = capture.capture(checkouts.repository(workspace, chosen), unfinished)
         plugin = replace(
-            _new_record(workspace, source.url, chosen, ref), commit=cloned.commit, code=found.code
+            new_record(workspace, source.url, chosen, ref),
+            commit=cloned.commit,
+            code=found.code,
+            registry=dict(known or {}),
         )
+        if known:
+            store.write(unfinished / _REGISTRY_ID, known["id"].encode())
         store.sync_filesystem(folder)
-        _register(session, plugins, plugin, (redo.Move(unfinished, target),))
+        register(session, plugins, plugin, (redo.Move(unfinished, target),), audited or {})
     except BaseException:
         # Beyond the commit point the clone belongs to the change, which recovery finishes.
         if not redo.is_pending(workspace):
             store.remove_tree(unfinished)
         raise
-    return Added(plugin, False, (*cloned.notes, *_warnings(plugin)))
+    return Added(plugin, False, (*cloned.notes, *warnings(plugin)))
 
 
-def _new_record(workspace: Workspace, url: str, chosen: str, ref: str | None) -> Plugin:
+def new_record(workspace: Workspace, url: str, chosen: str, ref: str | None) -> Plugin:
     now = clock.stamp()
     return Plugin(
         id=chosen,
@@ -234,13 +249,17 @@ def _new_record(workspace: Workspace, url: str, chosen: str, ref: str | None) ->
     )
 
 
-def _register(
+def register(
     session: Session,
     plugins: Sequence[Plugin],
     plugin: Plugin,
     moves: Sequence[redo.Move],
+    audited: Mapping[str, str] | None = None,
 ) -> None:
-    """The registry with one node more.  Prod stays: the node is loaded once it is promoted."""
+    """The registry with one node more.  Prod stays: the node is loaded once it is promoted.
+
+    `audited` are further facts for the history.
+    """
     workspace = session.workspace
     truth = snapshots.truth(workspace)
     new = replace(truth, plugins=registry.dump([*plugins, plugin]))
@@ -256,12 +275,12 @@ def _register(
         changes=(),
         code=[{"place": plugin.id, "before": None, "after": plugin.commit}],
         who=audit.made(workspace),
-        facts={"node": plugin.id},
+        facts={"node": plugin.id, **(audited or {})},
     )
     redo.commit(workspace, redo.Record("node add", documents, moves=tuple(moves), entry=entry))
 
 
-def _warnings(plugin: Plugin) -> Iterator[str]:
+def warnings(plugin: Plugin) -> Iterator[str]:
     yield (
         f"{plugin.id} lies in custom_nodes now: a ComfyUI started without `gov run` would load "
         "it before it is promoted"
@@ -271,7 +290,7 @@ def _warnings(plugin: Plugin) -> Iterator[str]:
 # --- many at once -----------------------------------------------------------------------------
 
 
-def register(session: Session, plugins: Sequence[Plugin], verb: str) -> None:
+def register_all(session: Session, plugins: Sequence[Plugin], verb: str) -> None:
     """One change of the registry: the nodes as they lie there.  Prod stays as it is."""
     space = session.workspace
     before_it = registry.load(space)

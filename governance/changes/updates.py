@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from governance.changes.settings import Options, settings_of
 from governance.changes.steps import Step
 from governance.changes.work import Work
 from governance.code import fetching, head, merging
-from governance.code.capture import CLONE, State
+from governance.code.capture import CLONE, REGISTRY, State
 from governance.code.fetching import Fetched
 from governance.code.repository import Repository
 from governance.truth import inventory, registry, resolution, snapshots
@@ -59,8 +59,12 @@ def look_up(
     local: Local,
     all_nodes: bool,
     dry_run: bool = False,
+    accept: str | None = None,
 ) -> Found:
-    """Fetch what is newer of these nodes.  With `all_nodes`, what cannot be updated is a note."""
+    """Fetch what is newer of these nodes.  With `all_nodes`, what cannot be updated is a note.
+
+    `accept` is why a version is taken that the Comfy Registry banned.
+    """
     workspace = session.workspace
     plugins = registry.load(workspace)
     in_prod = [p for p in plugins if registry.is_promoted(p) and p.enabled]
@@ -68,7 +72,7 @@ def look_up(
 
     def newer(plugin: Plugin) -> Found:
         try:
-            return _newer(session, plugin, to, local, dry_run)
+            return _newer(session, plugin, to, local, dry_run, accept)
         except (UsageError, Refused) as error:
             if not all_nodes:
                 raise
@@ -79,8 +83,17 @@ def look_up(
     return Found(parts, tuple(note for one in found for note in one.notes))
 
 
-def _newer(session: Session, plugin: Plugin, to: str | None, local: Local, dry_run: bool) -> Found:
+def _newer(
+    session: Session,
+    plugin: Plugin,
+    to: str | None,
+    local: Local,
+    dry_run: bool,
+    accept: str | None,
+) -> Found:
     now = begin.present(session.workspace, plugin)
+    if now.kind == REGISTRY and plugin.registry.get("id"):
+        return _newer_version(session, plugin, now, to, local, dry_run, accept)
     if now.kind != CLONE:
         raise UsageError(
             f"{plugin.id} is no git clone ({now.kind}), and gov cannot fetch it",
@@ -97,6 +110,49 @@ def _newer(session: Session, plugin: Plugin, to: str | None, local: Local, dry_r
             return Found({}, notes)
         part = _part(source, plugin.id, now, found, local)
     return Found({plugin.id: {**part, "ref": to or plugin.ref}}, notes)
+
+
+def _newer_version(
+    session: Session,
+    plugin: Plugin,
+    now: State,
+    to: str | None,
+    local: Local,
+    dry_run: bool,
+    accept: str | None,
+) -> Found:
+    """Another version of what the Comfy Registry publishes; a dry run is not counted there."""
+    from governance.changes import published  # urllib costs what no other update should pay
+
+    session.say(f"looking for a newer version of {plugin.id}")
+    found = published.newer(session, plugin, to, accept, counted=not dry_run)
+    if found is None:
+        return Found({})
+    source = repository_of(session.workspace, plugin.id)
+    base = _as_published(source, plugin, now)
+    code, carried = _with_edits(source, plugin.id, base, found.code, local)
+    if not dry_run:
+        published.remember(session.workspace, found.registry)
+    part = {
+        "kind": REGISTRY,
+        "before": now.code,
+        "from": base.head,
+        "commit": found.code,
+        "code": code,
+        "carried": carried,
+        "subjects": [found.changelog] if found.changelog else [],
+        "versions": [plugin.registry.get("version", "?"), found.version],
+        "registry": found.registry,
+    }
+    return Found({plugin.id: part}, tuple(f"{plugin.id}: {note}" for note in found.notes))
+
+
+def _as_published(source: Repository, plugin: Plugin, now: State) -> State:
+    """Its `head` is what the archive held, so that an edit is noticed, a promoted one too."""
+    base = plugin.registry.get("code") or str(plugin.code)
+    if not source.has(base):
+        base = now.code
+    return replace(now, head=base, modified=tuple(source.differing(base, now.code)))
 
 
 def fetch_newest(session: Session, plugin: Plugin) -> None:
@@ -274,9 +330,14 @@ def disabled(workspace: Workspace) -> list[str]:
     ]
 
 
+def _told(part: Mapping[str, Any]) -> dict[str, Any]:
+    """The version for the history; a clone's commits are there anyway."""
+    return {"told": part["versions"][1:]} if part.get("versions") else {}
+
+
 def begun(session: Session, found: Found, local: Local, *, dry_run: bool = False) -> Work:
     """A transaction over all nodes that have something newer."""
-    wanted = [Step(steps.UPDATE, node) for node in found.parts]
+    wanted = [Step(steps.UPDATE, node, _told(part)) for node, part in found.parts.items()]
     return begin.begin(
         session,
         wanted,

@@ -68,6 +68,9 @@ def _news(data: Mapping[str, Any]) -> list[Part]:
 
 def commits(name: str, part: Mapping[str, Any]) -> list[str]:
     """What would come for one clone."""
+    if part.get("versions"):
+        before, after = map(str, part["versions"])
+        return [f"  {name}: {before} -> {after}", *(f"      {t}" for t in part["subjects"][:1])]
     count = int(part.get("count", 0))
     word = "commit" if count == 1 else "commits"
     told = [f"  {name}: {str(part['from'])[:12]} -> {str(part['commit'])[:12]}, {count} new {word}"]

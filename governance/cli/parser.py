@@ -131,10 +131,13 @@ def _node_show(p: argparse.ArgumentParser) -> None:
 def _node_update(p: argparse.ArgumentParser) -> None:
     p.add_argument("nodes", nargs="*", metavar="NODE_ID", help="the nodes to update")
     p.add_argument("--all", action="store_true", dest="all_nodes", help="all promoted nodes")
-    p.add_argument("--to", metavar="REF", help="a branch, tag or commit instead of the newest")
+    p.add_argument(
+        "--to", metavar="REF", help="a branch, tag, commit or version instead of the newest"
+    )
     p.add_argument(
         "--all-or-nothing", action="store_true", help="set no node aside that fails by itself"
     )
+    _banned(p)
     _local(p)
     _trying(p)
 
@@ -230,9 +233,30 @@ def _snapshot_keep(p: argparse.ArgumentParser) -> None:
 
 
 def _node_add(p: argparse.ArgumentParser) -> None:
-    p.add_argument("git_url", help="https, ssh, git@host:path, or a local repository")
+    p.add_argument(
+        "git_url",
+        metavar="GIT_URL|PATH|ID[@VERSION]",
+        help="https, ssh, git@host:path, a local repository, or an id at the Comfy Registry",
+    )
     p.add_argument("--ref", help="branch, tag or commit to check out")
-    p.add_argument("--id", dest="node_id", help="folder name; default: the repository's name")
+    p.add_argument(
+        "--id", dest="node_id", help="folder name; default: the repository's name, or the id"
+    )
+    _banned(p)
+
+
+def _banned(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--accept-banned", metavar="WHY", help="although the registry banned the version; recorded"
+    )
+
+
+def _node_search(p: argparse.ArgumentParser) -> None:
+    p.add_argument("word", metavar="WORD", help="a name, a part of it, or the name of a class")
+
+
+def _node_info(p: argparse.ArgumentParser) -> None:
+    p.add_argument("node_id", metavar="ID", help="the node's id at the Comfy Registry")
 
 
 def _node_remove(p: argparse.ArgumentParser) -> None:
@@ -243,7 +267,7 @@ def _node_remove(p: argparse.ArgumentParser) -> None:
 
 
 def _node_check(p: argparse.ArgumentParser) -> None:
-    p.add_argument("what", metavar="GIT_URL|PATH|NODE_ID", help="the node to try")
+    p.add_argument("what", metavar="GIT_URL|PATH|NODE_ID|ID[@VERSION]", help="the node to try")
     p.add_argument("--ref", help="branch, tag or commit")
     p.add_argument(
         "--all",
@@ -394,9 +418,24 @@ VERBS = (
     Verb(
         "node add",
         "node_add",
-        "clone a node and register it",
+        "take a node in, by its repository or its id at the Comfy Registry",
         "gov node add https://github.com/cubiq/ComfyUI_essentials --ref main",
         _node_add,
+        "ID@nightly clones the repository that the registry names.",
+    ),
+    Verb(
+        "node search",
+        "node_search",
+        "look for nodes at the Comfy Registry, or in ComfyUI-Manager's list",
+        "gov node search kjnodes",
+        _node_search,
+    ),
+    Verb(
+        "node info",
+        "node_info",
+        "what the registry says of a node, and what of it is installed here",
+        "gov node info comfyui-kjnodes",
+        _node_info,
     ),
     Verb(
         "node remove",
@@ -423,7 +462,7 @@ VERBS = (
     Verb(
         "node update",
         "node_update",
-        "fetch newer commits of nodes and observe them in one candidate",
+        "fetch newer commits or versions of nodes and observe them in one candidate",
         "gov node update --all",
         _node_update,
         "What fails by itself is set aside with its reason, and the rest goes on.",
@@ -604,7 +643,8 @@ VERBS = (
 )
 
 GROUPS = {
-    "node": "nodes: add, list, show, update, enable, disable, with, without, remove, check",
+    "node": "nodes: search, info, add, check, list, show, update, enable, disable, with, without, "
+    "remove",
     "comfyui": "ComfyUI itself: update",
     "tx": "transactions: run, inspect, promote, abort, shell",
     "snapshot": "snapshots: list, inspect, name, keep",

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from governance.base.errors import GovError
 from governance.boundaries import store
+from governance.catalogue.ids import TRACKING
 from governance.code.repository import Repository
 from governance.git import checkout
 
 CLONE, REGISTRY, FOLDER, FILE, LINK = "clone", "registry", "folder", "file", "link"
-TRACKING = ".tracking"
 LARGEST_FILE_BYTES = 50 << 20
 
 _BYTE_CODE = ("--exclude=__pycache__/", "--exclude=*.pyc", "--exclude=*.pyo")

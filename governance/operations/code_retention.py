@@ -45,6 +45,9 @@ def _named(workspace: Workspace, content: snapshots.Truth) -> Iterator[tuple[str
         plugins = registry.parse(rows, workspace)
     except GovError:
         return
+    for plugin in plugins:
+        if plugin.registry.get("code"):
+            yield plugin.id, plugin.registry["code"]
     for place, target in promotion.targets_of(plugins, comfyui).items():
         yield place, target.code
         if target.commit:

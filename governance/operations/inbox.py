@@ -177,7 +177,7 @@ def _registered(session: Session, paths: Collection[str]) -> dict[str, str]:
     workspace = session.workspace
     found = survey.nodes(workspace)
     wanted = [plugin for plugin in found.enabled if plugin.path in paths]
-    nodes.register(session, wanted, "inbox")
+    nodes.register_all(session, wanted, "inbox")
     return {plugin.path: plugin.id for plugin in wanted}
 
 

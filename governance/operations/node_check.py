@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance import git, requirements
 from governance.base import names
 from governance.base.errors import NeedsResolution, UsageError
 from governance.boundaries import store
+from governance.catalogue import ids
 from governance.changes import explanation, gates, pipeline, provenance
 from governance.changes.session import Session
 from governance.changes.work import Work
@@ -24,9 +25,13 @@ from governance.conflict.package_changes import Step, steps
 from governance.conflict.problem import NODE, Owned
 from governance.environments import generations
 from governance.truth import lockfile, registry, resolution, snapshots
+from governance.truth.documents import Plugin
 from governance.truth.lockfile import Change
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
+
+if TYPE_CHECKING:
+    from governance.changes.published import Offer
 
 FITS, CHANGES, CONFLICTS = "fits", "changes", "conflicts"
 
@@ -60,7 +65,8 @@ class Checked:
 def check(
     session: Session, what: str, *, ref: str | None, cwd: Path, every_cause: bool = False
 ) -> Checked:
-    """`what` is a git URL, a folder, or the id of a node in custom_nodes.
+    """`what` is a git URL, a folder, the id of a node in custom_nodes, or `ID[@VERSION]` at the
+    Comfy Registry, which does not count it as an installation.
 
     `every_cause`: where it conflicts, look for every line that it conflicts with.
     """
@@ -82,21 +88,55 @@ def _folder(
     if ref is None and local.is_dir():
         yield _local(workspace, local, what if known else None)
         return
-    what = known.git_url if known else what
-    source = git.source(what, protocols=workspace.config.texts("policy.git_protocols"), cwd=cwd)
     with tempfile.TemporaryDirectory(prefix="gov-check-") as temporary:
-        folder = Path(temporary) / "clone"
-        session.say(f"cloning {source.url}")
-        git.clone(
-            source,
-            folder,
-            ref=ref,
-            protocols=workspace.config.texts("policy.git_protocols"),
-            timeout=workspace.config.number("policy.clone_timeout_seconds"),
-            max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
-        )
-        node_id = known.id if known else names.node_id_from_url(source.url)
-        yield node_id, explanation.Code(folder, _adding(source.url))
+        folder = Path(temporary) / "node"
+        wanted = _at_the_registry(session, what, known, cwd) if ref is None else None
+        if wanted is not None and wanted.release is not None:
+            yield _unpacked(session, wanted, folder)
+            return
+        url = wanted.repository if wanted else known.git_url if known else what
+        yield _cloned(session, url, ref, cwd, folder, known)
+
+
+def _at_the_registry(session: Session, what: str, known: Plugin | None, cwd: Path) -> Offer | None:
+    """What `ID[@VERSION]` stands for there; None for what is no such id."""
+    wanted = None if known and known.git_url else ids.parse(what)
+    if wanted is None:
+        return None
+    from governance.changes import published  # urllib costs what no other check should pay
+
+    if published.wanted(session.workspace, what, cwd) is None:
+        return None
+    session.say(f"looking {wanted.id} up")
+    return published.look_up(session.workspace.config, wanted)
+
+
+def _unpacked(session: Session, offer: Offer, folder: Path) -> tuple[str, explanation.Code]:
+    """The files of a version; nothing of them is run."""
+    from governance.changes import published
+
+    version = offer.release.version if offer.release else ""
+    published.obtain(session, offer.id, version, folder, counted=False)
+    command = f"gov node add {shlex.quote(offer.id)}@{{ref}}"
+    return names.node_id(offer.id.lower()), explanation.Code(folder, command)
+
+
+def _cloned(
+    session: Session, url: str, ref: str | None, cwd: Path, folder: Path, known: Plugin | None
+) -> tuple[str, explanation.Code]:
+    workspace = session.workspace
+    source = git.source(url, protocols=workspace.config.texts("policy.git_protocols"), cwd=cwd)
+    session.say(f"cloning {source.url}")
+    git.clone(
+        source,
+        folder,
+        ref=ref,
+        protocols=workspace.config.texts("policy.git_protocols"),
+        timeout=workspace.config.number("policy.clone_timeout_seconds"),
+        max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
+    )
+    node_id = known.id if known else names.node_id_from_url(source.url)
+    return node_id, explanation.Code(folder, _adding(source.url))
 
 
 def _local(workspace: Workspace, folder: Path, known: str | None) -> tuple[str, explanation.Code]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import GovError
 from governance.code import glance
 from governance.truth import redo, registry
 from governance.truth.workspace import Workspace
+
+if TYPE_CHECKING:
+    from governance.truth.documents import Plugin
 
 PROMOTED, PENDING, DISABLED = "promoted", "pending", "disabled"
 MISSING, MODIFIED, MOVED = "missing", "modified", "at another commit"
@@ -33,6 +36,7 @@ def _row(nodes: Path, record: _Record) -> dict[str, Any]:
         "id": record.get("id"),
         "kind": record.get("kind", "clone"),
         "commit": record.get("commit"),
+        "version": _version(record),
         "found": found,
         "state": state,
         "url": record.get("git_url"),
@@ -40,6 +44,13 @@ def _row(nodes: Path, record: _Record) -> dict[str, Any]:
         "asks_for": list(record.get("managed_deps", [])),
         "added": list(record.get("added_deps", [])),
     }
+
+
+def _version(record: _Record) -> str | None:
+    """Of what the Comfy Registry published; None for a clone of its newest commit."""
+    known = record.get("registry")
+    version = known.get("version") if isinstance(known, dict) else None
+    return None if version in (None, "nightly") else str(version)
 
 
 def _state(nodes: Path, record: _Record) -> tuple[str, str | None]:
@@ -157,6 +168,7 @@ def show(workspace: Workspace, node_id: str) -> dict[str, Any]:
         **found,
         "path": str(registry.place(workspace, plugin)),
         "group": plugin.group,
+        "registry": plugin.registry,
         "code": plugin.code,
         "last_txid": plugin.last_txid,
         "last_snapshot": plugin.last_snapshot,
@@ -173,7 +185,24 @@ def with_newest(workspace: Workspace, found: list[dict[str, Any]]) -> list[dict[
     asked = {row["id"]: row for row in found if row["kind"] == "clone" and row["url"]}
     places = {node: registry.place(workspace, plugins[node]) for node in asked}
     answers = _ask(workspace, {node: (row["url"], places[node]) for node, row in asked.items()})
-    return [{**row, **_newest(row["commit"], answers.get(row["id"]))} for row in found]
+    versions = _newest_versions(workspace, plugins, found)
+    return [
+        {**row, **(versions.get(row["id"]) or _newest(row["commit"], answers.get(row["id"])))}
+        for row in found
+    ]
+
+
+def _newest_versions(
+    workspace: Workspace, plugins: dict[str, Plugin], found: list[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """As `_newest`, of what the Comfy Registry published."""
+    asked = {row["id"]: plugins[row["id"]].registry for row in found if row["kind"] == "registry"}
+    known = {node: facts for node, facts in asked.items() if facts.get("id")}
+    if not known:
+        return {}
+    from governance.operations import lookup  # urllib costs what no other question should pay
+
+    return lookup.newest(workspace.config, known)
 
 
 def comfyui(workspace: Workspace) -> dict[str, Any]:

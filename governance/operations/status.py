@@ -138,5 +138,14 @@ def _unfinished(space: Workspace) -> str | None:
 
 
 def _node(record: dict[str, Any]) -> dict[str, Any]:
-    wanted = ("id", "git_url", "commit", "enabled", "last_txid", "last_snapshot")
+    wanted = (
+        "id",
+        "kind",
+        "git_url",
+        "commit",
+        "registry",
+        "enabled",
+        "last_txid",
+        "last_snapshot",
+    )
     return {name: record.get(name) for name in wanted}

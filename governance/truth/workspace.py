@@ -85,6 +85,10 @@ class Workspace:
         return self.state / "plugins.json"
 
     @property
+    def archives(self) -> Path:
+        return self.state / "archives.json"
+
+    @property
     def snapshots_index(self) -> Path:
         return self.state / "snapshots_index.json"
 

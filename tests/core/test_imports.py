@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).parents[2]
 LAYERS = (
     ("base",),
     ("boundaries",),
-    ("comfyui", "git", "requirements", "sandbox"),
+    ("catalogue", "comfyui", "git", "requirements", "sandbox"),
     ("code",),
     ("truth",),
     ("observation", "conflict"),
@@ -144,10 +144,20 @@ def test_only_process_starts_programs():
     assert wrong == []
 
 
-SPINE = ("base", "boundaries", "truth", "environments", "code", "changes", "operations")
+SPINE = (
+    "base",
+    "boundaries",
+    "catalogue",
+    "truth",
+    "environments",
+    "code",
+    "changes",
+    "operations",
+)
 WRITERS = ("write_text", "write_bytes", "rename", "replace", "symlink_to", "rmtree", "mkdir")
 # Each has its reason, in the words of its own comment or docstring.
 MAY_WRITE = {
+    "catalogue/unpacking.py": {"mkdir"},  # a new folder, made durable by one syncfs
     "code/lay.py": {"mkdir"},  # inside a layer too, by path and with the standard library only
     "code/merging.py": {"write_bytes"},  # three versions of a file, in a folder for one question
     # In a clone's own .git, which is not the workspace's; made durable by one syncfs.

@@ -137,6 +137,7 @@ def write_config(root: Path, comfyui: Path, world: World, **settings: object) ->
     usual = {
         "comfyui_dir": str(comfyui),
         "tx__settle_seconds": SETTLE_SECONDS,
+        "registry__url": "http://127.0.0.1:9",
         "storage__uv_cache_dir": str(world.cache),
     }
     (root / "config.toml").write_text(config.template(**(usual | settings)))

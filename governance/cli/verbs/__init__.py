@@ -25,6 +25,8 @@ _HOMES = {
     "node_show": "looking",
     "snapshot_name": "looking",
     "snapshot_keep": "looking",
+    "node_search": "finding",
+    "node_info": "finding",
     "node_update": "changing",
     "node_enable": "changing",
     "node_disable": "changing",

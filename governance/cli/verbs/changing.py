@@ -15,6 +15,7 @@ from governance.changes import steps
 from governance.cli import preview, tables
 from governance.cli.decision import Decision, approval, deciding
 from governance.cli.outcome import Outcome
+from governance.cli.verbs import node as node_verbs
 from governance.cli.verbs import tx as tx_verbs
 
 
@@ -31,9 +32,10 @@ def node_update(arguments: Namespace) -> Outcome:
         "all_nodes": arguments.all_nodes,
         "keep_local": arguments.keep_local,
         "discard_local": arguments.discard_local,
+        "accept_banned": node_verbs.banned(arguments),
     }
     more = {"all_or_nothing": arguments.all_or_nothing}
-    return _fetched(arguments, "node_update", given, more, "every node is at its newest commit")
+    return _fetched(arguments, "node_update", given, more, "every node is at its newest")
 
 
 def comfyui_update(arguments: Namespace) -> Outcome:

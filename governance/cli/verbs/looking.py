@@ -34,7 +34,7 @@ _QUIET = ("promoted", "pending", "disabled")
 def _shown(row: Mapping[str, Any], newest: bool) -> tuple[str, ...]:
     asks = row["asks_for"]
     told = ", ".join(asks[:3]) + (f" and {len(asks) - 3} more" if len(asks) > 3 else "")
-    found = (row["id"], row["kind"], str(row["commit"] or "?")[:12], row["state"], told)
+    found = (row["id"], _kind(row), str(row["commit"] or "?")[:12], row["state"], told)
     if not newest:
         return found
     latest = row.get("newest")
@@ -42,6 +42,11 @@ def _shown(row: Mapping[str, Any], newest: bool) -> tuple[str, ...]:
         str(latest)[:12] if row.get("outdated") else "-" if latest else str(row.get("error", "?"))
     )
     return (*found, word)
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    """`registry 1.1.2` where the version is known."""
+    return f"{row['kind']} {row['version']}" if row.get("version") else str(row["kind"])
 
 
 def node_show(arguments: Namespace) -> Outcome:
@@ -57,6 +62,8 @@ def node_show(arguments: Namespace) -> Outcome:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -120,15 +127,26 @@ def outdated(arguments: Namespace) -> Outcome:
     rows = [nodes_now.comfyui(space), *nodes_now.with_newest(space, nodes_now.rows(space))]
     found = [row for row in rows if row.get("outdated")]
     unknown = [f"{r['id']}: {r['error']}" for r in rows if r.get("error")]
-    shown = [(r["id"], str(r["commit"])[:12], str(r["newest"])[:12]) for r in found]
+    warned = [f"{r['id']} {r['version']} is {r['status']}" for r in rows if _is_warned(r)]
+    shown = [(r["id"], _now(r)[:12], str(r["newest"])[:12]) for r in found]
     parts: list[Part] = [Table("", ("", "now", "newest"), shown)] if shown else []
     parts.append(_advice(found))
-    return Outcome({"outdated": found, "unknown": unknown}, parts, unknown, EXIT_OK)
+    data = {"outdated": found, "unknown": unknown}
+    return Outcome(data, parts, [*warned, *unknown], EXIT_OK)
+
+
+def _now(row: Mapping[str, Any]) -> str:
+    return str(row.get("version") or row["commit"])
+
+
+def _is_warned(row: Mapping[str, Any]) -> bool:
+    """What the registry says today of a version that is installed."""
+    return row.get("status") not in (None, "", "active")
 
 
 def _advice(found: list[dict[str, Any]]) -> str:
     if not found:
-        return "everything that could be asked is at its newest commit"
+        return "everything that could be asked is at its newest commit or version"
     nodes = [row["id"] for row in found if row["kind"] != "comfyui"]
     verbs = ["gov node update --all"] if nodes else []
     verbs += ["gov comfyui update"] if len(nodes) < len(found) else []

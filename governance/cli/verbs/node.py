@@ -5,9 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from governance.base.errors import UsageError
 from governance.cli import tables
 from governance.cli.decision import approval, deciding
 from governance.cli.outcome import Outcome
+from governance.code.capture import REGISTRY
+from governance.truth.documents import Plugin
 
 
 def node_add(arguments: Namespace) -> Outcome:
@@ -17,18 +20,32 @@ def node_add(arguments: Namespace) -> Outcome:
             url=arguments.git_url,
             ref=arguments.ref,
             node_id=arguments.node_id,
+            accept_banned=banned(arguments),
             cwd=Path.cwd(),
         )
     plugin = added.plugin
     verb = "adopted" if added.adopted else "added"
     return Outcome(
         {"node": plugin.to_json(), "adopted": added.adopted},
-        [
-            f"{verb} {plugin.id} at {(plugin.commit or '?')[:12]} from {plugin.git_url}",
-            f"next: gov tx run {plugin.id}",
-        ],
+        [f"{verb} {plugin.id} {_whence(plugin)}", f"next: gov tx run {plugin.id}"],
         added.warnings,
     )
+
+
+def _whence(plugin: Plugin) -> str:
+    if plugin.kind == REGISTRY and plugin.registry:
+        return f"{plugin.registry['version']} from the registry"
+    return f"at {(plugin.commit or '?')[:12]} from {plugin.git_url}"
+
+
+def banned(arguments: Namespace) -> str | None:
+    """Why a banned version is taken; raises UsageError for an empty reason."""
+    reason: str | None = arguments.accept_banned
+    if reason is not None and not reason.strip():
+        raise UsageError(
+            "--accept-banned wants a reason", hint="gov node add ID --accept-banned 'read its code'"
+        )
+    return reason
 
 
 def node_remove(arguments: Namespace) -> Outcome:
