@@ -22,6 +22,7 @@ LAYERS = (
     ("changes",),
     ("installation",),
     ("operations",),
+    ("ci",),
 )
 OUTER = ("cli", "__main__")
 # These run on their own, under other people's Pythons, or are worlds for tests and demos.

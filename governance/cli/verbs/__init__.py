@@ -49,6 +49,7 @@ _HOMES = {
     "clean": "care",
     "run": "running",
     "stop": "running",
+    "ci": "ci",
 }
 
 
