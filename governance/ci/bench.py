@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
-from governance.base import liveness
 from governance.base.errors import UsageError
 from governance.boundaries import store
+
+if TYPE_CHECKING:
+    import filelock
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Bench:
     cache: Path
     sources: Path
     runs: Path
+    is_kept: bool = False
 
     @property
     def uv_cache(self) -> Path:
@@ -50,16 +54,39 @@ def opened(cache: Path, keep: Path | None = None) -> Iterator[Bench]:
     if keep is not None:
         _refuse_used(keep)
     work = store.make_folder(cache / "work").resolve()
-    _sweep(work)
-    own = store.make_folder(work / f"{os.getpid()}-{_born(os.getpid())}-{token_hex(3)}")
+    own, lock = _begun(work)
     try:
         runs = own / "runs" if keep is None else keep.resolve()
-        made = Bench(work.parent, own / "sources", runs)
+        made = Bench(work.parent, own / "sources", runs, keep is not None)
         store.make_folder(made.sources)
         store.make_folder(made.runs)
         yield made
     finally:
         store.remove_tree(own)
+        lock.release()
+
+
+def _begun(work: Path) -> tuple[Path, filelock.BaseFileLock]:
+    """A folder of this command's own, which it holds by a lock of the kernel: the process ids of
+    another container that shares the cache would tell nothing."""
+    import filelock
+
+    with filelock.FileLock(work / ".lock"):
+        _sweep(work)
+        own = store.make_folder(work / token_hex(4))
+        lock = filelock.FileLock(own / ".lock")
+        lock.acquire()
+    return own, lock
+
+
+def _sweep(work: Path) -> None:
+    """Delete what a command left that was killed: nobody holds it any more."""
+    import filelock
+
+    for left in work.iterdir():
+        if left.is_dir():
+            with suppress(filelock.Timeout), filelock.FileLock(left / ".lock", timeout=0):
+                store.remove_tree(left)
 
 
 def _refuse_used(keep: Path) -> None:
@@ -70,16 +97,3 @@ def _refuse_used(keep: Path) -> None:
             code="not_fresh",
             facts={"path": str(keep)},
         )
-
-
-def _sweep(work: Path) -> None:
-    """What a command left that was killed: nobody else knows of it."""
-    for left in work.iterdir():
-        pid, _, rest = left.name.partition("-")
-        born = rest.partition("-")[0]
-        if pid.isdecimal() and born != _born(int(pid)):
-            store.remove_tree(left)
-
-
-def _born(pid: int) -> str:
-    return str(liveness.start_time(pid))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from governance.boundaries import store
+from governance.changes import gates
+from governance.requirements import requirement_name
 from governance.truth import ledger
 from governance.truth.documents import COMPLETED, NEEDS_RESOLUTION, Transaction
 from governance.truth.workspace import Workspace
@@ -92,8 +94,8 @@ def of_transaction(space: Workspace, tried: Try, node: str, tx: Transaction) -> 
         starts=bool(seen.get("came_up")) if seen else None,
         verdict=seen.get("verdict"),
         classes=tuple(seen.get("nodes", {}).get(node, {}).get("classes", ())),
-        findings=tuple(_findings(space, node, tx)),
-        lines=tuple(dict.fromkeys(_lacking(node, tx, missing))),
+        findings=tuple(_findings(node, tx)),
+        lines=tuple(dict.fromkeys(_lacking(space, node, tx, missing))),
         missing_modules=tuple(missing),
         conflict=_conflict(space, tx),
         log_tail=() if passed else _tail(space, tx),
@@ -116,23 +118,27 @@ def _conflict(space: Workspace, tx: Transaction) -> dict[str, Any] | None:
     return {**kept, "suggestions": list(report.get("suggestions", []))[:1]}
 
 
-def _lacking(node: str, tx: Transaction, missing: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _lacking(
+    space: Workspace, node: str, tx: Transaction, missing: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
     """Lines that the node's requirements.txt should have: of modules that were missing, and of
-    packages that it installs by itself."""
+    packages that it installs by itself, unless those are ComfyUI's to choose."""
+    core = gates.core_names(space)
     for row in missing:
         if row.get("distribution") and not row.get("declared"):
             yield str(row["distribution"])
-    yield from map(str, tx.nodes.get(node, {}).get("override_additions", ()))
+    installed = map(str, tx.nodes.get(node, {}).get("override_additions", ()))
+    yield from (line for line in installed if requirement_name(line) not in core)
 
 
 # --- findings ---------------------------------------------------------------------------------
 
 
-def _findings(space: Workspace, node: str, tx: Transaction) -> Iterator[str]:
+def _findings(node: str, tx: Transaction) -> Iterator[str]:
     """What does not fail a try, and what its users would ask about."""
     seen = tx.observation
     yield from _installs(node, seen)
-    yield from _writes(space, node, tx)
+    yield from _writes(node, tx)
     for row in _own(node, seen.get("hosts", [])):
         yield f"contacts {row.get('host')}" + (f":{row['port']}" if row.get("port") else "")
     rewritten = seen.get("rewritten", {}).get(node, [])
@@ -141,8 +147,8 @@ def _findings(space: Workspace, node: str, tx: Transaction) -> Iterator[str]:
     for row in tx.skipped_requirements:
         if row.get("node", node) == node:
             yield f"this line is not taken: {row['raw'].strip()} ({row['reason']})"
-    for row in tx.plan.get("changes", []):
-        if row.get("core") and row.get("before"):
+    for row in tx.core_impact:
+        if row.get("before"):
             yield f"moves {row['name']} {row['before']} -> {row.get('after') or 'gone'}"
     yield from (str(row["sentence"]) for row in tx.plan.get("incompatible", []))
     yield from (str(row["sentence"]) for row in tx.plan.get("notes", []))
@@ -163,24 +169,16 @@ def _installs(node: str, seen: Mapping[str, Any]) -> Iterator[str]:
         yield sentence + (", which fails" if failed else "")
 
 
-def _writes(space: Workspace, node: str, tx: Transaction) -> Iterator[str]:
-    """Outside of its own folder and of those that ComfyUI is there to write in."""
-    candidate = space.candidates / tx.txid
-    harmless = (space.comfyui_dir, candidate / "tmp", candidate / "cache", candidate / "pycache")
+_INSIDE = ("its own folder", "ComfyUI")
+
+
+def _writes(node: str, tx: Transaction) -> Iterator[str]:
+    """Outside of its own folder and of those that ComfyUI is there to write in.  The home and the
+    temporary folder of a try are its own, and nobody sees what is written there."""
     for row in _own(node, tx.observation.get("writes", [])):
-        path = Path(str(row.get("path", "")))
-        if not any(path.is_relative_to(folder) for folder in harmless):
-            yield f"writes {_place(path, candidate, space)}"
-
-
-def _place(path: Path, candidate: Path, space: Workspace) -> str:
-    """As a user would know it: the home of a try is a folder of the candidate."""
-    if path.is_relative_to(candidate / "home"):
-        return f"~/{path.relative_to(candidate / 'home')}"
-    parts = path.parts
-    if "site-packages" in parts:
-        return "/".join(parts[parts.index("site-packages") :])
-    return str(path)
+        if row.get("where") not in _INSIDE:
+            before, packages, after = str(row.get("path")).partition("/site-packages/")
+            yield f"writes {packages.strip('/')}/{after}" if packages else f"writes {before}"
 
 
 # --- logs -------------------------------------------------------------------------------------

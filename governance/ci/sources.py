@@ -56,7 +56,7 @@ class Sources:
     # --- nodes ----------------------------------------------------------------------------------
 
     def node(self, named: Path) -> Code:
-        """The node in a folder, as it lies there.  Raises UsageError (code `no_node`)."""
+        """The node in a folder, as it lies there.  Raises UsageError (code `not_a_node`)."""
         place = (self._cwd / store.typed_path(named)).resolve()
         _require_node(place)
         target = self._new("node")
@@ -103,8 +103,11 @@ class Sources:
             return self._of_repository(default_url, text, text or default_url)
         address, ref = found
         folder = self._folder(address)
-        if ref is None and folder is not None and (folder / "main.py").is_file():
-            return self._of_folder(folder, str(text))
+        if ref is None and folder is not None:
+            if (folder / "main.py").is_file():
+                return self._of_folder(folder, str(text))
+            if not any((folder / name).exists() for name in (".git", "HEAD")):
+                raise _no_comfyui(f"there is no main.py in {folder}")
         return self._of_repository(address, ref, str(text))
 
     def _of_folder(self, folder: Path, named: str) -> Code:
@@ -117,12 +120,15 @@ class Sources:
             source = git.source(str(folder), protocols=("file",), cwd=self._cwd)
             self._cloned(source, target, commit)
             self._overlaid(folder, target)
-        return Code(comfyui.version(target) or folder.name, target, commit, named)
+        version = comfyui.version(target) or "?"
+        return Code(f"{version} ({folder.resolve().name})", target, commit, named)
 
     def _of_repository(self, address: str, ref: str | None, named: str) -> Code:
         source = git.source(address, protocols=self._protocols, cwd=self._cwd)
         mirror, refs = self._mirror(source)
-        word = ref or newest_release(refs.tags) or refs.default_branch or str(refs.head)
+        word = ref
+        if word is None:
+            word = newest_release(refs.tags) or refs.default_branch or str(refs.head)
         commit = fetching.resolved(mirror, refs, word, source)
         target = self._new("comfyui")
         self._cloned(git.source(str(mirror), protocols=("file",), cwd=self._cwd), target, commit)
@@ -251,14 +257,14 @@ def _require_node(place: Path) -> None:
         raise UsageError(
             f"{place} {there}",
             hint="name the folder of your node, as in `gov ci .`",
-            code="no_node",
+            code="not_a_node",
             facts={"path": str(place)},
         )
     if not (place / "__init__.py").is_file():
         raise UsageError(
             f"there is no node in {place}: it has no __init__.py",
             hint="name the folder that ComfyUI would find in custom_nodes",
-            code="no_node",
+            code="not_a_node",
             facts={"path": str(place)},
         )
 

@@ -125,7 +125,7 @@ def _in_workspace(
                     result,
                     findings=(*done.warnings, *result.findings),
                     setup_seconds=round(setup, 1),
-                    root=str(space.root),
+                    root=str(space.root) if bench.is_kept else None,
                 )
     except GovError as error:
         setup = round(time.monotonic() - started, 1)

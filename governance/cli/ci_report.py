@@ -148,7 +148,7 @@ def _md_row(cells: Sequence[str]) -> str:
 
 def _md(text: str) -> str:
     """Plain text: what a node calls itself makes no link, table cell or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|!~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
 
 
 def _md_details(one: Result) -> list[str]:

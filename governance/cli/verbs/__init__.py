@@ -49,7 +49,7 @@ _HOMES = {
     "clean": "care",
     "run": "running",
     "stop": "running",
-    "ci": "ci",
+    "ci": "making",
 }
 
 

@@ -1,4 +1,4 @@
-"""ci."""
+"""ci, for who makes nodes.  (A module called `ci` would stand in the place of its function.)"""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def ci(arguments: Namespace) -> Outcome:
         live = voice.live if arguments.verbose else _unheard
         results = list(tries.run(matrix, place, terms, voice.say, live))
     report = ci_report.Report(matrix.node.name, results, kept=keep)
-    warnings = _written(arguments, report)
+    unwritten = _write(arguments, report)
+    error = report.error() or unwritten
     failed = len([one for one in results if not one.passed])
-    code = EXIT_FAILED if failed or warnings else EXIT_OK
     return Outcome(
         {
             "node": {
@@ -59,9 +59,9 @@ def ci(arguments: Namespace) -> Outcome:
             "runs": [one.to_json() for one in results],
         },
         report.parts(),
-        warnings,
-        code,
-        report.error(),
+        [unwritten.message] if unwritten else [],
+        EXIT_FAILED if error else EXIT_OK,
+        error,
     )
 
 
@@ -83,8 +83,9 @@ def _settings(file: Path | None) -> Config:
     return config.load(path)
 
 
-def _require_place(file: Path | None) -> None:
+def _require_place(named: Path | None) -> None:
     """Told before the first run: after it, an hour of them would be lost."""
+    file = None if named is None else store.typed_path(named)
     if file is not None and (not file.parent.is_dir() or file.is_dir()):
         raise UsageError(
             f"{file} cannot be written: "
@@ -95,13 +96,13 @@ def _require_place(file: Path | None) -> None:
         )
 
 
-def _written(arguments: Namespace, report: ci_report.Report) -> list[str]:
-    """The warnings: what was seen is told, whether or not it can be written down."""
-    warnings = []
-    for file, text in ((arguments.junit, report.junit), (arguments.markdown, report.markdown)):
-        try:
+def _write(arguments: Namespace, report: ci_report.Report) -> GovError | None:
+    """The error that kept a file from being written: what was seen is told all the same."""
+    files = ((arguments.junit, report.junit), (arguments.markdown, report.markdown))
+    try:
+        for file, text in files:
             if file is not None:
-                store.write(file, text())
-        except GovError as error:
-            warnings.append(f"{file} is not written: {error.message}")
-    return warnings
+                store.write(store.typed_path(file), text())
+    except GovError as error:
+        return error
+    return None
