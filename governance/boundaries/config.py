@@ -218,9 +218,14 @@ class Config(NamedTuple):
         return tuple(value) if isinstance(value, list) else ()
 
 
+def defaults() -> Config:
+    """Of no file."""
+    return Config(Path(), {setting.key: setting.default for setting in SETTINGS})
+
+
 def load(path: Path) -> Config:
     """Read config.toml; a missing file means the defaults.  Raises UsageError."""
-    values: dict[str, Value] = {setting.key: setting.default for setting in SETTINGS}
+    values = defaults().values
     try:
         document = tomllib.loads(store.read_bytes(path).decode())
     except FileNotFoundError:

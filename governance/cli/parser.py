@@ -385,6 +385,49 @@ def _demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--offline", action="store_true", help="with tiny packages of its own")
 
 
+def _ci(p: argparse.ArgumentParser) -> None:
+    p.add_argument("path", type=Path, metavar="PATH", help="the folder of your node")
+    p.add_argument(
+        "--comfyui",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="REF",
+        help="tags, branches or commits of ComfyUI, folders, or git URLs with @ref; default: the "
+        "newest release",
+    )
+    p.add_argument(
+        "--comfyui-url", metavar="URL", help="the repository that tags and branches are of"
+    )
+    p.add_argument(
+        "--with",
+        action="extend",
+        nargs="+",
+        default=[],
+        dest="others",
+        metavar="NODE",
+        help="nodes to load beside it in a second run: git URLs (with @ref), folders",
+    )
+    p.add_argument(
+        "--python",
+        action="extend",
+        nargs="+",
+        default=[],
+        dest="pythons",
+        metavar="VERSION",
+        help="Pythons to try it with, as 3.12; default: the one that gov runs on",
+    )
+    p.add_argument("--torch-backend", metavar="NAME", help="cpu, cu130, ... or an index URL")
+    p.add_argument("--index", metavar="URL", help="package index, or a folder of wheels")
+    p.add_argument("--resolution-date", metavar="DATE", help="as in `gov init`")
+    p.add_argument("--settings", type=Path, metavar="FILE", help="a config.toml for all runs")
+    p.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="until ComfyUI must answer")
+    p.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report")
+    p.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
+    p.add_argument("--cache", type=Path, metavar="DIR", help="default: ~/.cache/gov/ci")
+    p.add_argument("--keep", type=Path, metavar="DIR", help="keep the workspaces in this folder")
+
+
 def _completion(p: argparse.ArgumentParser) -> None:
     p.add_argument("shell", choices=("bash", "zsh", "fish"))
 
@@ -625,6 +668,14 @@ VERBS = (
         "from which nodes and lines a package comes",
         "gov why numpy --if '<2'",
         _why,
+    ),
+    Verb(
+        "ci",
+        "ci",
+        "for who makes nodes: try one with several versions of ComfyUI, beside other nodes",
+        "gov ci . --comfyui v0.3.60 v0.3.70 --torch-backend cpu",
+        _ci,
+        "Needs no workspace and writes nothing into PATH. Exits 1 when one run fails.",
     ),
     Verb(
         "demo",

@@ -52,13 +52,16 @@ def capture(repository: Repository, place: Path, *, since: str | None = None) ->
     return State(kind, None, code, modified)
 
 
-def untracked(repository: Repository, place: Path, code: str) -> tuple[str, ...]:
-    """Files that are there and in no commit, ignored ones too; byte code is left out."""
+def untracked(
+    repository: Repository, place: Path, code: str, *, ignored: bool = True
+) -> tuple[str, ...]:
+    """Files that are there and in no commit, `ignored` ones too; byte code is left out."""
     if not place.is_dir() or place.is_symlink():
         return ()
     with repository.index(place) as env:
         repository.ask(env, "read-tree", code)
-        listed = repository.ask(env, "ls-files", "-o", "-z", *_BYTE_CODE)
+        left_out = () if ignored else ("--exclude-standard",)
+        listed = repository.ask(env, "ls-files", "-o", "-z", *left_out, *_BYTE_CODE)
     return tuple(name for name in listed.text().split("\0") if name)
 
 

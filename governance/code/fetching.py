@@ -137,6 +137,17 @@ def _named(refs: Refs, ref: str, source: Source) -> tuple[str, str | None, list[
     raise remote.unknown_ref(ref, refs, source)
 
 
+def resolved(folder: Path, refs: Refs, ref: str, source: Source) -> str:
+    """The full id of what `ref` stands for, in a bare repository that has all of the remote's
+    branches and tags.  Raises UsageError (unknown_ref, bad_ref)."""
+    remote.check_ref(ref)
+    wanted, _, _ = _named(refs, ref, source)
+    commit = _complete(environment() | {"GIT_DIR": str(folder)}, wanted)
+    if commit is None:
+        raise remote.unknown_ref(ref, refs, source)
+    return commit
+
+
 def _complete(env: Mapping[str, str], wanted: str) -> str | None:
     words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}"]
     found = run(words, env)

@@ -23,6 +23,7 @@ LAYERS = (
     ("installation",),
     ("adoption",),
     ("operations",),
+    ("ci",),
 )
 OUTER = ("cli", "__main__")
 # These run on their own, under other people's Pythons, or are worlds for tests and demos.

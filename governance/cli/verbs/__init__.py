@@ -53,6 +53,7 @@ _HOMES = {
     "clean": "care",
     "run": "running",
     "stop": "running",
+    "ci": "making",
 }
 
 
