@@ -194,6 +194,7 @@ def _prove(session: Session, work: Work, seen: Survey, wish: Wish) -> Transactio
     added = _add_imported(open_work(session, txid), old, notes)
 
     def mend(work: Work) -> bool:
+        _note_start(work, work.tx.observation)
         more = additions.failed_for(work, old, _lost(work.tx))
         taken = _add(work, [one for one in more if one not in added], notes)
         added.extend(taken)
@@ -201,12 +202,21 @@ def _prove(session: Session, work: Work, seen: Survey, wish: Wish) -> Transactio
 
     tx = batch.run(session, open_work(session, txid), timeout=wish.timeout, mend=mend)
     work = open_work(session, txid)
+    _note_start(work, tx.observation)
     work.tx.adoption["added"] = [one.to_json() for one in added if one.node in work.tx.nodes]
     if tx.status == COMPLETED:
         _compare(work, old, notes)
     work.tx.adoption["notes"] = list(dict.fromkeys(notes))
     ledger.save(session.workspace, work.tx)
     return work.tx
+
+
+def _note_start(work: Work, seen: Mapping[str, Any]) -> None:
+    """Seconds of each observation, the old installation's first; each once."""
+    seconds = seen.get("times", {}).get("total")
+    known = work.tx.adoption.setdefault("starts", [])
+    if seconds is not None and seconds not in known:
+        known.append(seconds)
 
 
 def _watch_before(
@@ -222,13 +232,14 @@ def _watch_before(
     except GovError as error:
         notes.append(f"the old installation was not started: {error.message}")
         return
+    _note_start(work, {"times": found.times})
     if not found.ready:
         notes.append(
             f"the old installation does not start here, so that nothing can be compared with it: "
             f"{_why_not(found)}"
         )
         return
-    work.tx.adoption["before"] = found.baseline().to_json()
+    work.tx.adoption["before"] = {**found.baseline().to_json(), "warnings": found.warnings}
     work.save()
     broken = {name: r.error for name, r in found.nodes.items() if r.loaded is False}
     if names and len(broken) == len(names) and space.pyproject.is_file():

@@ -107,6 +107,7 @@ def again(session: Session, old: Transaction) -> Work:
         preferences=old.preferences,
         discard_local=bool(old.audit.get("discard_local")),
     )
+    work.tx.adoption = old.adoption
     # `resolve --reset` forgets what was chosen for the old one as well.
     work.tx.audit["resolution"] = old.audit.get("resolution", {})
     work.tx.unbuildable = old.unbuildable

@@ -27,8 +27,15 @@ def survey(facts: Mapping[str, Any]) -> Outcome:
 def ended(data: Mapping[str, Any]) -> list[Part]:
     """A completed adoption, with what to type next."""
     head = f"{data['txid']}  {_count(data)}  {data['status']}"
-    warnings = [f"  warning: {text}" for text in data["observation"].get("warnings", [])]
-    return [head, *parts(data), *warnings, *inspection.next_steps(data)]
+    return [head, *parts(data), *_warnings(data), *inspection.next_steps(data)]
+
+
+def _warnings(data: Mapping[str, Any]) -> list[str]:
+    """What the old installation did not give reason for; the classes that are gone are told."""
+    known = (data["adoption"].get("before") or {}).get("warnings", [])
+    found = data["observation"].get("warnings", [])
+    new = [text for text in found if text not in known and not text.startswith("gone against")]
+    return [f"  warning: {text}" for text in new]
 
 
 def parts(data: Mapping[str, Any]) -> list[Part]:

@@ -108,6 +108,7 @@ _ADOPTION: Shape = {
     "added?": [{"node": str, "module": str, "line": str}],
     "left_out?": {"*": str},
     "left_behind?": [str],
+    "starts?": [(float, int)],
     "proposals?": [{"source": str, "sentence": str, "command": str}],
     "notes?": [str],
 }
