@@ -7,6 +7,7 @@ is in `governance`; the gates are there too, so that no option of doit walks pas
 from tasks.attestations import task_smoke, task_verify
 from tasks.decisions import (
     task_comfyui_update,
+    task_import,
     task_node_add,
     task_node_disable,
     task_node_enable,
@@ -41,6 +42,7 @@ __all__ = [
     "DOIT_CONFIG",
     "task_comfyui_update",
     "task_freeze",
+    "task_import",
     "task_init",
     "task_lock",
     "task_node_add",

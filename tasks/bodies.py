@@ -184,6 +184,13 @@ def unpin(session: Any, *, words: Sequence[str], timeout: float | None = None) -
     return change(session, steps=[step], kind="unpin", timeout=timeout)
 
 
+def bring(session: Any, path: Path, *, wish: Any = None, timeout: float | None = None) -> Any:
+    """The transaction of an import."""
+    from governance.bundle import incoming
+
+    return incoming.take(session, Path(path), wish or incoming.Wish(), timeout=timeout)
+
+
 # --- transactions -----------------------------------------------------------------------------
 
 

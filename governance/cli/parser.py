@@ -304,6 +304,23 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("arguments", nargs="*", metavar="ARGS", help="after --: ComfyUI's arguments")
 
 
+def _export(p: argparse.ArgumentParser) -> None:
+    p.add_argument("file", type=Path, metavar="FILE", help="what to write, as comfy.gov.tar")
+    p.add_argument("snapshot_id", nargs="?", metavar="SNAPSHOT", help="default: prod as it is")
+    p.add_argument("--with-code", action="store_true", help="the code of nodes and ComfyUI too")
+    p.add_argument("--with-wheels", action="store_true", help="the packages' files too")
+
+
+def _import(p: argparse.ArgumentParser) -> None:
+    p.add_argument("file", type=Path, metavar="FILE", help="a bundle of `gov export`")
+    p.add_argument("--index", metavar="URL", help="where packages come from that lay in a folder")
+    p.add_argument("--python", metavar="SPEC", help="another Python than the bundle's")
+    p.add_argument(
+        "--discard-local", action="store_true", help="overwrite edited files; a copy is kept"
+    )
+    _trying(p)
+
+
 def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--full", action="store_true", help="compare every file's hash")
 
@@ -507,6 +524,22 @@ VERBS = (
         "gov run -- --listen --port 8188",
         _run,
         "ComfyUI's own exit code is passed on.",
+    ),
+    Verb(
+        "export",
+        "export",
+        "write the installation, or a snapshot of it, into one file",
+        "gov export comfy.gov.tar --with-code --with-wheels",
+        _export,
+        "Two exports of one state are the same file, byte by byte.",
+    ),
+    Verb(
+        "import",
+        "import_",
+        "take in an installation from a file, and observe it here",
+        "gov import comfy.gov.tar",
+        _import,
+        "It ends as one transaction; `gov tx promote` makes it prod.",
     ),
     Verb("stop", "stop", "end the ComfyUI that `gov run` started", "gov stop"),
     Verb(

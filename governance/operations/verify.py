@@ -339,7 +339,7 @@ def _registry_findings(workspace: Workspace) -> list[Finding]:
     data = store.read_bytes(workspace.pyproject)
     groups = resolution.Project.read(data, workspace.pyproject).groups
     plugins = registry.load(workspace)
-    promoted = {plugin.group for plugin in plugins if plugin.last_snapshot is not None}
+    promoted = {plugin.group for plugin in plugins if registry.is_promoted(plugin)}
     known = {plugin.group for plugin in plugins}
     node_groups = {group for group in groups if group.startswith(resolution.NODE_PREFIX)}
     findings = [Finding("no_group", group, "a promoted node") for group in promoted - groups.keys()]

@@ -121,6 +121,7 @@ _TRANSACTION: dict[str, Shape] = {
         "scoped?": [_SCOPED],
     },
     "preferences": {"*": str},
+    "brought": {"file?": str, "exact?": [str], "wished?": [str], "lost?": [str]},
     "promotion_plan": {"direct_additions": [str], "override_additions": [str]},
     "skipped_requirements": [{"raw": str, "reason": str, "origin": _ORIGIN}],
     "plan": {
@@ -335,6 +336,7 @@ class Transaction(Document):
     resolution_pins: list[str] = field(default_factory=list)
     resolution: dict[str, Any] = field(default_factory=_no_resolution)
     preferences: dict[str, str] = field(default_factory=dict)
+    brought: dict[str, Any] = field(default_factory=dict)
     promotion_plan: dict[str, Any] = field(default_factory=_no_plan)
     skipped_requirements: list[dict[str, Any]] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from governance.truth import redo, registry
 from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
 
+_CLONE = "clone"  # as code/capture.py names it
 PRESENT, DISABLED, MISSING = "present", "disabled", "missing"
 
 
@@ -53,7 +54,8 @@ def kept(workspace: Workspace) -> list[Path]:
 
 def ungoverned(workspace: Workspace) -> list[str]:
     """Folders of custom_nodes that no record names and ComfyUI's own git does not track."""
-    known = {plugin.id for plugin in registry.load(workspace)}
+    plugins = registry.load(workspace)
+    known = {name for p in plugins for name in (p.id, registry.loader_name(p))}
     tracked = git.tracked(workspace.comfyui_dir, "custom_nodes")
     found = comfyui.node_folders(workspace.comfyui_dir)
     return [f.name for f in found if f.name not in known and f.name not in tracked]
@@ -63,12 +65,12 @@ def mismatches(workspace: Workspace) -> list[str]:
     """Sentences: records without a clone or at another commit, and clones without a record."""
     told = []
     for plugin in registry.load(workspace):
-        folder = workspace.custom_nodes / plugin.id
-        if not folder.is_dir():
-            told.append(f"{plugin.id} is registered, but {folder} is not there")
+        found = locate(workspace, plugin)
+        if found.state == MISSING:
+            told.append(f"{plugin.id} is registered, but {found.path} is not there")
             continue
-        head = git.head(folder)
-        if plugin.commit and head != plugin.commit:
+        head = git.head(found.path) if found.path.is_dir() else None
+        if plugin.kind == _CLONE and plugin.commit and head != plugin.commit:
             found = f"at {head[:12]}" if head else "no clone that git can read"
             told.append(f"{plugin.id} is {found}, the record says {plugin.commit[:12]}")
     told += [f"{name} is in custom_nodes, but not registered" for name in ungoverned(workspace)]

@@ -21,6 +21,7 @@ LAYERS = (
     ("environments",),
     ("changes",),
     ("installation",),
+    ("bundle",),
     ("operations",),
 )
 OUTER = ("cli", "__main__")

@@ -47,6 +47,8 @@ _HOMES = {
     "verify": "care",
     "repair": "care",
     "clean": "care",
+    "export": "moving",
+    "import_": "moving",
     "run": "running",
     "stop": "running",
 }

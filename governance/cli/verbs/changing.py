@@ -61,14 +61,14 @@ def _fetched(
         tx, notes = decision.run(task, **given, **more, timeout=arguments.timeout)
         if tx is None:
             return Outcome(_empty(notes), [nothing], notes)
-        return _ended(decision, arguments, tx, notes)
+        return ended(decision, arguments, tx, notes)
 
 
 def _empty(notes: Sequence[str]) -> dict[str, Any]:
     return {"txid": None, "status": None, "steps": [], "notes": list(notes)}
 
 
-def _ended(decision: Decision, arguments: Namespace, tx: Any, notes: Sequence[str] = ()) -> Outcome:
+def ended(decision: Decision, arguments: Namespace, tx: Any, notes: Sequence[str] = ()) -> Outcome:
     """The run, or with --promote what it became."""
     from governance.truth.documents import COMPLETED
 
@@ -128,7 +128,7 @@ def _observed(
         return preview.show(arguments, wanted or preview.settings(arguments, kind), kind)
     with deciding(arguments) as decision:
         tx = decision.run(task, **given, timeout=arguments.timeout)
-        return _ended(decision, arguments, tx)
+        return ended(decision, arguments, tx)
 
 
 def node_enable(arguments: Namespace) -> Outcome:
