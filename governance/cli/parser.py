@@ -66,6 +66,13 @@ def _init(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--torch-backend", metavar="NAME", help="cpu, cu130, ... or an index URL")
     p.add_argument("--index", metavar="URL", help="package index, or a folder of wheels")
+    p.add_argument(
+        "--from",
+        type=Path,
+        dest="bundle",
+        metavar="FILE",
+        help="take the installation of a bundle in and promote it (see gov export)",
+    )
     _gates(p)
 
 

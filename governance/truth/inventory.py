@@ -65,11 +65,11 @@ def mismatches(workspace: Workspace) -> list[str]:
     """Sentences: records without a clone or at another commit, and clones without a record."""
     told = []
     for plugin in registry.load(workspace):
-        found = locate(workspace, plugin)
-        if found.state == MISSING:
-            told.append(f"{plugin.id} is registered, but {found.path} is not there")
+        place = locate(workspace, plugin)
+        if place.state == MISSING:
+            told.append(f"{plugin.id} is registered, but {place.path} is not there")
             continue
-        head = git.head(found.path) if found.path.is_dir() else None
+        head = git.head(place.path) if place.path.is_dir() else None
         if plugin.kind == _CLONE and plugin.commit and head != plugin.commit:
             found = f"at {head[:12]}" if head else "no clone that git can read"
             told.append(f"{plugin.id} is {found}, the record says {plugin.commit[:12]}")

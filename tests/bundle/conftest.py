@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from support.worlds import Site, World, write_config
 
+from governance.environments import generations
 from governance.sample import index
 from governance.sample import world as sample
 from governance.sample.nodes import NODES
+from governance.truth.workspace import Workspace
 
 FILE = "comfy.gov.tar"
 _CODE = NODES["loads-two-classes"].files["__init__.py"]
@@ -101,6 +103,10 @@ def classes(site: Site) -> list[str]:
     row = json.loads((site.root / "state/history.jsonl").read_text().splitlines()[-1])
     made = site.gov.json("tx", "inspect", row["txid"]).ok().data["observation"]["nodes"]
     return sorted(name for report in made.values() for name in report["classes"])
+
+
+def generation(site: Site):
+    return generations.prod(Workspace(site.root.resolve()))
 
 
 def git(folder: Path, *words: str) -> str:

@@ -6,14 +6,7 @@ import pytest
 from support.fingerprint import truth_and_prod
 from support.refusal import assert_refused
 
-from governance.environments import generations
-from governance.truth.workspace import Workspace
-
-from .conftest import FILE, LOOSE, classes, git
-
-
-def generation(site):
-    return generations.prod(Workspace(site.root.resolve()))
+from .conftest import FILE, LOOSE, classes, generation, git
 
 
 def files(site):

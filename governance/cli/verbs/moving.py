@@ -9,7 +9,8 @@ from typing import Any
 
 from governance.base.errors import UsageError
 from governance.boundaries import store
-from governance.cli.decision import deciding
+from governance.changes.gates import Approval
+from governance.cli.decision import Decision, deciding
 from governance.cli.outcome import Outcome, Part
 from governance.truth import workspace
 
@@ -67,6 +68,50 @@ def import_(arguments: Namespace) -> Outcome:
         tx = decision.run("import", path=path, wish=wish, timeout=arguments.timeout)
         seen = changing.ended(decision, arguments, tx)
     return seen._replace(parts=[*account(tx.brought), *seen.parts])
+
+
+def refuse_settings(arguments: Namespace) -> None:
+    """What the bundle decides cannot be chosen beside it."""
+    for name in ("resolution_date", "torch_backend"):
+        if getattr(arguments, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} cannot be given with --from: the bundle decides it",
+                hint=f"leave it away; {_AFTERWARDS[name]} changes it afterwards",
+            )
+
+
+_AFTERWARDS = {
+    "resolution_date": "`gov init --resolution-date DATE`",
+    "torch_backend": "`gov torch NAME`",
+}
+
+
+def brought(decision: Decision, arguments: Namespace, path: Path, allowed: Approval) -> Outcome:
+    """The import and, where its run completes, the promote; as `gov init` tells it."""
+    from governance.bundle import incoming
+    from governance.cli.verbs import tx as tx_verbs
+    from governance.truth.documents import COMPLETED
+    from governance.truth.resolution import Project
+
+    space = decision.space
+    wish = incoming.Wish(arguments.index, arguments.python)
+    tx = decision.run("import", path=path, wish=wish)
+    seen = tx_verbs.observed(space, tx)
+    told = account(tx.brought)
+    if tx.status != COMPLETED and not allowed.failed_run:
+        return seen._replace(parts=[*told, *seen.parts])
+    done = tx_verbs.promoted(decision, tx.txid, allowed)
+    python = Project.read(store.read_bytes(space.pyproject), space.pyproject).python
+    data = {
+        **done.data,
+        "root": str(space.root),
+        "python": python,
+        "lock_sha256": store.file_digest(space.lock),
+        "brought": tx.brought,
+    }
+    ready = [f"workspace made: {space.root}", "next: gov run -- --port 8188"]
+    return Outcome(data, [*told, *done.parts, *ready], [*seen.warnings, *done.warnings])
 
 
 def account(told: Mapping[str, Any]) -> list[Part]:

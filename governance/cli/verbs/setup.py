@@ -24,12 +24,34 @@ def init(arguments: Namespace) -> Outcome:
     )
     installation.check(options)
     folder = arguments.dir or arguments.root or _folder()
+    if arguments.bundle is not None:
+        return _from_bundle(arguments, folder)
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
         done = decision.run("init", options=options)
     ungoverned = inventory.ungoverned(space)
     data = {**installation.to_json(done), "ungoverned": ungoverned}
     return Outcome(data, _told(done, ungoverned), done.warnings)
+
+
+def _from_bundle(arguments: Namespace, folder: Path) -> Outcome:
+    """ComfyUI where there is none, the workspace, the import, and the promote."""
+    from governance import installation
+    from governance.bundle import bare
+    from governance.cli.report import Voice
+    from governance.cli.verbs import moving
+
+    path = moving.given(arguments.bundle)
+    moving.refuse_settings(arguments)
+    allowed = approval(arguments)
+    notes = []
+    if arguments.comfyui_dir is not None:
+        notes = bare.comfyui(path, arguments.comfyui_dir, Voice(quiet=arguments.quiet).say)
+    space = installation.prepare(folder, arguments.comfyui_dir)
+    with deciding(arguments, space) as decision:
+        bare.begin(space)
+        done = moving.brought(decision, arguments, path, allowed)
+    return done._replace(warnings=[*notes, *done.warnings])
 
 
 def demo(arguments: Namespace) -> Outcome:
