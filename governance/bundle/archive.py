@@ -117,13 +117,13 @@ def _hashed(stream: IO[bytes]) -> str:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether its first member is bundle.json, as in every bundle, a damaged one too."""
+    """Whether it was meant to be one: a tar, or a file that is called so and was cut."""
     try:
         with open(path, "rb") as stream:
             head = stream.read(512)
     except OSError:
         return False
-    return head[:100].rstrip(b"\0") == contents.FILE.encode()
+    return head[257:262] == b"ustar" or path.suffix == ".tar"
 
 
 Wish = Callable[[str], bool]

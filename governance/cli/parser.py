@@ -319,7 +319,7 @@ def _export(p: argparse.ArgumentParser) -> None:
 
 
 def _import(p: argparse.ArgumentParser) -> None:
-    p.add_argument("file", type=Path, metavar="FILE", help="a bundle of `gov export`")
+    p.add_argument("file", type=Path, metavar="FILE", help="a bundle, or another program's")
     p.add_argument("--index", metavar="URL", help="where packages come from that lay in a folder")
     p.add_argument("--python", metavar="SPEC", help="another Python than the bundle's")
     p.add_argument(
@@ -546,7 +546,9 @@ VERBS = (
         "take in an installation from a file, and observe it here",
         "gov import comfy.gov.tar",
         _import,
-        "It ends as one transaction; `gov tx promote` makes it prod.",
+        "FILE is a bundle of `gov export`, a snapshot of ComfyUI-Manager or Comfy-Desktop, "
+        "comfygit's export, a list of repositories with commits, or a freeze of pip. It ends as "
+        "one transaction; `gov tx promote` makes it prod.",
     ),
     Verb("stop", "stop", "end the ComfyUI that `gov run` started", "gov stop"),
     Verb(

@@ -62,12 +62,20 @@ def import_(arguments: Namespace) -> Outcome:
     wish = incoming.Wish(arguments.index, arguments.python, arguments.discard_local)
     with deciding(arguments) as decision:
         if arguments.dry_run:
-            found = incoming.foresee(decision.session(), path, wish)
-            told = {"file": found.name, **found.account.to_json()}
+            told = {"file": path.name, **_foreseen(decision, path, wish)}
             return Outcome({"dry_run": True, "brought": told}, account(told))
         tx = decision.run("import", path=path, wish=wish, timeout=arguments.timeout)
         seen = changing.ended(decision, arguments, tx)
     return seen._replace(parts=[*account(tx.brought), *seen.parts])
+
+
+def _foreseen(decision: Decision, path: Path, wish: Any) -> dict[str, Any]:
+    from governance.bundle import archive, incoming
+    from governance.bundle.foreign import taking
+
+    if archive.is_bundle(path):
+        return incoming.foresee(decision.session(), path, wish).account.to_json()
+    return taking.foresee(decision.session(), path).to_json()
 
 
 def refuse_settings(arguments: Namespace) -> None:
@@ -138,7 +146,7 @@ def given(file: Path) -> Path:
         what = "is a folder" if path.is_dir() else "is not there"
         raise UsageError(
             f"{path} {what}",
-            hint="name a file that `gov export FILE` wrote",
+            hint="name a file that `gov export FILE` or another program wrote",
             code="not_found",
             facts={"path": str(path)},
         )

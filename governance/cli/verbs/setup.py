@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from governance.changes.settings import Options
 from governance.cli import tables
 from governance.cli.decision import approval, deciding
 from governance.cli.outcome import Outcome, Part
@@ -25,7 +26,7 @@ def init(arguments: Namespace) -> Outcome:
     installation.check(options)
     folder = arguments.dir or arguments.root or _folder()
     if arguments.bundle is not None:
-        return _from_bundle(arguments, folder)
+        return _from_file(arguments, folder, options)
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
         done = decision.run("init", options=options)
@@ -34,22 +35,30 @@ def init(arguments: Namespace) -> Outcome:
     return Outcome(data, _told(done, ungoverned), done.warnings)
 
 
-def _from_bundle(arguments: Namespace, folder: Path) -> Outcome:
+def _from_file(arguments: Namespace, folder: Path, options: Options) -> Outcome:
     """ComfyUI where there is none, the workspace, the import, and the promote."""
     from governance import installation
-    from governance.bundle import bare
+    from governance.bundle import archive, bare
+    from governance.bundle.foreign import forms
     from governance.cli.report import Voice
     from governance.cli.verbs import moving
 
     path = moving.given(arguments.bundle)
-    moving.refuse_settings(arguments)
+    is_bundle = archive.is_bundle(path)
+    if is_bundle:
+        moving.refuse_settings(arguments)
+    else:
+        forms.read(path)  # what cannot be read is told before anything is made
     allowed = approval(arguments)
     notes = []
-    if arguments.comfyui_dir is not None:
+    if arguments.comfyui_dir is not None and is_bundle:
         notes = bare.comfyui(path, arguments.comfyui_dir, Voice(quiet=arguments.quiet).say)
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
-        bare.begin(space)
+        if is_bundle:
+            bare.begin(space)
+        else:
+            decision.run("init", options=options)
         done = moving.brought(decision, arguments, path, allowed)
     return done._replace(warnings=[*notes, *done.warnings])
 
