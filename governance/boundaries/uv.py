@@ -106,6 +106,15 @@ class Uv:
         if not done.ok:
             raise failure("uv sync", done)
 
+    def export(self, project: Path, form: str, *, python: str) -> str:
+        """The lock of `project` in another form: pylock.toml, requirements.txt, cyclonedx1.5."""
+        found = str(self.find_python(python))
+        argv = ["export", "--project", str(project), "--python", found, "--frozen", "--all-groups"]
+        done = self._run([*argv, "--no-header", "--format", form], project, quiet=True)
+        if not done.ok:
+            raise failure("uv export", done)
+        return done.stdout
+
     def clean_packages(self, names: Sequence[str]) -> None:
         """Forget packages in the cache, so that the next build fetches them anew."""
         if names:

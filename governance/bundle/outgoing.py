@@ -64,7 +64,7 @@ def export(
     archive.refuse_taken(path)
     workspace = session.workspace
     found = source(workspace, snapshot_id)
-    made = portable.of(found.truth, found.plugins, _version(workspace, found))
+    made = portable.of(found.truth, found.plugins, version(workspace, found))
     if not with_code:
         _refuse_unreachable(workspace, found)
     notes = [*made.notes, *found.left_out]
@@ -131,7 +131,7 @@ def _snapshot(workspace: Workspace, snapshot_id: str | None) -> Snapshot | None:
 _LOCKED = ("pyproject_sha256", "lock_sha256")
 
 
-def _version(workspace: Workspace, found: Source) -> str:
+def version(workspace: Workspace, found: Source) -> str:
     """The full version of the interpreter of its environment, else of the environment of today."""
     named = found.snapshot.generation if found.snapshot else None
     made = generations.usable(workspace, named) if named else None
@@ -143,8 +143,8 @@ def _contents(workspace: Workspace, found: Source, members: dict[str, Member]) -
     return Contents(
         made_by=f"gov {__version__}",
         platform=platform_here(),
-        python=_version(workspace, found),
-        comfyui={"origin": _comfyui_origin(workspace), **found.project.comfyui},
+        python=version(workspace, found),
+        comfyui={"origin": comfyui_origin(workspace), **found.project.comfyui},
         nodes=tuple(_node(workspace, plugin) for plugin in found.plugins),
         files=dict.fromkeys(members, ""),
     )
@@ -167,7 +167,7 @@ def _node(workspace: Workspace, plugin: Plugin) -> Node:
     )
 
 
-def _comfyui_origin(workspace: Workspace) -> str | None:
+def comfyui_origin(workspace: Workspace) -> str | None:
     folder = workspace.comfyui_dir
     url = git.origin(folder) if git.is_repository(folder) else None
     return None if url is None or portable.is_local(url) else url

@@ -316,6 +316,11 @@ def _export(p: argparse.ArgumentParser) -> None:
     p.add_argument("snapshot_id", nargs="?", metavar="SNAPSHOT", help="default: prod as it is")
     p.add_argument("--with-code", action="store_true", help="the code of nodes and ComfyUI too")
     p.add_argument("--with-wheels", action="store_true", help="the packages' files too")
+    p.add_argument(
+        "--format",
+        choices=("pylock", "requirements", "cyclonedx", "manager-snapshot", "dockerfile"),
+        help="for another program, instead of a bundle",
+    )
 
 
 def _import(p: argparse.ArgumentParser) -> None:

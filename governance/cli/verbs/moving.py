@@ -10,6 +10,7 @@ from typing import Any
 from governance.base.errors import UsageError
 from governance.boundaries import store
 from governance.changes.gates import Approval
+from governance.changes.session import Session
 from governance.cli.decision import Decision, deciding
 from governance.cli.outcome import Outcome, Part
 from governance.truth import workspace
@@ -25,6 +26,8 @@ def export(arguments: Namespace) -> Outcome:
     named = arguments.snapshot_id
     snapshot_id = typed.snapshot(space, named) if named else None
     session = open_session(space, Voice(quiet=arguments.quiet).say)
+    if arguments.format is not None:
+        return _in_form(session, arguments, snapshot_id)
     done = outgoing.export(
         session,
         _typed(arguments.file),
@@ -42,6 +45,26 @@ def export(arguments: Namespace) -> Outcome:
         "notes": list(done.notes),
     }
     return Outcome(data, _exported(data), done.notes)
+
+
+def _in_form(session: Session, arguments: Namespace, snapshot_id: str | None) -> Outcome:
+    from governance.bundle import formats
+
+    if arguments.with_code or arguments.with_wheels:
+        raise UsageError(
+            "--format writes one document: it can hold neither code nor packages",
+            hint="leave --format away for a bundle: gov export comfy.gov.tar --with-code",
+        )
+    path = _typed(arguments.file)
+    done = formats.write(session, path, arguments.format, snapshot_id=snapshot_id)
+    data = {
+        "file": str(done.path),
+        "format": arguments.format,
+        "sha256": done.sha256,
+        "bytes": done.size,
+        "notes": list(done.notes),
+    }
+    return Outcome(data, [f"wrote {done.path} ({arguments.format})"], done.notes)
 
 
 def _exported(data: Mapping[str, Any]) -> list[Part]:
