@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import process, store
@@ -94,15 +93,14 @@ class Uv:
     ) -> None:
         """Build `environment` (a path with nothing there) from the lock of `project`.
 
-        `frozen` takes a lock that was not made from the project's own index, at our loopback.
+        `frozen` takes a lock that names other places than the project's own index.
         """
         found = str(self.find_python(python))
         argv = ["sync", "--project", str(project), "--python", found, "--exact"]
         argv += ["--frozen" if frozen else "--locked"]
         argv += ["--link-mode", link_mode, "--no-progress"]
         argv += ["--offline"] if offline else []
-        more: Any = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} if frozen else {}
-        done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment), **more)
+        done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
         if not done.ok:
             raise failure("uv sync", done)
 

@@ -1,19 +1,17 @@
-"""Wheels that came in a bundle: an environment is built from them where the network is not there.
+"""Wheels that came in a bundle: an environment is built from them, without any index.
 
-uv gets a copy of the lock in which every file that lies in `.wheels/` has an address on this
-machine's own loopback, and builds from it as from any index.  Measured: from paths uv leaves a
-file with times (uv_cache.json) in every package, and `uv pip install --find-links` does so too;
-from an address the environment is, file by file, the one that it is elsewhere.
+uv gets a copy of the lock in which every file lies in `.wheels/`, and builds from it offline.
+Measured: the environment is then, file by file, the one that it is elsewhere, but for a
+uv_cache.json with times in every package (`uv pip install --find-links` leaves one too), which is
+taken out.  An address on the loopback would leave none, but a machine without network may have no
+loopback either (`unshare -n`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,9 +21,11 @@ from governance.boundaries.uv import Uv
 from governance.truth import lockfile
 from governance.truth.workspace import Workspace
 
-_CHUNK = 1 << 20
-_PORTS = range(20000, 40000)
 _REGISTRY = re.compile(r'(source = \{ registry = )"[^"]*"')
+_LEFT_BY_UV = "uv_cache.json"
+
+# By package: (the file's address in the lock, where it lies here).
+_Known = Mapping[str, list[tuple[str, Path]]]
 
 
 def sync(
@@ -45,20 +45,17 @@ def sync(
     if not known:
         uv.sync(folder, environment, python=python, link_mode=link_mode, offline=offline)
         return
-    with (
-        _served(workspace, known) as address,
-        tempfile.TemporaryDirectory(prefix="gov-lock-") as name,
-    ):
+    with tempfile.TemporaryDirectory(prefix="gov-lock-") as name:
         staged = Path(name)
-        text = _addressed(data.decode(), known, address)
         store.write(staged / "pyproject.toml", store.read_bytes(folder / "pyproject.toml"))
-        store.write(staged / "uv.lock", text.encode())
-        uv.sync(staged, environment, python=python, link_mode=link_mode, offline=False, frozen=True)
+        store.write(staged / "uv.lock", _placed(data.decode(), known, workspace.wheels).encode())
+        uv.sync(staged, environment, python=python, link_mode=link_mode, offline=True, frozen=True)
+    _take_out_times(environment)
 
 
-def _at_hand(workspace: Workspace, data: bytes, path: Path) -> dict[str, list[tuple[str, Path]]]:
-    """By package, the files of the lock that lie here: (as the lock names it, where).  Empty where
-    a package has none: then the network is needed anyway, and uv asks the index for all."""
+def _at_hand(workspace: Workspace, data: bytes, path: Path) -> _Known:
+    """The files of the lock that lie here.  Empty where a package has none: then the network is
+    needed anyway, and uv asks the index for all."""
     if not workspace.wheels.is_dir():
         return {}
     here = {entry.name: entry for entry in workspace.wheels.iterdir()}
@@ -95,92 +92,43 @@ def name_of(row: Mapping[str, Any]) -> str:
     return unquote(urlsplit(_named(row)).path).rpartition("/")[2]
 
 
-def _addressed(text: str, known: Mapping[str, list[tuple[str, Path]]], address: str) -> str:
-    """The lock with nothing but the files at hand, at our address."""
+def _placed(text: str, known: _Known, wheels: Path) -> str:
+    """The lock with nothing but the files at hand, by their paths."""
     blocks = re.split(r"(?m)^(?=\[\[package\]\]\n)", text)
-    return blocks[0] + "".join(_block(block, known, address) for block in blocks[1:])
+    return blocks[0] + "".join(_block(block, known, wheels) for block in blocks[1:])
 
 
-def _block(block: str, known: Mapping[str, list[tuple[str, Path]]], address: str) -> str:
+def _block(block: str, known: _Known, wheels: Path) -> str:
     name = re.search(r'^name = "([^"]+)"$', block, re.M)
     rows = known.get(name[1], []) if name else []
     if not rows:
         return block
-    block = _REGISTRY.sub(rf'\1"{address}"', block, count=1)
+    place = str(wheels).replace("\\", "\\\\").replace('"', '\\"')
+    block = _REGISTRY.sub(lambda found: f'{found[1]}"{place}"', block, count=1)
     block = re.sub(r"(?m)^sdist = \{.*\}\n", "", block)
-    entries = [_entry(block, named, path, address) for named, path in rows]
-    wheels = "wheels = [\n" + "".join(entries) + "]\n"
+    files = "".join(_entry(block, named, path.name, place) for named, path in rows)
+    made = f"wheels = [\n{files}]\n"
     if re.search(r"(?m)^wheels = \[", block):
-        return re.sub(r"(?ms)^wheels = \[\n.*?^\]\n", lambda _: wheels, block, count=1)
-    return re.sub(r"(?m)^source = .*\n", lambda found: found[0] + wheels, block, count=1)
+        return re.sub(r"(?ms)^wheels = \[\n.*?^\]\n", lambda _: made, block, count=1)
+    return re.sub(r"(?m)^source = .*\n", lambda found: found[0] + made, block, count=1)
 
 
-def _entry(block: str, named: str, path: Path, address: str) -> str:
+def _entry(block: str, named: str, name: str, place: str) -> str:
     """With the hash that the lock names, which uv checks; one that was built here has none."""
     given = re.search(rf'url = "{re.escape(named)}", hash = "([^"]+)"', block)
-    is_same = given is not None and named.endswith(path.name)
-    hashed = f', hash = "{given[1]}"' if given is not None and is_same else ""
-    return f'    {{ url = "{address}{path.name}"{hashed} }},\n'
+    hashed = f', hash = "{given[1]}"' if given is not None else ""
+    return f'    {{ path = "{place}/{name}"{hashed} }},\n'
 
 
-@contextmanager
-def _served(workspace: Workspace, known: Mapping[str, list[tuple[str, Path]]]) -> Iterator[str]:
-    """The address of the files, while the block runs.  The same each time, where that port is
-    free: uv keeps what it unpacked by the address."""
-    from http.server import ThreadingHTTPServer
+def _take_out_times(environment: Path) -> None:
+    """uv notes when it took a file from a folder; an environment from an index has no such note.
 
-    files = {path.name: path for rows in known.values() for _, path in rows}
-    wanted = hashlib.sha256(str(workspace.root).encode()).digest()
-    port = _PORTS[int.from_bytes(wanted[:4], "big") % len(_PORTS)]
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), _answering(files))
-    except OSError:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(files))
-    server.daemon_threads = True
-    thread = threading.Thread(target=_serve, args=(server,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _serve(server: Any) -> None:
-    from governance.boundaries import process
-
-    process.leave_signals_to_main()
-    server.serve_forever(0.05)
-
-
-def _answering(files: Mapping[str, Path]) -> Any:
-    from http.server import BaseHTTPRequestHandler
-
-    class Answer(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nobody reads along."""
-
-        def do_GET(self) -> None:
-            path = files.get(unquote(self.path).lstrip("/"))
-            if path is None:
-                self.send_error(404)
-                return
-            self._send(path)
-
-        def _send(self, path: Path) -> None:
-            with open(path, "rb") as stream:
-                self.send_response(200)
-                self.send_header("Content-Type", "application/octet-stream")
-                self.send_header("Content-Length", str(path.stat().st_size))
-                self.send_header("Cache-Control", "max-age=365000000, immutable")
-                self.end_headers()
-                try:
-                    while chunk := stream.read(_CHUNK):
-                        self.wfile.write(chunk)
-                except (TimeoutError, BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True  # uv has hung up: it tells why
-
-    return Answer
+    RECORD is written anew, never in place: with hardlinks it may be the cache's own.
+    """
+    for path in environment.glob(f"lib/python3*/site-packages/*.dist-info/{_LEFT_BY_UV}"):
+        record = path.with_name("RECORD")
+        lines = record.read_bytes().splitlines(keepends=True)
+        path.unlink()
+        record.unlink()
+        own = f"{path.parent.name}/{_LEFT_BY_UV},".encode()
+        record.write_bytes(b"".join(line for line in lines if not line.startswith(own)))

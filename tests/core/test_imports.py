@@ -158,6 +158,8 @@ MAY_WRITE = {
     "environments/generations.py": {
         "write_bytes"
     },  # papers, made durable by one syncfs before the manifest
+    # In an environment under construction, which its build makes durable or discards.
+    "environments/wheelhouse.py": {"write_bytes"},
     "operations/node_check.py": {"write_bytes"},  # a scratch folder for one question
     "changes/provenance.py": {
         "write_bytes"

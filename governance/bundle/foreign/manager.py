@@ -14,6 +14,8 @@ from governance.bundle.foreign.wanted import Wanted, is_commit, listed, mapping
 
 KEYS = frozenset({"git_custom_nodes", "cnr_custom_nodes", "file_custom_nodes", "pips"})
 WRAPPER = "custom_nodes"
+# It lies in custom_nodes and is ComfyUI's own, which the Manager does not know.
+_OF_COMFYUI = ("websocket_image_save.py",)
 
 
 def is_one(value: Any) -> bool:
@@ -50,4 +52,6 @@ def _git(made: Wanted, url: str, facts: Mapping[str, Any]) -> None:
 
 def _file(made: Wanted, row: Any) -> None:
     named = row.get("filename") if isinstance(row, dict) else row
+    if named in _OF_COMFYUI:
+        return
     made.lost.append(f"{printable(named)}: the file holds the name of a single-file node only")

@@ -179,5 +179,6 @@ def _promoted(done: Any, warnings: list[str]) -> Outcome:
     parts = tables.changes(done.changes, title="what changed in prod", core=core)
     parts += tables.code(done.code)
     parts.append(f"promoted: {tx.what}; prod is generation {done.generation}")
-    parts.append(f"back with: gov rollback {done.pre_snapshot}")
+    if done.pre_snapshot:  # the first prod has nothing before it
+        parts.append(f"back with: gov rollback {done.pre_snapshot}")
     return Outcome(data, parts, warnings)
