@@ -79,7 +79,7 @@ def _from_origin(found: Contents, made: Path, name: str, say: Say) -> None:
         raise GovError(
             f"{name} neither holds ComfyUI nor says where it came from",
             hint="clone ComfyUI first and name it with --comfyui-dir",
-            code="no_comfyui",
+            code="code_unknown",
         )
     settings = _defaults()
     protocols = settings.texts("policy.git_protocols")

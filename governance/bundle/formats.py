@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from governance import __version__, git
+import governance
+from governance import git
 from governance.boundaries import store
 from governance.bundle import archive, outgoing, portable
 from governance.bundle.contents import FOLDER_INDEX
@@ -137,7 +138,9 @@ def _cyclonedx(told: _Told, notes: list[str]) -> str:
             row["dependsOn"] = [*row.get("dependsOn", []), *(one["bom-ref"] for one in ours)]
     document["dependencies"] += _dependencies(told, components, ours)
     document["metadata"].pop("timestamp", None)
-    document["metadata"]["tools"].append({"vendor": "gov", "name": "gov", "version": __version__})
+    document["metadata"]["tools"].append(
+        {"vendor": "gov", "name": "gov", "version": governance.__version__}
+    )
     document.pop("serialNumber", None)
     text = json.dumps(document, sort_keys=True)
     document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, text)}"
@@ -246,7 +249,7 @@ def _dockerfile(told: _Told, notes: list[str]) -> str:
     notes.append(
         "the image is built from a bundle beside it: `gov export comfy.gov.tar --with-code`"
     )
-    return _DOCKERFILE.format(minor=minor, python=told.python, version=__version__)
+    return _DOCKERFILE.format(minor=minor, python=told.python, version=governance.__version__)
 
 
 _DOCKERFILE = """\

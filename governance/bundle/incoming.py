@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,12 +95,14 @@ def take(session: Session, path: Path, wish: Wish, *, timeout: float | None = No
 
 
 def foresee(session: Session, path: Path, wish: Wish) -> Arrived:
-    """What an import would take, and how; nothing stays."""
-    folder = session.workspace.work / f"import-{secrets.token_hex(4)}"
-    try:
-        return _arrived(session, path, folder, wish)
-    finally:
-        store.remove_tree(folder)
+    """What an import would take, and how; nothing is written here, and code and wheels are not
+    looked at."""
+    with tempfile.TemporaryDirectory(prefix="gov-import-") as name:
+        return _arrived(session, path, Path(name) / "bundle", wish, _is_truth)
+
+
+def _is_truth(member: str) -> bool:
+    return member in contents.TRUTH
 
 
 def _begun(session: Session, arrived: Arrived, wish: Wish) -> Any:
@@ -142,10 +145,16 @@ def _snapshot(workspace: Workspace, arrived: Arrived) -> str:
 # --- what came --------------------------------------------------------------------------------
 
 
-def _arrived(session: Session, path: Path, folder: Path, wish: Wish) -> Arrived:
+def _arrived(
+    session: Session,
+    path: Path,
+    folder: Path,
+    wish: Wish,
+    wanted: archive.Wish | None = None,
+) -> Arrived:
     """Read and made to fit this machine, step by step; nothing outside `folder` is written."""
     session.say(f"reading {path.name}")
-    found = archive.unpack(path, folder)
+    found = archive.unpack(path, folder, wanted)
     arrived = _parsed(session.workspace, path.name, folder, found)
     _with_index(session.workspace, arrived, wish)
     _with_interpreter(session, arrived, wish)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance import __version__, git
+import governance
+from governance import git
 from governance.base.errors import GovError, Refused
 from governance.boundaries import process, store
 from governance.bundle import archive, code, contents, portable, wheels
@@ -141,7 +142,7 @@ def version(workspace: Workspace, found: Source) -> str:
 
 def _contents(workspace: Workspace, found: Source, members: dict[str, Member]) -> Contents:
     return Contents(
-        made_by=f"gov {__version__}",
+        made_by=f"gov {governance.__version__}",
         platform=platform_here(),
         python=version(workspace, found),
         comfyui={"origin": comfyui_origin(workspace), **found.project.comfyui},

@@ -83,22 +83,26 @@ def import_(arguments: Namespace) -> Outcome:
 
     path = given(arguments.file)
     wish = incoming.Wish(arguments.index, arguments.python, arguments.discard_local)
+    if arguments.dry_run:
+        told = {"file": path.name, **_foreseen(arguments, path, wish)}
+        return Outcome({"dry_run": True, "brought": told}, account(told))
     with deciding(arguments) as decision:
-        if arguments.dry_run:
-            told = {"file": path.name, **_foreseen(decision, path, wish)}
-            return Outcome({"dry_run": True, "brought": told}, account(told))
         tx = decision.run("import", path=path, wish=wish, timeout=arguments.timeout)
         seen = changing.ended(decision, arguments, tx)
     return seen._replace(parts=[*account(tx.brought), *seen.parts])
 
 
-def _foreseen(decision: Decision, path: Path, wish: Any) -> dict[str, Any]:
+def _foreseen(arguments: Namespace, path: Path, wish: Any) -> dict[str, Any]:
     from governance.bundle import archive, incoming
     from governance.bundle.foreign import taking
+    from governance.changes.session import open_session
+    from governance.cli.report import Voice
 
+    space = workspace.find(arguments.root)
+    session = open_session(space, Voice(quiet=arguments.quiet).say)
     if archive.is_bundle(path):
-        return incoming.foresee(decision.session(), path, wish).account.to_json()
-    return taking.foresee(decision.session(), path).to_json()
+        return incoming.foresee(session, path, wish).account.to_json()
+    return taking.foresee(session, path).to_json()
 
 
 def refuse_settings(arguments: Namespace) -> None:
