@@ -28,6 +28,7 @@ from governance.changes.draft import Target
 from governance.changes.session import Session
 from governance.changes.settings import Options, settings_of
 from governance.changes.steps import Step
+from governance.changes.work import Work
 from governance.code.capture import CLONE, FOLDER, LINK
 from governance.environments.wheelhouse import name_of
 from governance.git.call import Limits
@@ -83,15 +84,19 @@ class Arrived:
 
 def take(session: Session, path: Path, wish: Wish, *, timeout: float | None = None) -> Transaction:
     """Observe a bundle's installation here; the transaction as it ended."""
+    return pipeline.run(session, begun(session, path, wish), timeout=timeout)
+
+
+def begun(session: Session, path: Path, wish: Wish) -> Work:
+    """The transaction of an import, before anything is locked or built."""
     freshness.refuse_tampered_lock(session.workspace)
     folder = session.workspace.work / f"import-{secrets.token_hex(4)}"
     try:
         arrived = _arrived(session, path, folder, wish)
-        _keep(session, arrived, wish)
-        work = _begun(session, arrived, wish)
+        _keep(session, arrived)
+        return _begun(session, arrived, wish)
     finally:
         store.remove_tree(folder)
-    return pipeline.run(session, work, timeout=timeout)
 
 
 def foresee(session: Session, path: Path, wish: Wish) -> Arrived:
@@ -105,7 +110,7 @@ def _is_truth(member: str) -> bool:
     return member in contents.TRUTH
 
 
-def _begun(session: Session, arrived: Arrived, wish: Wish) -> Any:
+def _begun(session: Session, arrived: Arrived, wish: Wish) -> Work:
     snapshot = _snapshot(session.workspace, arrived)
     facts = {
         "snapshot": snapshot,
@@ -403,7 +408,7 @@ def _with_comfyui(workspace: Workspace, arrived: Arrived) -> None:
     arrived.account.exact.append(f"{at} (here it is at {str(now.head)[:12]})")
 
 
-def _keep(session: Session, arrived: Arrived, wish: Wish) -> None:
+def _keep(session: Session, arrived: Arrived) -> None:
     """Objects and wheels go where the workspace keeps its own."""
     _take_code(session, arrived)
     wheels = session.workspace.wheels
