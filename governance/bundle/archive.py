@@ -37,7 +37,7 @@ def write(path: Path, made: Contents, members: Mapping[str, Member]) -> str:
     Raises UsageError where something lies at `path` already.
     """
     refuse_taken(path)
-    files = {name: _digest(member) for name, member in sorted(members.items())}
+    files = {name: digest(member) for name, member in sorted(members.items())}
     told = Contents(
         made.made_by, made.platform, made.python, made.comfyui, made.nodes, files
     ).to_json()
@@ -99,7 +99,8 @@ def _add(tar: tarfile.TarFile, name: str, member: Member) -> None:
         tar.addfile(info, stream)
 
 
-def _digest(member: Member) -> str:
+def digest(member: Member) -> str:
+    """SHA-256, hexadecimal."""
     if isinstance(member, bytes):
         return store.digest(member)
     with open(member, "rb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ CODE, NODES, WHEELS = "code", "code/nodes", "wheels"
 FOLDER_INDEX = WHEELS
 # The place of ComfyUI's own code, see changes/provenance.py.
 COMFYUI = "@ComfyUI"
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 _NODE: Shape = {
     "id": str,
@@ -118,6 +120,8 @@ def read(value: Any, name: str) -> Contents:
     for row in value["nodes"]:
         if not names.is_node_id(row["id"]):
             raise bad(name, f"{row['id']!a} is no id of a node")
+    for row in (value["comfyui"], *value["nodes"]):
+        require_commits(row, name)
     known = Node.__dataclass_fields__
     nodes = [Node(**{k: v for k, v in row.items() if k in known}) for row in value["nodes"]]
     return Contents(
@@ -128,6 +132,14 @@ def read(value: Any, name: str) -> Contents:
         tuple(nodes),
         value["files"],
     )
+
+
+def require_commits(row: Mapping[str, Any], name: str) -> None:
+    """They become names of files and words of commands: whole commits, nothing else."""
+    for field_name in ("commit", "code"):
+        found = row.get(field_name)
+        if found is not None and not (isinstance(found, str) and _COMMIT.fullmatch(found)):
+            raise bad(name, f"{printable(found)!r} is no commit")
 
 
 def printable(text: Any) -> str:

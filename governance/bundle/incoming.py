@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from governance.boundaries import process, store
 from governance.bundle import archive, code, contents, portable
 from governance.bundle.contents import COMFYUI, Contents, Node, bad
 from governance.bundle.outgoing import platform_here
-from governance.changes import begin, checkouts, pipeline, rollback, steps
+from governance.changes import begin, checkouts, pipeline, provenance, rollback, steps
 from governance.changes.draft import Target
 from governance.changes.session import Session
 from governance.changes.settings import Options, settings_of
 from governance.changes.steps import Step
 from governance.changes.work import Work
 from governance.code.capture import CLONE, FOLDER, LINK
+from governance.environments import wheelhouse
 from governance.environments.wheelhouse import name_of
 from governance.git.call import Limits
 from governance.requirements import group_name, requirement_name
@@ -39,6 +41,7 @@ from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
 REASON = "import"
+_VERSION_SPEC = re.compile(r"3(\.[0-9]{1,3}){1,2}")
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,8 @@ def _parsed(workspace: Workspace, name: str, folder: Path, found: Contents) -> A
     if {plugin.id for plugin in plugins} != {node.id for node in found.nodes}:
         raise bad(name, "plugins.json and bundle.json name other nodes")
     _refuse_groups(name, project, plugins)
+    _refuse_programs(name, project, lock)
+    contents.require_commits(project.comfyui, name)
     return Arrived(name, folder, found, project, lock, plugins, Account())
 
 
@@ -192,6 +197,19 @@ def _refuse_groups(name: str, project: Project, plugins: list[Plugin]) -> None:
             raise bad(name, f"{plugin.id} has the group {plugin.group!a}, which is not its own")
         if plugin.enabled and plugin.group not in project.groups:
             raise bad(name, f"pyproject.toml has no group {plugin.group}")
+
+
+def _refuse_programs(name: str, project: Project, lock: bytes) -> None:
+    """What would start a program of the bundle's choice outside the fence."""
+    if not _VERSION_SPEC.fullmatch(project.python):
+        raise bad(name, f"its Python is {contents.printable(project.python)!r}, not a version")
+    table = project.data.get("tool", {}).get("uv", {})
+    if "build-system" in project.data or table.get("package") is not False:
+        raise bad(name, "its pyproject.toml would be built as a package")
+    try:
+        portable.refuse_local(lockfile.parse(lock, Path(contents.LOCK)))
+    except GovError as error:
+        raise bad(name, error.message) from None
 
 
 # --- packages ---------------------------------------------------------------------------------
@@ -219,10 +237,17 @@ def _with_index(workspace: Workspace, arrived: Arrived, wish: Wish) -> None:
         text = arrived.project.text.replace('format = "flat"\n', "")
         arrived.project = Project(portable.with_folder(text, folder))
         return
-    folder = str(store.typed_path(str(wish.index)).resolve() if wish.index else workspace.wheels)
+    named_folder = store.typed_path(str(wish.index)).resolve() if wish.index else None
+    folder = str(named_folder or _own_index(workspace, arrived.contents))
     arrived.project = Project(portable.with_folder(arrived.project.text, folder))
     arrived.lock = portable.with_folder(arrived.lock.decode(), folder).encode()
     arrived.account.wished.append(f"packages come from {folder}, where they came from a folder")
+
+
+def _own_index(workspace: Workspace, found: Contents) -> Path:
+    """A folder of packages of its own: there is no hash by which two of one name are told apart."""
+    rows = [f"{name} {found.files[f'{contents.WHEELS}/{name}']}" for name in found.wheels]
+    return workspace.wheels / f"index-{store.digest(chr(10).join(rows).encode())[:16]}"
 
 
 def _with_interpreter(session: Session, arrived: Arrived, wish: Wish) -> None:
@@ -235,6 +260,8 @@ def _with_interpreter(session: Session, arrived: Arrived, wish: Wish) -> None:
     version = _version_of(session, spec)
     if _minor(version) != found.minor:
         reasons.append(f"it was locked for Python {found.minor}, and here it is {_minor(version)}")
+    elif not session.workspace.config.flag("policy.allow_source_builds") and _builds(arrived):
+        reasons.append("it may build packages from source, and policy.allow_source_builds is off")
     elif not _fits(arrived, version):
         reasons.append(f"it was locked for Python {found.python} or newer, and here is {version}")
     if spec != arrived.project.python:
@@ -283,6 +310,10 @@ def _version_of(session: Session, spec: str) -> str:
 
 
 _VERSION = "import platform; print(platform.python_version())"
+
+
+def _builds(arrived: Arrived) -> bool:
+    return arrived.project.data["tool"].get("uv", {}).get("no-build") is not True
 
 
 def _minor(version: str) -> str:
@@ -347,7 +378,7 @@ def _here(workspace: Workspace, plugin: Plugin, node: Node) -> Plugin:
     name = registry.loader_name(plugin)
     if name not in (plugin.id, f"{plugin.id}.py"):
         name = plugin.id
-    own = [line for line in node.additions if line not in plugin.added_deps]
+    own = [line.text for line in provenance.judged(workspace, _pairs(node.additions)).lines]
     taken = {requirement_name(line) for line in plugin.added_deps}
     own = [line for line in own if requirement_name(line) not in taken]
     return replace(
@@ -360,6 +391,10 @@ def _here(workspace: Workspace, plugin: Plugin, node: Node) -> Plugin:
         added_deps=[*plugin.added_deps, *own],
         last_txid=None,
     )
+
+
+def _pairs(lines: Sequence[str]) -> list[tuple[str, str]]:
+    return [(line, "") for line in lines]
 
 
 def _told(plugin: Plugin, node: Node) -> str:
@@ -411,14 +446,31 @@ def _with_comfyui(workspace: Workspace, arrived: Arrived) -> None:
 def _keep(session: Session, arrived: Arrived) -> None:
     """Objects and wheels go where the workspace keeps its own."""
     _take_code(session, arrived)
-    wheels = session.workspace.wheels
-    for name in arrived.contents.wheels:
-        store.make_folder(wheels)
-        target = wheels / name
-        if store.file_digest(target) != arrived.contents.files[f"{contents.WHEELS}/{name}"]:
+    for name, target in _wheel_places(session.workspace, arrived).items():
+        store.make_folder(target.parent.parent)
+        store.make_folder(target.parent)
+        wanted = arrived.contents.files[f"{contents.WHEELS}/{name}"]
+        if not target.is_file() or archive.digest(target) != wanted:
             store.move(arrived.folder / contents.WHEELS / name, target)
     if arrived.contents.wheels:
-        store.sync_filesystem(wheels)
+        store.sync_filesystem(session.workspace.wheels)
+
+
+def _wheel_places(workspace: Workspace, arrived: Arrived) -> dict[str, Path]:
+    """Those that a lock names by their hash can serve any lock, the others only this one."""
+    hashed = {
+        name_of(row)
+        for package in lockfile.parse(arrived.lock, Path(contents.LOCK)).get("package", [])
+        for row in package.get("wheels", [])
+        if row.get("hash")
+    }
+    is_folder = any(portable.folder_indexes(arrived.project))
+    own = wheelhouse.built(workspace, arrived.lock)
+    other = _own_index(workspace, arrived.contents) if is_folder else own
+    return {
+        name: (workspace.wheels if name in hashed and not is_folder else other) / name
+        for name in arrived.contents.wheels
+    }
 
 
 def _take_code(session: Session, arrived: Arrived) -> None:

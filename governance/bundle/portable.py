@@ -40,7 +40,7 @@ def of(truth: Truth, plugins: Sequence[Plugin], version: str) -> Portable:
     notes: list[str] = []
     project = Project(truth.pyproject.decode())
     folders = tuple(folder_indexes(project))
-    _refuse_local(lockfile.parse(truth.lock, Path("uv.lock")))
+    refuse_local(lockfile.parse(truth.lock, Path("uv.lock")))
     made = _without_interpreter(project, version, notes)
     text, lock = made.text, truth.lock.decode()
     for folder in folders:
@@ -82,7 +82,8 @@ def _without_interpreter(project: Project, version: str, notes: list[str]) -> Pr
     return project.with_python(minor)
 
 
-def _refuse_local(lock: dict[str, Any]) -> None:
+def refuse_local(lock: dict[str, Any]) -> None:
+    """Raises GovError (code `local_source`) for a package that comes from a folder."""
     for package in lock.get("package", []):
         source = package.get("source", {})
         for kind in _LOCAL_SOURCES:

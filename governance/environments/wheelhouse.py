@@ -58,26 +58,37 @@ def _at_hand(workspace: Workspace, data: bytes, path: Path) -> _Known:
     needed anyway, and uv asks the index for all."""
     if not workspace.wheels.is_dir():
         return {}
-    here = {entry.name: entry for entry in workspace.wheels.iterdir()}
+    here = {entry.name: entry for entry in workspace.wheels.iterdir() if entry.is_file()}
+    own = built(workspace, data)
+    here_only = {entry.name: entry for entry in own.iterdir()} if own.is_dir() else {}
     found = {}
     for package in lockfile.parse(data, path).get("package", []):
         source = package.get("source", {})
         if "virtual" in source:
             continue
-        rows = _rows(package, here) if str(source.get("registry", "")).startswith("http") else []
+        is_index = str(source.get("registry", "")).startswith("http")
+        rows = _rows(package, here, here_only) if is_index else []
         if not rows:
             return {}
         found[str(package["name"])] = rows
     return found
 
 
-def _rows(package: Mapping[str, Any], here: Mapping[str, Path]) -> list[tuple[str, Path]]:
-    files = [row for row in package.get("wheels", []) if name_of(row) in here]
-    return [(_named(row), here[name_of(row)]) for row in files] or _built(package, here)
+def built(workspace: Workspace, lock: bytes) -> Path:
+    """Where wheels lie that this very lock came with and names no hash of: what was built from
+    source elsewhere.  For another lock they do not count."""
+    return workspace.wheels / f"lock-{store.digest(lock)[:16]}"
 
 
-def _built(package: Mapping[str, Any], here: Mapping[str, Path]) -> list[tuple[str, Path]]:
-    """A wheel that was built from the package's source elsewhere, on the same platform."""
+def _rows(
+    package: Mapping[str, Any], here: Mapping[str, Path], own: Mapping[str, Path]
+) -> list[tuple[str, Path]]:
+    hashed = [row for row in package.get("wheels", []) if row.get("hash")]
+    files = [(_named(row), here[name_of(row)]) for row in hashed if name_of(row) in here]
+    return files or _unhashed(package, own)
+
+
+def _unhashed(package: Mapping[str, Any], here: Mapping[str, Path]) -> list[tuple[str, Path]]:
     start = f"{str(package['name']).replace('-', '_')}-{package.get('version')}-"
     sdist = package.get("sdist", {})
     return [(_named(sdist), path) for name, path in here.items() if name.startswith(start)][:1]
@@ -103,21 +114,25 @@ def _block(block: str, known: _Known, wheels: Path) -> str:
     rows = known.get(name[1], []) if name else []
     if not rows:
         return block
-    place = str(wheels).replace("\\", "\\\\").replace('"', '\\"')
+    place = _escaped(wheels)
     block = _REGISTRY.sub(lambda found: f'{found[1]}"{place}"', block, count=1)
     block = re.sub(r"(?m)^sdist = \{.*\}\n", "", block)
-    files = "".join(_entry(block, named, path.name, place) for named, path in rows)
+    files = "".join(_entry(block, named, path) for named, path in rows)
     made = f"wheels = [\n{files}]\n"
     if re.search(r"(?m)^wheels = \[", block):
         return re.sub(r"(?ms)^wheels = \[\n.*?^\]\n", lambda _: made, block, count=1)
     return re.sub(r"(?m)^source = .*\n", lambda found: found[0] + made, block, count=1)
 
 
-def _entry(block: str, named: str, name: str, place: str) -> str:
+def _entry(block: str, named: str, path: Path) -> str:
     """With the hash that the lock names, which uv checks; one that was built here has none."""
     given = re.search(rf'url = "{re.escape(named)}", hash = "([^"]+)"', block)
     hashed = f', hash = "{given[1]}"' if given is not None else ""
-    return f'    {{ path = "{place}/{name}"{hashed} }},\n'
+    return f'    {{ path = "{_escaped(path)}"{hashed} }},\n'
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _take_out_times(environment: Path) -> None:

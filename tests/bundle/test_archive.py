@@ -166,7 +166,31 @@ def test_it_is_written_whole_or_not_at_all(tmp_path):
 # --- as it is typed ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["cut", "newer", "folder index", "other group", "a wheel"])
+def test_a_commit_that_is_none(made, tmp_path):
+    """It would become the name of a file, and a word of a command."""
+    node = {"id": "x", "kind": "clone", "origin": None, "ref": None, "enabled": True}
+    for commit in ("../../x", "--upload-pack=x", "A" * 40, "abc"):
+        manifest(made, nodes=[{**node, "code": "a" * 40, "commit": commit}])
+        assert "no commit" in refused(made, tmp_path)
+        manifest(made, nodes=[], comfyui={"commit": commit})
+        assert "no commit" in refused(made, tmp_path)
+
+
+_HOSTILE = {
+    "folder index": ("pyproject.toml", b'"wheels"', b'"/srv/wheels"'),
+    "other group": ("plugins.json", b'"node-sample-captioner"', b'"core"'),
+    "an interpreter": ("pyproject.toml", b'python = "3.', b'python = "/tmp/x/python3.'),
+    "a build": ("pyproject.toml", b"package = false", b"package = true"),
+    "a package of this machine": (
+        "uv.lock",
+        b'source = { registry = "wheels" }',
+        b'source = { directory = "/tmp/x" }',
+    ),
+    "comfyui": ("pyproject.toml", b'commit = "', b'commit = "../'),
+}
+
+
+@pytest.mark.parametrize("what", ["cut", "newer", "a wheel", *_HOSTILE])
 def test_nothing_is_written(settled, made, tmp_path, what):
     site = settled.site
     path = tmp_path / "good.tar"
@@ -176,10 +200,10 @@ def test_nothing_is_written(settled, made, tmp_path, what):
     told = json.loads(rows.pop("bundle.json"))
     if what == "newer":
         told["schema"] = 2
-    elif what == "folder index":
-        rows["pyproject.toml"] = rows["pyproject.toml"].replace(b'"wheels"', b'"/srv/wheels"')
-    elif what == "other group":
-        rows["plugins.json"] = rows["plugins.json"].replace(b'"node-sample-captioner"', b'"core"')
+    elif what in _HOSTILE:
+        name, before, after = _HOSTILE[what]
+        assert before in rows[name]
+        rows[name] = rows[name].replace(before, after, 1)
     elif what == "a wheel":
         name = next(name for name in rows if name.startswith("wheels/"))
         rows["uv.lock"] = rows["uv.lock"].replace(

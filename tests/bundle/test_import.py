@@ -1,12 +1,20 @@
 """gov import of a bundle: the same installation, on a machine that knows nothing of the first."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from support.fingerprint import truth_and_prod
 from support.refusal import assert_refused
 
-from .conftest import FILE, LOOSE, classes, generation, git
+from governance.sample import world as sample
+
+from .conftest import FILE, LOOSE, Place, classes, generation, git, members
 
 
 def files(site):
@@ -118,3 +126,106 @@ def test_a_folder_of_packages(settled, target, tmp_path, world):
     target.gov("tx", "promote", run["txid"]).ok()
     assert (target.root / ".wheels").is_dir()
     assert str(target.root / ".wheels") in (target.root / "uv.lock").read_text()
+
+
+# --- roads ------------------------------------------------------------------------------------
+
+
+def test_comfyui_moves_to_its_commit_and_back(target, bundle, origin):
+    """Here it is a commit further than where the bundle was made."""
+    (target.comfyui / "newer.txt").write_text("newer\n")
+    ahead = sample.commit(target.comfyui, "newer")
+    target.gov("init", target.root).ok()
+    run = target.gov.json("import", bundle).ok().data
+    assert any(f"(here it is at {ahead[:12]})" in text for text in run["brought"]["exact"])
+    assert (target.comfyui / "newer.txt").is_file(), "nothing moves before the promote"
+    target.gov("tx", "promote", run["txid"]).ok()
+    assert not (target.comfyui / "newer.txt").exists()
+    assert git(target.comfyui, "rev-parse", "HEAD") == git(origin.comfyui, "rev-parse", "HEAD")
+    target.gov("undo").ok()
+    assert git(target.comfyui, "rev-parse", "HEAD") == ahead
+
+
+def test_on_a_prod_that_moved_it_is_observed_again(target, bundle, world):
+    """What another change brought meanwhile is replaced, as the import says."""
+    txid = target.gov.json("import", bundle).ok().data["txid"]
+    pin = target.gov.json("pin", "pyyaml==6.0.2", "--promote").ok()
+    assert pin.data["status"] == "promoted"
+    done = target.gov.json("tx", "promote", txid, "--rebase").ok()
+    assert done.data["txid"] != txid
+    again = target.gov.json("tx", "inspect", done.data["txid"]).ok().data
+    assert again["brought"]["file"] == FILE
+    assert "lark" in target.installed()
+
+
+def test_promote_at_once(target, bundle):
+    data = target.gov.json("import", bundle, "--promote").ok().data
+    assert data["status"] == "promoted"
+    assert "lark" in target.installed()
+
+
+def test_edits_of_a_node_are_not_overwritten(target, bundle):
+    """The same node is governed here, and somebody works on a file that would move."""
+    target.gov("import", bundle, "--promote").ok()
+    with (target.nodes / "sample-captioner/__init__.py").open("a") as stream:
+        stream.write("MINE = True\n")
+    ended = target.gov.json("import", bundle)
+    assert ended.code == 3, ended
+    assert ended.error["code"] == "local_changes"
+    assert "MINE" in (target.nodes / "sample-captioner/__init__.py").read_text()
+    done = target.gov.json("import", bundle, "--discard-local", "--promote").ok()
+    assert done.data["status"] == "promoted"
+    assert "MINE" not in (target.nodes / "sample-captioner/__init__.py").read_text()
+
+
+@pytest.fixture
+def remote(tmp_path, world):
+    """A host that speaks git, with one node; `git daemon` on the loopback."""
+    if not (Path(git(world.repos / "shares-cowsay", "--exec-path")) / "git-daemon").exists():
+        pytest.skip("this git has no daemon")
+    folder = tmp_path / "srv"
+    subprocess.run(
+        ["git", "clone", "-q", "--bare", world.repos / "shares-cowsay", folder / "far-node"],
+        check=True,
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["--listen=127.0.0.1", f"--port={port}", "--reuseaddr", "--export-all"]
+    daemon = subprocess.Popen(
+        ["git", "daemon", *words, f"--base-path={folder}", str(folder)], start_new_session=True
+    )
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"git://127.0.0.1:{port}/far-node"
+    os.killpg(daemon.pid, signal.SIGTERM)
+    daemon.wait()
+
+
+def test_code_is_fetched_where_the_bundle_has_none(tmp_path, world, pypi, place, remote):
+    allowed = {"policy__git_protocols": ["git", "file"]}
+    first = Place(tmp_path / "first", world)
+    first.site.set(storage__uv_cache_dir=str(first.folder / "cache"), **allowed)
+    site = first.init(pypi.url)
+    site.gov("node", "add", remote).ok()
+    site.gov("tx", "run", "far-node").ok()
+    site.gov("tx", "promote", "far-node").ok()
+    path = tmp_path / FILE
+    site.gov("export", path).ok()
+    assert not [name for name in members(path) if name.startswith("code/")]
+    place.site.set(storage__uv_cache_dir=str(place.folder / "cache"), **allowed)
+    second = place.init(pypi.url)
+    second.gov("import", path, "--promote").ok()
+    assert second.head("far-node") == site.head("far-node")
+    assert git(second.nodes / "far-node", "config", "remote.origin.url") == remote
+    # A commit that was never pushed cannot be fetched by anybody.
+    (site.nodes / "far-node/mine.py").write_text("mine = 1\n")
+    sample.commit(site.nodes / "far-node", "mine")
+    site.gov("tx", "run", "far-node").ok()
+    site.gov("tx", "promote", "far-node").ok()
+    assert_refused(site, "export", tmp_path / "2.tar", code=3, says="no branch of its remote")
+    # What gov itself laid out has no branches of the remote: the remote is asked.
+    second.gov("export", tmp_path / "3.tar").ok()
