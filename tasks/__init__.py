@@ -8,6 +8,7 @@ from tasks.attestations import task_smoke, task_verify
 from tasks.decisions import (
     task_adopt,
     task_comfyui_update,
+    task_import,
     task_inbox_put_back,
     task_inbox_take,
     task_node_add,
@@ -45,6 +46,7 @@ __all__ = [
     "task_adopt",
     "task_comfyui_update",
     "task_freeze",
+    "task_import",
     "task_inbox_put_back",
     "task_inbox_take",
     "task_init",

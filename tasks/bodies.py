@@ -221,6 +221,18 @@ def unpin(session: Any, *, words: Sequence[str], timeout: float | None = None) -
     return change(session, steps=[step], kind="unpin", timeout=timeout)
 
 
+def bring(session: Any, path: Path, *, wish: Any = None, timeout: float | None = None) -> Any:
+    """The transaction of an import."""
+    from governance.bundle import archive, incoming
+
+    found, given = Path(path), wish or incoming.Wish()
+    if archive.is_bundle(found):
+        return incoming.take(session, found, given, timeout=timeout)
+    from governance.bundle.foreign import taking
+
+    return taking.take(session, found, discard_local=given.discard_local, timeout=timeout)
+
+
 # --- transactions -----------------------------------------------------------------------------
 
 

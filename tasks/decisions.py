@@ -122,6 +122,11 @@ def task_unpin() -> Task:
     return _decision("unpin", bodies.unpin, [], "words")
 
 
+def task_import() -> Task:
+    """observe an installation that comes in a file"""
+    return _decision("import", bodies.bring, [text("path", "the file", "file")])
+
+
 # --- transactions -----------------------------------------------------------------------------
 
 

@@ -204,6 +204,14 @@ def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], most: int 
         os.close(called_off)
 
 
+def stop_if_called_off() -> None:
+    """For a thread of `side_by_side` that waits for no program: raises CalledOff once nobody waits
+    for its result."""
+    called_off = getattr(_thread, "called_off", None)
+    if called_off is not None and select.select([called_off], [], [], 0)[0]:
+        raise CalledOff
+
+
 def _begun(pool: Executor, work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
     """Signals wait meanwhile: the pool does not know, and so would not wait for, a thread in whose
     start Ctrl-C came."""

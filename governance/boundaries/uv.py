@@ -82,16 +82,36 @@ class Uv:
         return self._run(argv, project, quiet=True, timeout=timeout)
 
     def sync(
-        self, project: Path, environment: Path, *, python: str, link_mode: str, offline: bool
+        self,
+        project: Path,
+        environment: Path,
+        *,
+        python: str,
+        link_mode: str,
+        offline: bool,
+        frozen: bool = False,
     ) -> None:
-        """Build `environment` (a path with nothing there) from the lock of `project`."""
+        """Build `environment` (a path with nothing there) from the lock of `project`.
+
+        `frozen` takes a lock that names other places than the project's own index.
+        """
         found = str(self.find_python(python))
-        argv = ["sync", "--project", str(project), "--python", found, "--locked", "--exact"]
+        argv = ["sync", "--project", str(project), "--python", found, "--exact"]
+        argv += ["--frozen" if frozen else "--locked"]
         argv += ["--link-mode", link_mode, "--no-progress"]
         argv += ["--offline"] if offline else []
         done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
         if not done.ok:
             raise failure("uv sync", done)
+
+    def export(self, project: Path, form: str, *, python: str) -> str:
+        """The lock of `project` in another form: pylock.toml, requirements.txt, cyclonedx1.5."""
+        found = str(self.find_python(python))
+        argv = ["export", "--project", str(project), "--python", found, "--frozen", "--all-groups"]
+        done = self._run([*argv, "--no-header", "--format", form], project, quiet=True)
+        if not done.ok:
+            raise failure("uv export", done)
+        return done.stdout
 
     def clean_packages(self, names: Sequence[str]) -> None:
         """Forget packages in the cache, so that the next build fetches them anew."""

@@ -64,6 +64,9 @@ def begin(
     session.opened[tx.txid] = work
     for plugin in plugins:
         _take(work, plugin, dict((parts or {}).get(plugin.id, {})))
+    for step in wanted:
+        if step.kind == steps.BRING:
+            tx.nodes[str(step.node)] = _brought(step)
     _sum_up(workspace, tx)
     for stream in ("stdout", "stderr"):
         tx.logs[stream] = f"state/logs/{tx.txid}.{stream}.log"
@@ -108,6 +111,7 @@ def again(session: Session, old: Transaction) -> Work:
         discard_local=bool(old.audit.get("discard_local")),
     )
     work.tx.adoption = old.adoption
+    work.tx.brought = dict(old.brought)
     # `resolve --reset` forgets what was chosen for the old one as well.
     work.tx.audit["resolution"] = old.audit.get("resolution", {})
     work.tx.unbuildable = old.unbuildable
@@ -141,11 +145,18 @@ def _take(work: Work, plugin: Plugin, part: dict[str, Any]) -> None:
     declared = _declared(work.workspace, plugin, part)
     part["declared"] = declared.to_json()
     part["direct_additions"] = [line.text for line in declared.lines]
-    part.setdefault("override_additions", _known_additions(work.workspace, plugin))
+    part.setdefault("override_additions", known_additions(work.workspace, plugin))
     work.tx.nodes[plugin.id] = part
     locked = _locked(work.workspace)
     entries = [{**e.to_json(), "node": plugin.id} for e in _weighty(declared.skipped, locked)]
     work.tx.skipped_requirements += entries
+
+
+def _brought(step: Step) -> dict[str, Any]:
+    """Its lines are those of its record; what a run sees it install beside them comes in here."""
+    commit = step.facts.get("commit")
+    more: dict[str, Any] = {"direct_additions": [], "override_additions": []}
+    return {"commit": commit, "code": step.facts.get("code"), **more}
 
 
 def present(workspace: Workspace, plugin: Plugin) -> State:
@@ -191,7 +202,7 @@ def _declared(
         return provenance.read_declared(workspace, Path(name))
 
 
-def _known_additions(workspace: Workspace, plugin: Plugin) -> list[str]:
+def known_additions(workspace: Workspace, plugin: Plugin) -> list[str]:
     """What an earlier run saw it install stays with it: where that is there already, the next run
     sees nothing."""
     if plugin.last_snapshot is None or plugin.last_txid is None:
@@ -210,7 +221,7 @@ def _sum_up(workspace: Workspace, tx: Transaction) -> None:
     tx.promotion_plan["override_additions"] = _union(part["override_additions"] for part in parts)
     first = tx.nodes.get(tx.node_id or "", {})
     tx.commit = first.get("commit")
-    tx.plan = {"declared": first["declared"]} if first else {}
+    tx.plan = {"declared": first["declared"]} if "declared" in first else {}
 
 
 def _union(lists: Iterable[Sequence[str]]) -> list[str]:

@@ -95,6 +95,11 @@ class Staged:
     def is_new(self) -> bool:
         return self.before is None
 
+    @property
+    def top(self) -> Path:
+        """The folder in which the paths of its files begin."""
+        return _top(self.folder)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "place": self.place,
@@ -164,10 +169,15 @@ def _staged(
     store.remove_tree(staging)
     store.make_folder(staging)
     source = repository(workspace, place)
-    files = _files(source, found, base, target.code, staging, place)
+    files = _files(source, _top(found), base, target.code, staging, place)
     made = Staged(place, path, found, base, target.code, target.commit, staging, files)
     store.write_json(_receipt(stages, place), made.to_json())
     return made
+
+
+def _top(place: Path) -> Path:
+    """A single file's own name is the path of it in its commit."""
+    return place.parent if place.suffix == ".py" else place
 
 
 def _found(workspace: Workspace, place: str, path: Path, draft: Draft) -> Path:
@@ -218,7 +228,7 @@ def lay_plan(stages: Stages, staged: Iterable[Staged]) -> list[Path]:
     """The file that tells a candidate what to lay into its layer; none where no code moves."""
     rows = [
         {
-            "place": str(one.folder),
+            "place": str(one.top),
             "staging": str(one.staging),
             "moves": [move._asdict() for move in one.files],
         }
@@ -241,7 +251,7 @@ def records(workspace: Workspace, staged: Iterable[Staged]) -> list[redo.Checkou
             head.give_objects(one.found, repository(workspace, one.place), one.head)
 
     process.side_by_side(give, moving)
-    return [redo.Checkout(one.folder, one.staging, one.files, one.head) for one in moving]
+    return [redo.Checkout(one.top, one.staging, one.files, one.head) for one in moving]
 
 
 def restored(
@@ -259,7 +269,8 @@ def restored(
         store.remove_tree(target)
         source = repository(workspace, one.place)
         head.restore(source, one.after, one.head, plugin.git_url or None, target)
-        made.append(redo.Move(target, one.folder))
+        off = one.folder.with_name(f"{one.folder.name}.disabled")
+        made.append(redo.Move(target, one.folder if plugin.enabled else off))
     return made
 
 

@@ -288,6 +288,15 @@ def _nothing_more(draft: Draft, step: Step, tx: Transaction) -> Draft:
     return draft
 
 
+def _bring(draft: Draft, step: Step, tx: Transaction) -> Draft:
+    """Its record came with the snapshot; what a run saw it install joins its lines."""
+    plugin = draft.plugin(str(step.node))
+    lines = list(dict.fromkeys([*plugin.managed_deps, *tx.lines_of(plugin.id)]))
+    if lines == plugin.managed_deps:
+        return draft
+    return replace(_relined(draft, replace(plugin, managed_deps=lines)), exact=False)
+
+
 _APPLY: dict[str, Callable[[Draft, Step, Transaction], Draft]] = {
     steps.ADD: _take,
     steps.UPDATE: _take,
@@ -304,4 +313,5 @@ _APPLY: dict[str, Callable[[Draft, Step, Transaction], Draft]] = {
     steps.UNPIN: _unpin,
     steps.EDIT: _nothing_more,
     steps.RESTORE: _nothing_more,
+    steps.BRING: _bring,
 }

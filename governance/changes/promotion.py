@@ -43,6 +43,7 @@ REASONS = {
     "remove": ("remove_pre", "remove_post"),
     "rollback": ("rollback_pre", "rollback_post"),
     "init": ("init_pre", "init"),
+    "import": ("import_pre", "import_post"),
     "edit": ("sync_pre", "sync"),
 }
 VERBS = {"add": "tx promote", "remove": "node remove", "edit": "sync"}
@@ -404,7 +405,7 @@ def _write(
 
 
 def _takes_core(work: Work) -> bool:
-    return bool(work.tx.comfyui) or work.tx.kind in ("init", "rollback")
+    return bool(work.tx.comfyui) or work.tx.kind in ("init", "rollback", "import")
 
 
 # --- code -------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def _targets(
     """What can be brought back; of a snapshot of the first version, what a clone still has."""
     found = {}
     for place, target in _named(workspace, content).items():
-        if _is_known(workspace, place, target):
+        if is_known(workspace, place, target):
             found[place] = target
         else:
             warnings.append(
@@ -117,7 +117,8 @@ def _targets(
     return found
 
 
-def _is_known(workspace: Workspace, place: str, target: Target) -> bool:
+def is_known(workspace: Workspace, place: str, target: Target) -> bool:
+    """Whether the code is in the workspace's own repository; taken into it where a clone has it."""
     source = checkouts.repository(workspace, place)
     if source.has(target.code):
         return True

@@ -21,9 +21,10 @@ PIN = "pin"  # facts: lines
 UNPIN = "unpin"  # facts: packages
 EDIT = "edit"  # pyproject.toml as somebody edited it
 RESTORE = "restore"  # facts: snapshot, packages_only, snapshot_id of the truth that is brought back
+BRING = "bring"  # a node that comes with a snapshot of another machine: its record is there already
 
 # Steps after which ComfyUI loads a node that it did not load before, or another code of it.
-LOADING = frozenset({ADD, UPDATE, ENABLE, WITH})
+LOADING = frozenset({ADD, UPDATE, ENABLE, WITH, BRING})
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from governance.boundaries import process, store
 from governance.boundaries.uv import Uv
 from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.environments import candidate, generations, surroundings
+from governance.environments import candidate, generations, surroundings, wheelhouse
 from governance.environments.candidate import Candidate
 from governance.truth import registry
 from governance.truth.lockfile import Change, changes, frozen_versions
@@ -192,7 +192,15 @@ def _prepare(
 ) -> Candidate:
     def copy(target: Path) -> None:
         project = stages.project()
-        uv.sync(stages.folder, target, python=project.python, link_mode="copy", offline=False)
+        wheelhouse.sync(
+            workspace,
+            uv,
+            stages.folder,
+            target,
+            python=project.python,
+            link_mode="copy",
+            offline=False,
+        )
 
     for node in load.subjects:
         surroundings.refuse_own(workspace, workspace.custom_nodes / node)

@@ -70,6 +70,13 @@ def _init(p: argparse.ArgumentParser) -> None:
         "--adopt", action="store_true", help="take in the nodes and versions that are there"
     )
     _from_env(p)
+    p.add_argument(
+        "--from",
+        type=Path,
+        dest="bundle",
+        metavar="FILE",
+        help="take the installation of a bundle in and promote it (see gov export)",
+    )
     _gates(p)
 
 
@@ -367,6 +374,28 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("arguments", nargs="*", metavar="ARGS", help="after --: ComfyUI's arguments")
 
 
+def _export(p: argparse.ArgumentParser) -> None:
+    p.add_argument("file", type=Path, metavar="FILE", help="what to write, as comfy.gov.tar")
+    p.add_argument("snapshot_id", nargs="?", metavar="SNAPSHOT", help="default: prod as it is")
+    p.add_argument("--with-code", action="store_true", help="the code of nodes and ComfyUI too")
+    p.add_argument("--with-wheels", action="store_true", help="the packages' files too")
+    p.add_argument(
+        "--format",
+        choices=("pylock", "requirements", "cyclonedx", "manager-snapshot", "dockerfile"),
+        help="for another program, instead of a bundle",
+    )
+
+
+def _import(p: argparse.ArgumentParser) -> None:
+    p.add_argument("file", type=Path, metavar="FILE", help="a bundle, or another program's")
+    p.add_argument("--index", metavar="URL", help="where packages come from that lay in a folder")
+    p.add_argument("--python", metavar="SPEC", help="another Python than the bundle's")
+    p.add_argument(
+        "--discard-local", action="store_true", help="overwrite edited files; a copy is kept"
+    )
+    _trying(p)
+
+
 def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--full", action="store_true", help="compare every file's hash")
 
@@ -645,6 +674,24 @@ VERBS = (
         "gov run -- --listen --port 8188",
         _run,
         "ComfyUI's own exit code is passed on.",
+    ),
+    Verb(
+        "export",
+        "export",
+        "write the installation, or a snapshot of it, into one file",
+        "gov export comfy.gov.tar --with-code --with-wheels",
+        _export,
+        "Two exports of one state are the same file, byte by byte.",
+    ),
+    Verb(
+        "import",
+        "import_",
+        "take in an installation from a file, and observe it here",
+        "gov import comfy.gov.tar",
+        _import,
+        "FILE is a bundle of `gov export`, a snapshot of ComfyUI-Manager or Comfy-Desktop, "
+        "comfygit's export, a list of repositories with commits, or a freeze of pip. It ends as "
+        "one transaction; `gov tx promote` makes it prod.",
     ),
     Verb("stop", "stop", "end the ComfyUI that `gov run` started", "gov stop"),
     Verb(

@@ -165,6 +165,15 @@ class Repository:
             raise _failed(self.path, done)
         return done
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables of a call that works on it."""
+        return self._env()
+
+    def reachable(self, commit: str) -> list[str]:
+        """The names of all objects that the commit needs, without its history."""
+        return self._reachable(commit, self._env())
+
     def give(self, commit: str, objects: Path) -> None:
         """Put a commit's objects, as one pack, into a clone's folder of objects."""
         env = self._env()

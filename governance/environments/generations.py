@@ -29,7 +29,7 @@ from governance.base.errors import Damaged, GovError
 from governance.boundaries import store
 from governance.boundaries.uv import Uv
 from governance.conflict.shared import same_files
-from governance.environments import compatibility, interpreter
+from governance.environments import compatibility, interpreter, wheelhouse
 from governance.environments.compatibility import Incompatible
 from governance.truth import lockfile, resolution
 from governance.truth.documents import Generation
@@ -250,23 +250,33 @@ def _build(
     store.make_folder(papers(workspace, name))
     environment = path(workspace, name)
     mode = link_mode(workspace)
-    uv.sync(folder, environment, python=python, link_mode=mode, offline=offline)
+    wheelhouse.sync(
+        workspace, uv, folder, environment, python=python, link_mode=mode, offline=offline
+    )
     started = time.monotonic()
     damaged = check_records(environment)
     if damaged:
-        _rebuild_clean(uv, folder, environment, python, mode, damaged)
+        _rebuild_clean(workspace, uv, folder, environment, python, mode, damaged)
     checked = time.monotonic() - started
     made = _described(workspace, uv, folder, name, key, mode)
     return _finish(workspace, replace(made, check_seconds=round(checked, 3)), folder)
 
 
 def _rebuild_clean(
-    uv: Uv, folder: Path, environment: Path, python: str, mode: str, damaged: Sequence[Finding]
+    workspace: Workspace,
+    uv: Uv,
+    folder: Path,
+    environment: Path,
+    python: str,
+    mode: str,
+    damaged: Sequence[Finding],
 ) -> None:
     """A damaged file came from uv's cache: clean those packages out and fetch them once more."""
     uv.clean_packages(sorted({finding.detail for finding in damaged}))
     store.remove_tree(environment)
-    uv.sync(folder, environment, python=python, link_mode=mode, offline=False)
+    wheelhouse.sync(
+        workspace, uv, folder, environment, python=python, link_mode=mode, offline=False
+    )
     still = check_records(environment)
     if still:
         raise GovError(

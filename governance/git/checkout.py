@@ -89,6 +89,19 @@ def refs(checkout: Path) -> list[tuple[str, str]]:
     return [(name, ref) for name, _, ref in rows if _FULL.fullmatch(name)]
 
 
+def is_reachable(checkout: Path, commit: str, below: str) -> bool:
+    """Whether a ref below `below` (refs/remotes/) leads to the commit."""
+    tips = [name for name, ref in refs(checkout) if ref.startswith(below)]
+    if commit in tips:
+        return True
+    with _shadow(checkout) as shadow:
+        if shadow is None or not tips:
+            return False
+        known = ["rev-list", "--max-count=1", commit, *(f"^{tip}" for tip in tips)]
+        told = run(known, shadow.env)
+    return told.ok and not told.stdout.strip()
+
+
 def shallow(checkout: Path) -> Path:
     """The file that lists where its history was cut; it need not exist."""
     told = _ask(checkout, "rev-parse", "--git-path", "shallow")

@@ -230,14 +230,19 @@ def fetch_commit(
     *,
     protocols: Sequence[str],
     limits: Limits,
+    depth: int = 0,
 ) -> None:
-    """Ask for one commit by its id, which no branch or tag leads to; a host may refuse that."""
+    """Ask for one commit by its id, which no branch or tag leads to; a host may refuse that.
+
+    `depth` cuts its history, 0 asks for all of it.
+    """
     remote = _remote(source, protocols, limits)
     env = {**remote.env, "GIT_DIR": str(folder)}
     if alternates is not None:
         env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = alternates
     within = replace(remote, env=env)
-    words = ["--no-tags", "--no-write-fetch-head", "--quiet", "--", source.url, commit]
+    cut = [f"--depth={depth}"] if depth else []
+    words = ["--no-tags", "--no-write-fetch-head", "--quiet", *cut, "--", source.url, commit]
     within.call("fetch", *words)
 
 

@@ -139,6 +139,7 @@ _TRANSACTION: dict[str, Shape] = {
     "preferences": {"*": str},
     "unbuildable": [{"package": str, "version": str, "said": str}],
     "adoption": _ADOPTION,
+    "brought": {"file?": str, "exact?": [str], "wished?": [str], "lost?": [str]},
     "promotion_plan": {"direct_additions": [str], "override_additions": [str]},
     "skipped_requirements": [{"raw": str, "reason": str, "origin": _ORIGIN}],
     "plan": {
@@ -364,6 +365,7 @@ class Transaction(Document):
     preferences: dict[str, str] = field(default_factory=dict)
     unbuildable: list[dict[str, Any]] = field(default_factory=list)
     adoption: dict[str, Any] = field(default_factory=dict)
+    brought: dict[str, Any] = field(default_factory=dict)
     promotion_plan: dict[str, Any] = field(default_factory=_no_plan)
     skipped_requirements: list[dict[str, Any]] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)

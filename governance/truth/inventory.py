@@ -15,6 +15,7 @@ from governance.truth import redo, registry
 from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
 
+_CLONE = "clone"  # as code/capture.py names it
 PRESENT, DISABLED, MISSING = "present", "disabled", "missing"
 
 
@@ -73,7 +74,7 @@ def mismatches(workspace: Workspace) -> list[str]:
             place = registry.place(workspace, plugin)
             told.append(f"{plugin.id} is registered, but {place} is not there")
             continue
-        if plugin.kind != "clone":
+        if plugin.kind != _CLONE:
             continue
         head = git.head(found_at.path)
         if plugin.commit and head != plugin.commit:

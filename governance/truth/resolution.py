@@ -242,6 +242,19 @@ class Project:
         table["comfyui"] = {name: value for name, value in named.items() if value is not None}
         return self._of(document)
 
+    def without_comfyui(self) -> Project:
+        document = self._document()
+        table: Any = document["tool"]["gov"]
+        table.pop("comfyui", None)
+        return self._of(document)
+
+    def with_python(self, named: str) -> Project:
+        """The interpreter by another name."""
+        document = self._document()
+        table: Any = document["tool"]["gov"]
+        table["python"] = named
+        return self._of(document)
+
     def with_exempt(self, names: Sequence[str]) -> Project:
         """The resolution date does not bind these packages."""
         document = self._document()

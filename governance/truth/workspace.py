@@ -141,6 +141,11 @@ class Workspace:
         return self.root / self.config.text("storage.uv_cache_dir")
 
     @property
+    def wheels(self) -> Path:
+        """Packages that came in a bundle."""
+        return self.root / ".wheels"
+
+    @property
     def comfyui_dir(self) -> Path:
         """The governed ComfyUI; UsageError where config.toml names none or it has no main.py."""
         named = self.config.text("comfyui_dir")

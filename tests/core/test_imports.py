@@ -21,7 +21,7 @@ LAYERS = (
     ("environments",),
     ("changes",),
     ("installation",),
-    ("adoption",),
+    ("adoption", "bundle"),
     ("operations",),
     ("ci",),
 )
@@ -169,6 +169,8 @@ MAY_WRITE = {
     "environments/generations.py": {
         "write_bytes"
     },  # papers, made durable by one syncfs before the manifest
+    # In an environment under construction, which its build makes durable or discards.
+    "environments/wheelhouse.py": {"write_bytes"},
     "operations/node_check.py": {"write_bytes"},  # a scratch folder for one question
     "changes/provenance.py": {
         "write_bytes"

@@ -51,6 +51,8 @@ _HOMES = {
     "verify": "care",
     "repair": "care",
     "clean": "care",
+    "export": "moving",
+    "import_": "moving",
     "run": "running",
     "stop": "running",
     "ci": "making",

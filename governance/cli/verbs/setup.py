@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from governance.base.errors import UsageError
+from governance.changes.settings import Options
 from governance.cli import tables
 from governance.cli.decision import approval, deciding
 from governance.cli.outcome import Outcome, Part
@@ -24,16 +26,51 @@ def init(arguments: Namespace) -> Outcome:
     )
     installation.check(options)
     folder = arguments.dir or arguments.root or _folder()
+    if arguments.bundle is not None and (arguments.adopt or arguments.from_env is not None):
+        raise UsageError(
+            "--from takes a bundle in, --adopt what runs here: one of them at a time",
+            hint="gov init DIR --from FILE, then `gov adopt` in it",
+        )
     if arguments.adopt or arguments.from_env is not None:
         from governance.cli.verbs import adopting
 
         return adopting.init(arguments, options, folder)
+    if arguments.bundle is not None:
+        return _from_file(arguments, folder, options)
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
         done = decision.run("init", options=options)
     ungoverned = inventory.ungoverned(space)
     data = {**installation.to_json(done), "ungoverned": ungoverned}
     return Outcome(data, _told(done, ungoverned), done.warnings)
+
+
+def _from_file(arguments: Namespace, folder: Path, options: Options) -> Outcome:
+    """ComfyUI where there is none, the workspace, the import, and the promote."""
+    from governance import installation
+    from governance.bundle import archive, bare
+    from governance.bundle.foreign import forms
+    from governance.cli.report import Voice
+    from governance.cli.verbs import moving
+
+    path = moving.given(arguments.bundle)
+    is_bundle = archive.is_bundle(path)
+    if is_bundle:
+        moving.refuse_settings(arguments)
+    else:
+        forms.read(path)  # what cannot be read is told before anything is made
+    allowed = approval(arguments)
+    notes = []
+    if arguments.comfyui_dir is not None and is_bundle:
+        notes = bare.comfyui(path, arguments.comfyui_dir, Voice(quiet=arguments.quiet).say)
+    space = installation.prepare(folder, arguments.comfyui_dir)
+    with deciding(arguments, space) as decision:
+        if is_bundle:
+            bare.begin(space)
+        else:
+            decision.run("init", options=options)
+        done = moving.brought(decision, arguments, path, allowed)
+    return done._replace(warnings=[*notes, *done.warnings])
 
 
 def demo(arguments: Namespace) -> Outcome:
@@ -51,8 +88,6 @@ def completion(arguments: Namespace) -> Outcome:
 
 def _folder() -> Path:
     """The workspace one stands in or has named, else the checkout's own."""
-    from governance.base.errors import UsageError
-
     try:
         return workspace.find().root
     except UsageError:

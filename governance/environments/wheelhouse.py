@@ -1,0 +1,149 @@
+"""Wheels that came in a bundle: an environment is built from them, without any index.
+
+uv gets a copy of the lock in which every file lies in `.wheels/`, and builds from it offline.
+Measured: the environment is then, file by file, the one that it is elsewhere, but for a
+uv_cache.json with times in every package (`uv pip install --find-links` leaves one too), which is
+taken out.  An address on the loopback would leave none, but a machine without network may have no
+loopback either (`unshare -n`).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from governance.boundaries import store
+from governance.boundaries.uv import Uv
+from governance.truth import lockfile
+from governance.truth.workspace import Workspace
+
+_REGISTRY = re.compile(r'(source = \{ registry = )"[^"]*"')
+_LEFT_BY_UV = "uv_cache.json"
+
+# By package: (the file's address in the lock, where it lies here).
+_Known = Mapping[str, list[tuple[str, Path]]]
+
+
+def sync(
+    workspace: Workspace,
+    uv: Uv,
+    folder: Path,
+    environment: Path,
+    *,
+    python: str,
+    link_mode: str,
+    offline: bool,
+) -> None:
+    """Build `environment` from the lock in `folder`: from wheels at hand where they are all
+    there, else as uv finds them."""
+    data = store.read_bytes(folder / "uv.lock")
+    known = _at_hand(workspace, data, folder / "uv.lock")
+    if not known:
+        uv.sync(folder, environment, python=python, link_mode=link_mode, offline=offline)
+        return
+    with tempfile.TemporaryDirectory(prefix="gov-lock-") as name:
+        staged = Path(name)
+        store.write(staged / "pyproject.toml", store.read_bytes(folder / "pyproject.toml"))
+        store.write(staged / "uv.lock", _placed(data.decode(), known, workspace.wheels).encode())
+        uv.sync(staged, environment, python=python, link_mode=link_mode, offline=True, frozen=True)
+    _take_out_times(environment)
+
+
+def _at_hand(workspace: Workspace, data: bytes, path: Path) -> _Known:
+    """The files of the lock that lie here.  Empty where a package has none: then the network is
+    needed anyway, and uv asks the index for all."""
+    if not workspace.wheels.is_dir():
+        return {}
+    here = {entry.name: entry for entry in workspace.wheels.iterdir() if entry.is_file()}
+    own = built(workspace, data)
+    here_only = {entry.name: entry for entry in own.iterdir()} if own.is_dir() else {}
+    found = {}
+    for package in lockfile.parse(data, path).get("package", []):
+        source = package.get("source", {})
+        if "virtual" in source:
+            continue
+        is_index = str(source.get("registry", "")).startswith("http")
+        rows = _rows(package, here, here_only) if is_index else []
+        if not rows:
+            return {}
+        found[str(package["name"])] = rows
+    return found
+
+
+def built(workspace: Workspace, lock: bytes) -> Path:
+    """Where wheels lie that this very lock came with and names no hash of: what was built from
+    source elsewhere.  For another lock they do not count."""
+    return workspace.wheels / f"lock-{store.digest(lock)[:16]}"
+
+
+def _rows(
+    package: Mapping[str, Any], here: Mapping[str, Path], own: Mapping[str, Path]
+) -> list[tuple[str, Path]]:
+    hashed = [row for row in package.get("wheels", []) if row.get("hash")]
+    files = [(_named(row), here[name_of(row)]) for row in hashed if name_of(row) in here]
+    return files or _unhashed(package, own)
+
+
+def _unhashed(package: Mapping[str, Any], here: Mapping[str, Path]) -> list[tuple[str, Path]]:
+    start = f"{str(package['name']).replace('-', '_')}-{package.get('version')}-"
+    sdist = package.get("sdist", {})
+    return [(_named(sdist), path) for name, path in here.items() if name.startswith(start)][:1]
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return str(row.get("url") or row.get("path") or "")
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The file's name, of a row of the lock."""
+    return unquote(urlsplit(_named(row)).path).rpartition("/")[2]
+
+
+def _placed(text: str, known: _Known, wheels: Path) -> str:
+    """The lock with nothing but the files at hand, by their paths."""
+    blocks = re.split(r"(?m)^(?=\[\[package\]\]\n)", text)
+    return blocks[0] + "".join(_block(block, known, wheels) for block in blocks[1:])
+
+
+def _block(block: str, known: _Known, wheels: Path) -> str:
+    name = re.search(r'^name = "([^"]+)"$', block, re.M)
+    rows = known.get(name[1], []) if name else []
+    if not rows:
+        return block
+    place = _escaped(wheels)
+    block = _REGISTRY.sub(lambda found: f'{found[1]}"{place}"', block, count=1)
+    block = re.sub(r"(?m)^sdist = \{.*\}\n", "", block)
+    files = "".join(_entry(block, named, path) for named, path in rows)
+    made = f"wheels = [\n{files}]\n"
+    if re.search(r"(?m)^wheels = \[", block):
+        return re.sub(r"(?ms)^wheels = \[\n.*?^\]\n", lambda _: made, block, count=1)
+    return re.sub(r"(?m)^source = .*\n", lambda found: found[0] + made, block, count=1)
+
+
+def _entry(block: str, named: str, path: Path) -> str:
+    """With the hash that the lock names, which uv checks; one that was built here has none."""
+    given = re.search(rf'url = "{re.escape(named)}", hash = "([^"]+)"', block)
+    hashed = f', hash = "{given[1]}"' if given is not None else ""
+    return f'    {{ path = "{_escaped(path)}"{hashed} }},\n'
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _take_out_times(environment: Path) -> None:
+    """uv notes when it took a file from a folder; an environment from an index has no such note.
+
+    RECORD is written anew, never in place: with hardlinks it may be the cache's own.
+    """
+    for path in environment.glob(f"lib/python3*/site-packages/*.dist-info/{_LEFT_BY_UV}"):
+        record = path.with_name("RECORD")
+        lines = record.read_bytes().splitlines(keepends=True)
+        path.unlink()
+        record.unlink()
+        own = f"{path.parent.name}/{_LEFT_BY_UV},".encode()
+        record.write_bytes(b"".join(line for line in lines if not line.startswith(own)))
