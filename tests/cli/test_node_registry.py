@@ -83,6 +83,7 @@ def test_an_id_is_taken_in_as_manager_would(site, registry):
     }
     assert registry.asked("/install") == [f"GET /nodes/{ID}/install?version=1.0.0"]
     assert history(site)[-1]["registry"] == f"{ID}@1.0.0"
+    assert f"from the registry: {NODE} 1.0.0" in site.gov("status").ok().out
     assert f"{NODE} registry 1.0.0" in " ".join(site.gov("node", "list").ok().out.split())
 
 
