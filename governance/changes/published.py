@@ -96,7 +96,7 @@ def _offline(config: Config, typed: Wanted, error: GovError | None) -> Offer:
     by_repository = typed.version in (None, NIGHTLY)
     if error is not None and (not listed or not by_repository):
         raise GovError(
-            error.message,
+            f"there is no folder {typed.id}, and no answer from the registry: {error.message}",
             hint=_nobody(typed, catalogue is not None, bool(listed)),
             code=error.code,
             facts=error.facts,

@@ -66,7 +66,9 @@ def _drop_node_code(space: Workspace) -> None:
 
 
 def _drop_work(space: Workspace) -> None:
-    """Stages of changes that were cut off before they had a record."""
+    """Stages of changes that were cut off before they had a record, and what was being fetched."""
+    for left in space.work.glob("fetch-*"):
+        store.remove_tree(left)
     for path in space.work.glob("*"):
         if names.is_txid(path.name) and not (space.transactions / f"{path.name}.json").is_file():
             store.remove_tree(path)

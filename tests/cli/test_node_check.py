@@ -139,7 +139,8 @@ def test_packages_that_install_the_same_files(settled, node):
 @pytest.mark.parametrize(
     ("what", "code", "says"),
     [
-        (["nowhere"], 2, "there is no folder"),
+        (["nowhere"], 1, "there is no folder nowhere, and no answer from the registry"),
+        (["./nowhere"], 2, "there is no folder"),
         (["http://host/x"], 3, "http"),
         (["{three}", "--ref", "gone"], 2, "has no branch, tag or commit 'gone'"),
     ],

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 
 import pytest
 from support import registry as loopback
@@ -82,6 +83,7 @@ def test_an_id_is_taken_in_as_manager_would(site, registry):
     }
     assert registry.asked("/install") == [f"GET /nodes/{ID}/install?version=1.0.0"]
     assert history(site)[-1]["registry"] == f"{ID}@1.0.0"
+    assert f"from the registry: {NODE} 1.0.0" in site.gov("status").ok().out
     assert f"{NODE} registry 1.0.0" in " ".join(site.gov("node", "list").ok().out.split())
 
 
@@ -218,6 +220,25 @@ def test_a_check_fetches_and_keeps_nothing(site, registry):
     assert site.gov.json("node", "check", ID).data["verdict"] == "conflicts"
     assert registry.asked("/install") == []
     assert not differences(before, fingerprint(site.root, site.comfyui))
+
+
+@pytest.mark.parametrize("verb", ["add", "update"])
+def test_a_download_that_was_killed_leaves_nothing_to_the_next_command(site, registry, verb):
+    if verb == "update":
+        site.gov("node", "add", ID).ok()
+    registry.publish(ID, "1.0.1", code(1))
+    registry.fail("/files", 200, b"x" * 100, wait=30)
+    child = site.gov.start("node", verb, ID if verb == "add" else NODE)
+    while not registry.asked("/files/Sample-Pack/1.0.1"):
+        assert child.poll() is None
+        time.sleep(0.02)
+    while not list((site.root / "state/work").glob("*.zip")):
+        time.sleep(0.02)
+    child.kill()
+    child.communicate()
+    registry.faults.clear()
+    site.gov("node", verb, ID if verb == "add" else NODE).ok()
+    assert not [p for p in (site.root / "state/work").iterdir() if p.name[:4] in ("add-", "fetc")]
 
 
 # --- the repository instead -------------------------------------------------------------------

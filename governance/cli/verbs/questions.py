@@ -18,7 +18,7 @@ def status(arguments: Namespace) -> Outcome:
         f"ComfyUI      {data['comfyui_dir']}",
         f"prod         {data['generation'] or 'missing: run `gov init`'}",
         f"lock         {'there' if data['lock_exists'] else 'missing: run `gov init`'}",
-        f"nodes        {data['nodes_total']}",
+        f"nodes        {data['nodes_total']}{_published(data['nodes'])}",
         f"transactions {data['transactions_total']}, {data['transactions_pending']} pending",
         f"drift        {_drift(data['drift'])}",
     ]
@@ -33,6 +33,14 @@ def status(arguments: Namespace) -> Outcome:
     if data["recent_transactions"]:
         parts.append(_transactions(data["recent_transactions"]))
     return Outcome(data, parts, facts.warnings(space))
+
+
+def _published(nodes: list[dict[str, Any]]) -> str:
+    """Which of them are versions of the Comfy Registry."""
+    known = [(n["id"], n["registry"]) for n in nodes if isinstance(n["registry"], dict)]
+    told = [f"{name} {facts['version']}" for name, facts in known if "version" in facts]
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return f" (from the registry: {', '.join(told[:3])}{more})" if told else ""
 
 
 def tx_inspect(arguments: Namespace) -> Outcome:
