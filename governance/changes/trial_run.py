@@ -159,6 +159,11 @@ def stage_baseline(stages: Stages, seen: observation.Observation) -> None:
     store.write_json(stages.folder / BASELINE, seen.baseline().to_json())
 
 
+def staged_baseline(stages: Stages) -> observation.Baseline:
+    """What loaded in this trial.  Raises FileNotFoundError where there was none."""
+    return observation.Baseline.from_json(store.read_object(stages.folder / BASELINE))
+
+
 def adopt_baseline(
     workspace: Workspace, stages: Stages, generation: str, verdict: Mapping[str, Any]
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from governance.boundaries import store
 from governance.changes import gates
+from governance.ci.workflows import Workflow
 from governance.requirements import requirement_name
 from governance.truth import ledger
 from governance.truth.documents import COMPLETED, NEEDS_RESOLUTION, Transaction
@@ -69,6 +70,22 @@ class Result:
             findings=tuple(text.replace(folder, "") for text in self.findings),
             log_tail=tuple(text.replace(folder, "") for text in self.log_tail),
         )
+
+    def judged(self, workflows: Sequence[Workflow], known: Collection[str]) -> Result:
+        """With workflows that all have to find their classes; without a word of the API on which
+        there are, that is a finding."""
+        if not self.passed or not workflows:
+            return self
+        if not known:
+            told = "this ComfyUI did not tell its classes: no workflow was looked at"
+            return replace(self, findings=(*self.findings, told))
+        missing = {one.name: one.missing(known) for one in workflows}
+        told = "; ".join(
+            f"{name} uses {', '.join(classes)}, which nothing here registers"
+            for name, classes in missing.items()
+            if classes
+        )
+        return replace(self, status=FAILED, reason=told) if told else self
 
     def to_json(self) -> dict[str, Any]:
         document = asdict(self)

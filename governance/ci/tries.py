@@ -19,13 +19,14 @@ from governance.base.progress import Live, Say
 from governance.boundaries import config, store
 from governance.boundaries.config import Config
 from governance.boundaries.uv import Uv
-from governance.changes import begin, nodes, pipeline, steps
+from governance.changes import begin, nodes, pipeline, steps, trial_run
 from governance.changes.session import Session, open_session
 from governance.changes.steps import Step
 from governance.ci import sources
 from governance.ci.bench import Bench
 from governance.ci.results import BROKEN, Result, Try, of_transaction
 from governance.ci.sources import Code, Sources
+from governance.ci.workflows import Workflow
 from governance.operations import recovery
 from governance.truth import registry
 from governance.truth.resolution import this_minor
@@ -40,6 +41,7 @@ class Matrix:
     versions: tuple[Code, ...]
     pythons: tuple[str, ...]
     others: tuple[Code, ...] = ()
+    workflows: tuple[Workflow, ...] = ()
 
     @property
     def companies(self) -> tuple[tuple[Code, ...], ...]:
@@ -62,6 +64,7 @@ def matrix(
     comfyuis: Sequence[str],
     others: Sequence[str],
     pythons: Sequence[str],
+    workflows: Sequence[Workflow],
     url: str,
 ) -> Matrix:
     """Words as typed, each once.  Raises what Sources raises, and UsageError (code `node_exists`)
@@ -79,7 +82,7 @@ def matrix(
             )
     words: Sequence[str | None] = list(dict.fromkeys(comfyuis)) or [None]
     versions = tuple(named.comfyui(text, url) for text in words)
-    return Matrix(node, versions, tuple(dict.fromkeys(pythons)), beside)
+    return Matrix(node, versions, tuple(dict.fromkeys(pythons)), beside, tuple(workflows))
 
 
 def require_pythons(bench: Bench, specs: Sequence[str]) -> tuple[str, ...]:
@@ -120,7 +123,7 @@ def _in_workspace(
             done = installation.initialise(session, replace(terms.options, python=python))
             setup = time.monotonic() - started
             for one, company in zip(tries, matrix.companies, strict=True):
-                result = _tried(session, one, matrix.node, company, terms)
+                result = _tried(session, one, matrix, company, terms)
                 yield replace(
                     result,
                     findings=(*done.warnings, *result.findings),
@@ -150,9 +153,9 @@ def _folder_name(text: str) -> str:
 
 
 def _tried(
-    session: Session, one: Try, node: Code, company: tuple[Code, ...], terms: Terms
+    session: Session, one: Try, matrix: Matrix, company: tuple[Code, ...], terms: Terms
 ) -> Result:
-    started = time.monotonic()
+    started, node = time.monotonic(), matrix.node
     named = f" with {', '.join(one.beside)}" if one.beside else ""
     session.say(f"ComfyUI {one.version}, Python {one.python}: trying {node.name}{named}")
     try:
@@ -162,6 +165,9 @@ def _tried(
         work = begin.begin(session, wanted, kind="add")
         tx = pipeline.run(session, work, timeout=terms.timeout)
         result = of_transaction(session.workspace, one, node.name, tx)
+        if result.passed:
+            known = trial_run.staged_baseline(work.stages).classes
+            result = result.judged(matrix.workflows, known)
     except GovError as error:
         txid = error.facts.get("txid")
         result = Result(one, BROKEN, error.message, hint=error.hint, txid=txid)

@@ -446,6 +446,16 @@ def _ci(p: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         help="Pythons to try it with, as 3.12; default: the one that gov runs on",
     )
+    p.add_argument(
+        "--workflow",
+        action="extend",
+        nargs="+",
+        default=[],
+        type=Path,
+        dest="workflows",
+        metavar="FILE",
+        help="workflows whose node classes must all be there",
+    )
     p.add_argument("--torch-backend", metavar="NAME", help="cpu, cu130, ... or an index URL")
     p.add_argument("--index", metavar="URL", help="package index, or a folder of wheels")
     p.add_argument("--resolution-date", metavar="DATE", help="as in `gov init`")

@@ -1,6 +1,7 @@
 """gov ci: a node in a folder, tried with versions of ComfyUI; each start costs seconds, so that
 few runs answer many questions."""
 
+import json
 import os
 import re
 import shlex
@@ -16,7 +17,10 @@ from support.gov import Gov
 from support.refusal import assert_told
 from support.worlds import SETTLE_SECONDS
 
+from governance.ci import workflows
+from governance.ci.results import Result, Try
 from governance.ci.sources import newest_release
+from governance.ci.workflows import Workflow
 from governance.cli import parser
 from governance.sample import world as sample
 from governance.sample.nodes import NODES
@@ -65,6 +69,14 @@ class Place:
     def left(self) -> list[str]:
         """What runs left in the cache beside what is kept for the next time."""
         return [path.name for path in (self.cache / "work").glob("[!.]*")]
+
+
+def write_workflow(folder: Path, *classes: str) -> Path:
+    """As ComfyUI exports it for its API."""
+    rows = {str(n): {"class_type": name, "inputs": {}} for n, name in enumerate(classes)}
+    path = folder / "workflow.json"
+    path.write_text(json.dumps(rows))
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -139,9 +151,11 @@ def test_beside_another_node_and_with_a_missing_line(place, world):
 
 
 def test_what_passes_with_findings_and_is_kept(place, world, tmp_path):
-    """Kept workspaces are ordinary ones; the newest release is no preview, and no 0.3.9."""
+    """Kept workspaces are ordinary ones; the newest release is no preview, and no 0.3.9.  All
+    classes of its workflow are there."""
     node = world.repos / "three-packages"
-    ended = place.gov(node, "--keep", tmp_path / "kept").ok()
+    workflow = write_workflow(tmp_path, "SampleThree", "EmptyLatentImage")
+    ended = place.gov(node, "--keep", tmp_path / "kept", "--workflow", workflow).ok()
     row = ended.out.splitlines()[2].split()
     assert (row[0], row[-1]) == ("v0.3.64", "passed")
     assert "  add this line to requirements.txt: lark\n" in ended.out
@@ -204,6 +218,8 @@ def test_requirements_that_do_not_lock_and_a_comfyui_that_cannot_be_had(place, t
         (["{node}", "--with", "some-id"], 2, "some-id is neither a folder nor a git URL"),
         (["{node}", "--with", "http://host/x"], 3, "'http' is not allowed"),
         (["{node}", "--with", "{node}"], 2, "are both called usable"),
+        (["{node}", "--workflow", "nowhere.json"], 2, "nowhere.json does not exist"),
+        (["{node}", "--workflow", "settings.toml"], 2, "settings.toml cannot be read"),
         (["{node}", "--junit", "nowhere/junit.xml"], 2, "there is no folder nowhere"),
         (["{node}", "--keep", "ComfyUI"], 2, "ComfyUI is not an empty folder"),
         (["{node}", "--python", "3.99"], 2, "there is no Python 3.99"),
@@ -220,6 +236,23 @@ def test_bad_words_are_told_before_the_first_run(place, words, code, says):
 @pytest.mark.parametrize("words", [["--index", "nowhere"], ["--settings", "nowhere"]])
 def test_options_that_name_nothing(place, words):
     assert_told(Gov(None)("ci", place.folder, "--cache", place.cache, *words), 2, "nowhere")
+
+
+def test_a_workflow_whose_class_is_gone():
+    """As the page saves it: notes, muted nodes and subgraphs' own ids are no classes."""
+    rows = [{"type": "Mine"}, {"type": "Note"}, {"type": "Muted", "mode": 4}, {"type": "id-1"}]
+    inner = {"id": "id-1", "nodes": [{"type": "Inner"}, None]}
+    page = {"nodes": rows, "definitions": {"subgraphs": [inner]}}
+    used = Workflow("w.json", tuple(workflows._classes(page)))
+    assert used.classes == ("Mine", "Inner")
+    passed = Result(Try("v1", None, "3.11"), "passed", "came up")
+    assert passed.judged([used], {"Mine", "Inner"}) == passed
+    failed = passed.judged([used], {"Inner"})
+    assert (failed.status, failed.reason) == (
+        "failed",
+        "w.json uses Mine, which nothing here registers",
+    )
+    assert passed.judged([used], {}).findings != (), "nobody told which classes there are"
 
 
 def test_the_newest_release():

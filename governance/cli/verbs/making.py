@@ -15,7 +15,7 @@ from governance.cli.report import Voice
 
 def ci(arguments: Namespace) -> Outcome:
     from governance import installation
-    from governance.ci import bench, tries
+    from governance.ci import bench, tries, workflows
     from governance.ci.sources import DEFAULT_URL, Sources
 
     settings = _settings(arguments.settings)
@@ -27,6 +27,7 @@ def ci(arguments: Namespace) -> Outcome:
     installation.check(options)
     for file in (arguments.junit, arguments.markdown):
         _require_place(file)
+    used = [workflows.read(file, Path.cwd()) for file in arguments.workflows]
     voice = Voice(quiet=arguments.quiet)
     cache = store.typed_path(arguments.cache) if arguments.cache else bench.default_cache()
     keep = store.typed_path(arguments.keep) if arguments.keep else None
@@ -38,6 +39,7 @@ def ci(arguments: Namespace) -> Outcome:
             comfyuis=arguments.comfyui,
             others=arguments.others,
             pythons=tries.require_pythons(place, arguments.pythons),
+            workflows=used,
             url=arguments.comfyui_url or DEFAULT_URL,
         )
         terms = tries.Terms(settings, options, arguments.timeout)
