@@ -52,10 +52,12 @@ def rows(facts) -> dict[str, dict]:
     return {row["id"]: row for row in facts["nodes"]}
 
 
-def test_it_ends_as_one_transaction_after_three_starts(adopted):
+def test_it_ends_as_one_transaction_after_three_starts(old, adopted):
     data = adopted[0].data
     assert data["status"] == "completed"
     assert data["kind"] == "adopt"
+    assert data["root"] == str(old.root)
+    assert data["generation"] == data["plan"]["generation"]
     assert set(data["nodes"]) == set(KINDS)
     assert starts(adopted[0]) == 3
 
