@@ -25,6 +25,8 @@ from speed import GOV, Row
 
 from governance.boundaries.uv import executable
 from governance.sample import packages, world
+from governance.truth import lockfile, preferences
+from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
 _NODE = "import {0}\n\n\nclass {1}: pass\nNODE_CLASS_MAPPINGS = {{'{1}': {1}}}\n"
@@ -65,11 +67,14 @@ def adopt(workspace: Path, comfyui: Path, index: list[str]) -> Row:
 
 
 def _lock_and_sync(project: Path, workspace: Path) -> float:
-    """Of the adopted project, from the warm cache that the adoption left, its lock unread."""
+    """Of the adopted project, from the warm cache that the adoption left, with the same versions
+    as preferences."""
     target = workspace / "bench-again"
     shutil.copytree(project, target)
     cache = Workspace(workspace).uv_cache
-    (target / "uv.lock").unlink()
+    made = Project.read((target / "pyproject.toml").read_bytes(), target / "pyproject.toml")
+    versions = lockfile.versions_in((target / "uv.lock").read_text())
+    (target / "uv.lock").write_bytes(preferences.lock_of(made, versions))
     started = time.perf_counter()
     for words in (["lock"], ["sync", "--locked", "--exact", "--link-mode", "hardlink"]):
         command = [executable(), "-q", "--cache-dir", str(cache), *words, "--project", str(target)]
