@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from governance import git
 from governance.adoption import additions, before, environment, manager, moves, survey
 from governance.adoption.additions import Addition
 from governance.adoption.environment import Environment
@@ -128,9 +129,9 @@ def _of_comfyui(
     session: Session, wish: Wish, old: Environment
 ) -> tuple[list[Step], dict[str, Any]]:
     """ComfyUI and the settings, by what the old environment is, where nothing else was typed."""
-    options = _options(session.workspace, wish.options, old)
+    chosen = options(session.workspace, wish.options, old)
     try:
-        return truth.of_comfyui(session, options)
+        return truth.of_comfyui(session, chosen)
     except UsageError as error:
         if error.code != "bad_python" or wish.options.python is not None:
             raise
@@ -144,18 +145,23 @@ def _of_comfyui(
         ) from None
 
 
-def _options(space: Workspace, typed: Options, old: Environment) -> Options:
-    """What is installed existed when it was installed: no earlier date binds the lock."""
-    recent = timedelta(days=space.config.number("resolution.recent_days"))
-    date = "none"
-    if old.newest is not None and clock.now() - old.newest >= recent:
-        date = clock.stamp(old.newest + timedelta(days=1))[:10]
+def options(space: Workspace, typed: Options, old: Environment) -> Options:
+    """What was typed, and by what is installed what was not."""
     return replace(
         typed,
         python=typed.python or old.minor,
-        date=typed.date or date,
+        date=typed.date or _date(space, old),
         torch_backend=typed.torch_backend or _torch_tag(typed, old),
     )
+
+
+def _date(space: Workspace, old: Environment) -> str:
+    """ComfyUI's own date would take back what was installed after it; then none binds the lock."""
+    folder = space.comfyui_dir
+    committed = git.commit_date(folder) if git.is_repository(folder) else None
+    if committed is None or old.newest is None:
+        return "auto"
+    return "auto" if old.newest <= committed + timedelta(days=1) else "none"
 
 
 def _torch_tag(typed: Options, old: Environment) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 from governance import comfyui
 from governance.base import names
 from governance.base.errors import GovError, UsageError
+from governance.base.shape import Shape, mismatch
 from governance.boundaries import process, store
 from governance.observation import packages
 from governance.requirements import requirement_name
@@ -27,6 +28,22 @@ _SECONDS = 120.0
 # Where people keep it, from ComfyUI's folder; the last is that of the portable bundles.
 _PLACES = (".venv", "venv", "env", ".env", "conda", "../.venv", "../venv", "../env")
 _EMBEDDED = ("python_embeded", "../python_embeded", "python_embedded", "../python_embedded")
+
+
+_ANSWER: Shape = {
+    "version": str,
+    "distributions": [
+        {
+            "name": str,
+            "version": str,
+            "requires": [str],
+            "modules": [str],
+            "direct_url": (dict, type(None)),
+            "installed_at": (float, int, type(None)),
+        }
+    ],
+    "model_paths": {"*": ([str], type(None))},
+}
 
 
 @dataclass(frozen=True)
@@ -136,6 +153,8 @@ def ask(python: Path, found: str, files: Sequence[str] = ()) -> Environment:
         done = process.run(argv, cwd=Path("/"), env=_environ(), timeout=_SECONDS)
         said = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
         answer = json.loads(done.stdout) if done.ok else None
+        if done.ok and (wrong := mismatch(answer, _ANSWER, "its answer")):
+            raise ValueError(wrong)
     except (GovError, ValueError) as error:
         said, answer = getattr(error, "message", str(error)), None
     if answer is None:
@@ -242,10 +261,16 @@ def _asked_by_comfyui(folder: Path) -> set[str]:
 
 
 def _running(workspace: Workspace) -> Iterator[Path]:
-    """Interpreters of programs that run this ComfyUI's main.py, but for those that gov started."""
+    """Interpreters of programs that run this ComfyUI's main.py, but for those that gov started.
+
+    Of programs of one's own user only: the interpreter is started, and another user could name
+    this main.py to have a program of theirs run.
+    """
     main = os.path.realpath(comfyui.main_path(workspace.comfyui_dir))
     for entry in sorted(Path("/proc").glob("[0-9]*")):
         try:
+            if entry.stat().st_uid != os.getuid():
+                continue
             words = (entry / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
             cwd = str((entry / "cwd").readlink())
             if not any(os.path.realpath(_joined(cwd, word)) == main for word in words[1:4]):

@@ -5,12 +5,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from support.installations import make_environment
 
 from governance.adoption import environment
+from governance.adoption.adopt import options
+from governance.base import clock
 from governance.base.errors import UsageError
+from governance.changes.settings import Options
+from governance.sample.world import COMMIT_DATE
 from governance.truth.workspace import Workspace
 
 
@@ -61,6 +67,16 @@ def test_one_whose_python_fails_says_its_last_words(space):
     (broken / "bin/python").write_text("#!/bin/sh\necho no such library >&2\nexit 3\n")
     (broken / "bin/python").chmod(0o755)
     assert "no such library" in raised(space).message
+
+
+@pytest.mark.parametrize("said", ["", "[]", "{}", '{"version": 3}'])
+def test_one_whose_answer_is_no_answer_is_named(tmp_path, said):
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o755)
+    with pytest.raises(UsageError) as caught:
+        environment.ask(program, "")
+    assert caught.value.code == "bad_environment"
 
 
 def test_of_two_the_one_with_what_comfyui_asks_for_is_taken(space, world):
@@ -130,3 +146,31 @@ def test_other_pythons_can_be_asked(python):
     if done is None or "not found" in done.stderr:
         pytest.skip(f"there is no Python {python} here")
     assert json.loads(done.stdout)["version"].startswith(python)
+
+
+@pytest.mark.parametrize(
+    ("torch", "typed", "backend"),
+    [
+        ("2.8.0+cu128", {}, "cu128"),
+        ("2.8.0+rocm6.4", {}, "rocm6.4"),
+        ("2.8.0", {}, None),
+        ("2.8.0+my.build", {}, None),
+        ("2.8.0+cu128", {"torch_backend": "cpu"}, "cpu"),
+    ],
+)
+def test_a_build_of_torch_names_its_index(space, torch, typed, backend):
+    packages = {"torch": environment.Installed("torch", torch)}
+    old = environment.Environment(Path("/old"), Path("/old/bin/python"), "3.12.4", "", packages)
+    found = options(space, Options(**typed), old)
+    assert (found.python, found.torch_backend, found.date) == ("3.12", backend, "auto")
+
+
+def test_comfyuis_own_date_binds_only_what_was_not_installed_after_it(world, tmp_path):
+    (tmp_path / "config.toml").write_text(f'comfyui_dir = "{world.comfyui}"\n')
+    committed = clock.parse(COMMIT_DATE)
+    dates = {}
+    for days in (-5, 5):
+        newest = committed + timedelta(days=days)
+        old = environment.Environment(Path("/o"), Path("/o/python"), "3.11.7", "", {}, newest)
+        dates[days] = options(Workspace(tmp_path), Options(), old).date
+    assert dates == {-5: "auto", 5: "none"}

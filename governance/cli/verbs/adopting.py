@@ -39,7 +39,16 @@ def init(arguments: Namespace, options: Any, folder: Path) -> Outcome:
     adoption.check(wish)
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
-        return _adopted(decision, arguments, wish)
+        done = _adopted(decision, arguments, wish)
+    return done._replace(data={**done.data, **_of_init(done.data, str(space.root))})
+
+
+def _of_init(data: Any, root: str) -> dict[str, Any]:
+    """What `gov init` tells of every workspace; the lock becomes uv.lock with the promotion."""
+    settings = [step["settings"] for step in data.get("steps", []) if "settings" in step]
+    python = next((one["python"] for one in settings), None)
+    generation = data.get("plan", {}).get("generation")
+    return {"root": root, "python": python, "lock_sha256": None, "generation": generation}
 
 
 def _adopted(decision: Decision, arguments: Namespace, wish: Any) -> Outcome:
