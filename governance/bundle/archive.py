@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -55,14 +56,15 @@ def refuse_taken(path: Path) -> None:
     if os.path.lexists(path):
         raise UsageError(
             f"{path} is there already",
-            hint=f"name another file, or move that one away: mv {path} {path}.old",
+            hint="name another file, or move that one away: "
+            f"mv {shlex.quote(str(path))} {shlex.quote(str(path) + '.old')}",
             code="file_exists",
             facts={"path": str(path)},
         )
     if not path.parent.is_dir():
         raise UsageError(
             f"there is no folder {path.parent}",
-            hint=f"make it first: mkdir -p {path.parent}",
+            hint=f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
             code="not_found",
             facts={"path": str(path.parent)},
         )

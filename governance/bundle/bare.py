@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from pathlib import Path
 
 from governance import git
@@ -38,7 +39,7 @@ def comfyui(path: Path, named: Path, say: Say) -> list[str]:
     if not target.parent.is_dir():
         raise UsageError(
             f"there is no folder {target.parent}",
-            hint=f"make it first: mkdir -p {target.parent}",
+            hint=f"make it first: mkdir -p {shlex.quote(str(target.parent))}",
             code="not_found",
         )
     scratch = target.parent / f"{store.TEMPORARY}comfyui-{secrets.token_hex(4)}"

@@ -20,6 +20,8 @@ CODE, NODES, WHEELS = "code", "code/nodes", "wheels"
 FOLDER_INDEX = WHEELS
 # The place of ComfyUI's own code, see changes/provenance.py.
 COMFYUI = "@ComfyUI"
+# How a bundle names its interpreter: a version, never a file to be started.
+PYTHON_VERSION = re.compile(r"3(\.[0-9]{1,3}){1,2}")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 _NODE: Shape = {

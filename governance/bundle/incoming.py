@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import secrets
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,6 @@ from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
 REASON = "import"
-_VERSION_SPEC = re.compile(r"3(\.[0-9]{1,3}){1,2}")
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ def _refuse_groups(name: str, project: Project, plugins: list[Plugin]) -> None:
 
 def _refuse_programs(name: str, project: Project, lock: bytes) -> None:
     """What would start a program of the bundle's choice outside the fence."""
-    if not _VERSION_SPEC.fullmatch(project.python):
+    if not contents.PYTHON_VERSION.fullmatch(project.python):
         raise bad(name, f"its Python is {contents.printable(project.python)!r}, not a version")
     table = project.data.get("tool", {}).get("uv", {})
     if "build-system" in project.data or table.get("package") is not False:
@@ -267,7 +266,7 @@ def _with_interpreter(session: Session, arrived: Arrived, wish: Wish) -> None:
     if spec != arrived.project.python:
         arrived.project = arrived.project.with_python(spec)
     if not reasons and arrived.exact:
-        account.exact.append("uv.lock, byte for byte: every package at its version")
+        account.exact.append(_LOCK if account.wished else f"{_LOCK}, byte for byte")
         return
     arrived.exact = False
     arrived.preferences = {
@@ -309,6 +308,7 @@ def _version_of(session: Session, spec: str) -> str:
     return done.stdout.strip()
 
 
+_LOCK = "uv.lock: every package at its version"
 _VERSION = "import platform; print(platform.python_version())"
 
 
@@ -417,8 +417,8 @@ def _refuse_taken(
         return
     raise UsageError(
         f"{place} is there already and is not governed: the bundle's {plugin.id} belongs there",
-        hint=f"move it away (mv {place} {place}.old), or govern it first: "
-        f"`gov node add {place.name}`",
+        hint=f"govern it first: `gov node add {shlex.quote(place.name)}`; or move it away: "
+        f"mv {shlex.quote(str(place))} {shlex.quote(str(place) + '.old')}",
         code="folder_exists",
         facts={"path": str(place), "origin": origin},
     )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from governance import git
 from governance.base.errors import GovError
-from governance.bundle.contents import FOLDER_INDEX
+from governance.bundle.contents import FOLDER_INDEX, PYTHON_VERSION
 from governance.truth import lockfile, registry
 from governance.truth.documents import Plugin
 from governance.truth.resolution import Project
@@ -74,11 +74,11 @@ def with_folder(text: str, folder: str) -> str:
 
 
 def _without_interpreter(project: Project, version: str, notes: list[str]) -> Project:
-    """An interpreter that was named by its path is another machine's file."""
-    if "/" not in project.python:
+    """An interpreter that was named by its path, or in other words, is another machine's."""
+    if PYTHON_VERSION.fullmatch(project.python):
         return project
     minor = ".".join(version.split(".")[:2])
-    notes.append(f"Python was named by its path {project.python}: the bundle says {minor}")
+    notes.append(f"Python was named as {project.python}: the bundle says {minor}")
     return project.with_python(minor)
 
 

@@ -31,6 +31,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
 
         told += adoption_report.parts(data)
     told += _news(data)
+    told += brought(data.get("brought", {}))
     told += _set_aside(data)
     told += _observed(data["observation"])
     told += _diff(data)
@@ -49,6 +50,25 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
         report = choice.shown(space, ledger.conflict(space, str(data["txid"])))
         told += conflicts.screen(report, str(data["txid"]))
     return told
+
+
+def brought(told: Mapping[str, Any]) -> list[Part]:
+    """What is taken exactly, what as a wish, what is lost."""
+    if not told:
+        return []
+    rows: list[Part] = [f"from {told.get('file')}"]
+    for name, head in _HEADS:
+        rows += _listed(head, told.get(name, ()))
+    return rows
+
+
+_HEADS = (("exact", "taken exactly"), ("wished", "taken as a wish"), ("lost", "lost"))
+
+
+def _listed(head: str, sentences: Sequence[str]) -> list[Part]:
+    if not sentences:
+        return [f"  {head}: nothing"]
+    return [f"  {head}:", *(f"    {sentence}" for sentence in sentences)]
 
 
 def _what(data: Mapping[str, Any]) -> str:

@@ -89,8 +89,13 @@ def test_a_file_is_missing(made, tmp_path, name):
     ],
 )
 def test_a_name_that_no_bundle_has(made, tmp_path, name):
+    """Though bundle.json names it, with the right digest."""
+
     def change(rows):
-        return [*rows, (tarfile.TarInfo(name), b"evil")]
+        told = json.loads(rows[0][1])
+        told["files"][name] = store.digest(b"evil")
+        head = (rows[0][0], store.dump_json(told))
+        return [head, *rows[1:], (tarfile.TarInfo(name), b"evil")]
 
     rewritten(made, change)
     refused(made, tmp_path)

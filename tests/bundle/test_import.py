@@ -33,7 +33,7 @@ def test_it_is_the_same_installation_without_any_index(target, bundle, origin, p
     before = truth_and_prod(target.root)
     run = target.gov("import", bundle).ok()
     assert "taken exactly:" in run.out
-    assert "uv.lock, byte for byte" in run.out
+    assert "uv.lock: every package at its version, byte for byte" in run.out
     assert truth_and_prod(target.root) == before, "prod moves with the promote"
     assert not (target.nodes / "loose").exists()
     txid = run.out.split("gov tx promote ")[1].split()[0]
@@ -77,25 +77,33 @@ def test_a_dry_run_tells_and_leaves_nothing(target, bundle):
     assert not [*(target.root / "state/work").glob("import-*")]
 
 
-def test_another_python_locks_anew_with_the_versions_as_wishes(target, bundle, other_platform):
-    """As a bundle of another platform, which nobody has here."""
+@pytest.mark.parametrize("other_platform", ["platform", "python"], indirect=True)
+def test_elsewhere_it_locks_anew_with_the_versions_as_wishes(target, other_platform):
+    """As a bundle of another platform, or of a Python that nobody has here."""
     run = target.gov.json("import", other_platform).ok().data
-    assert "the lock: it was locked for Elsewhere-x86" in run["brought"]["lost"][0]
+    assert "the lock: it was locked for " in run["brought"]["lost"][0]
     assert run["preferences"]["cowsay"] == "5.0"
     target.gov("tx", "promote", run["txid"], "--approve-core", "--reason", "test").ok()
     assert target.installed()["cowsay"] == "5.0", "the version that it had, not the newest"
 
 
 @pytest.fixture
-def other_platform(bundle, tmp_path):
+def other_platform(bundle, tmp_path, request):
     from governance.bundle import archive, contents
 
     from .conftest import members, told
 
     held = members(bundle)
-    row = {**told(bundle), "platform": "Elsewhere-x86"}
+    row = told(bundle)
     held.pop("bundle.json")
     lock = held["uv.lock"].decode()
+    if request.param == "platform":
+        row["platform"] = "Elsewhere-x86"
+    else:
+        minor = ".".join(row["python"].split(".")[:2])
+        row["python"] = "3.99.1"
+        held["pyproject.toml"] = held["pyproject.toml"].replace(minor.encode(), b"3.99")
+        lock = lock.replace(minor, "3.99")
     held["uv.lock"] = lock.replace('version = "6.1"', 'version = "5.0"').encode()
     held = {name: data for name, data in held.items() if not name.startswith("wheels/")}
     path = tmp_path / "other.gov.tar"
@@ -119,7 +127,7 @@ def test_a_folder_of_packages(settled, target, tmp_path, world):
     settled.site.gov("export", path, "--with-code").ok()
     assert_refused(target, "import", path, code=2, named="no_index")
     run = target.gov.json("import", path, "--index", world.wheels).ok().data
-    assert "uv.lock, byte for byte: every package at its version" in run["brought"]["exact"]
+    assert "uv.lock: every package at its version" in run["brought"]["exact"]
     full = tmp_path / "full.tar"
     settled.site.gov("export", full, "--with-code", "--with-wheels").ok()
     run = target.gov.json("import", full).ok().data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +79,21 @@ def _exported(data: Mapping[str, Any]) -> list[Part]:
 
 def import_(arguments: Namespace) -> Outcome:
     from governance.bundle import incoming
+    from governance.cli import inspection
     from governance.cli.verbs import changing
+    from governance.truth.documents import PROMOTED
 
     path = given(arguments.file)
     wish = incoming.Wish(arguments.index, arguments.python, arguments.discard_local)
     if arguments.dry_run:
         told = {"file": path.name, **_foreseen(arguments, path, wish)}
-        return Outcome({"dry_run": True, "brought": told}, account(told))
+        return Outcome({"dry_run": True, "brought": told}, inspection.brought(told))
     with deciding(arguments) as decision:
         tx = decision.run("import", path=path, wish=wish, timeout=arguments.timeout)
         seen = changing.ended(decision, arguments, tx)
-    return seen._replace(parts=[*account(tx.brought), *seen.parts])
+    if not arguments.promote or tx.status != PROMOTED:
+        return seen  # the transaction tells what came
+    return seen._replace(parts=[*inspection.brought(tx.brought), *seen.parts])
 
 
 def _foreseen(arguments: Namespace, path: Path, wish: Any) -> dict[str, Any]:
@@ -125,6 +129,7 @@ _AFTERWARDS = {
 def brought(decision: Decision, arguments: Namespace, path: Path, allowed: Approval) -> Outcome:
     """The import and, where its run completes, the promote; as `gov init` tells it."""
     from governance.bundle import incoming
+    from governance.cli import inspection
     from governance.cli.verbs import tx as tx_verbs
     from governance.truth.documents import COMPLETED
     from governance.truth.resolution import Project
@@ -133,9 +138,9 @@ def brought(decision: Decision, arguments: Namespace, path: Path, allowed: Appro
     wish = incoming.Wish(arguments.index, arguments.python)
     tx = decision.run("import", path=path, wish=wish)
     seen = tx_verbs.observed(space, tx)
-    told = account(tx.brought)
     if tx.status != COMPLETED and not allowed.failed_run:
-        return seen._replace(parts=[*told, *seen.parts])
+        return seen
+    told = inspection.brought(tx.brought)
     done = tx_verbs.promoted(decision, tx.txid, allowed)
     python = Project.read(store.read_bytes(space.pyproject), space.pyproject).python
     data = {
@@ -147,23 +152,6 @@ def brought(decision: Decision, arguments: Namespace, path: Path, allowed: Appro
     }
     ready = [f"workspace made: {space.root}", "next: gov run -- --port 8188"]
     return Outcome(data, [*told, *done.parts, *ready], [*seen.warnings, *done.warnings])
-
-
-def account(told: Mapping[str, Any]) -> list[Part]:
-    """What is taken exactly, what as a wish, what is lost."""
-    rows: list[Part] = [f"from {told.get('file')}"]
-    for name, head in _HEADS:
-        rows += _listed(head, told.get(name, []))
-    return rows
-
-
-_HEADS = (("exact", "taken exactly"), ("wished", "taken as a wish"), ("lost", "lost"))
-
-
-def _listed(head: str, sentences: Sequence[str]) -> list[Part]:
-    if not sentences:
-        return [f"  {head}: nothing"]
-    return [f"  {head}:", *(f"    {sentence}" for sentence in sentences)]
 
 
 def given(file: Path) -> Path:
