@@ -15,7 +15,6 @@ from governance.adoption.additions import Addition
 from governance.adoption.environment import Environment
 from governance.adoption.manager import Proposal
 from governance.adoption.survey import Nodes
-from governance.base import clock
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import store
 from governance.changes import batch, begin, nodes, pipeline, plan, provenance, steps

@@ -18,6 +18,8 @@ from governance.base.errors import UsageError
 from governance.base.progress import Say
 from governance.boundaries import store
 from governance.boundaries.config import Config
+from governance.catalogue import archive, ids
+from governance.changes import published
 from governance.ci.bench import Bench
 from governance.code import capture, fetching
 from governance.code.repository import Repository
@@ -64,7 +66,7 @@ class Sources:
         return Code(_id_of(place), target, commit, str(named))
 
     def other(self, text: str) -> Code:
-        """A node to stand beside it: a folder, or a git URL with or without `@ref`."""
+        """A node to stand beside it: a folder, a git URL with or without `@ref`, or an id."""
         found = self._address(text)
         if found is None:
             return self._registered(text)
@@ -85,13 +87,25 @@ class Sources:
         return Code(names.node_id_from_url(source.url), target, cloned.commit, text)
 
     def _registered(self, text: str) -> Code:
-        """The seam for ids of the Comfy Registry, which gov does not know yet."""
-        raise UsageError(
-            f"{text} is neither a folder nor a git URL",
-            hint="name a node by its git URL (https://host/owner/name, or with @ref) or its folder",
-            code="not_found",
-            facts={"named": text},
-        )
+        """An id of the Comfy Registry, with or without `@version`."""
+        typed = ids.parse(text)
+        if typed is None:
+            raise UsageError(
+                f"{text} is neither a folder, nor a git URL, nor an id of the Comfy Registry",
+                hint="name a node by its git URL (https://host/owner/name, or with @ref), its "
+                "folder, or its id",
+                code="not_found",
+                facts={"named": text},
+            )
+        offer = published.look_up(self._config, typed)
+        published.require_offered(offer)
+        if offer.release is None:
+            return self.other(offer.repository)
+        target = self._new("node")
+        version = offer.release.version
+        # A look is no installation, so the registry does not count it.
+        archive.fetch(self._config, offer.id, version, target, counted=False, say=self._say)
+        return Code(names.node_id(offer.id.lower()), target, None, text)
 
     # --- ComfyUI --------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from support import registry
 from support.fingerprint import differences, fingerprint
 from support.gov import Gov
 from support.refusal import assert_told
@@ -49,9 +50,14 @@ class Place:
         sample.write_comfyui(self.comfyui)
         for tag in ("v0.3.9", "v0.3.64", "v0.4.0-rc1"):
             sample.git(self.comfyui, "tag", "--annotate", "--message=release", tag)
-        (folder / "settings.toml").write_text(f"[tx]\nsettle_seconds = {SETTLE_SECONDS}\n")
+        self.set_registry("http://127.0.0.1:9")
         self._options = ["--index", wheels, "--resolution-date", "none", "--cache", self.cache]
         self._options += ["--settings", folder / "settings.toml", "--comfyui-url", self.comfyui]
+
+    def set_registry(self, url: str) -> None:
+        (self.folder / "settings.toml").write_text(
+            f'[tx]\nsettle_seconds = {SETTLE_SECONDS}\n[registry]\nurl = "{url}"\n'
+        )
 
     def node(self, name: str, **files: str) -> Path:
         """A plain folder; `requirements` stands for requirements.txt."""
@@ -200,6 +206,22 @@ def test_requirements_that_do_not_lock_and_a_comfyui_that_cannot_be_had(place, t
     assert "no-such-package-of-the-sample" in impossible["reason"]
 
 
+def test_a_node_of_the_registry_stands_beside_it_and_is_not_counted(place):
+    with registry.serving() as made:
+        made.publish("sample-pack", "1.0.0", {"__init__.py": LOADS})
+        place.set_registry(made.url)
+        node = place.folder / "beside"
+        if not node.is_dir():
+            place.node("beside")
+        words = (node, "--with", "sample-pack@1.0", "--comfyui", "v0.3.64", "--json")
+        rows = place.gov(*words).ok().data["runs"]
+        assert [(row["with"], row["result"]) for row in rows] == [
+            ([], "passed"),
+            (["sample-pack@1.0"], "passed"),
+        ]
+        assert made.asked("/install") == []
+
+
 # --- what cannot be tried ---------------------------------------------------------------------
 
 
@@ -215,7 +237,8 @@ def test_requirements_that_do_not_lock_and_a_comfyui_that_cannot_be_had(place, t
         (["{node}", "--comfyui", "./nowhere"], 2, "there is no folder"),
         (["{node}", "--comfyui", "{node}"], 2, "there is no main.py"),
         (["{node}", "--comfyui", "https://127.0.0.1:9/x/y@v1"], 1, "cannot read https://127"),
-        (["{node}", "--with", "some-id"], 2, "some-id is neither a folder nor a git URL"),
+        (["{node}", "--with", "some-id"], 1, "no answer from the registry"),
+        (["{node}", "--with", "no id"], 2, "nor an id of the Comfy Registry"),
         (["{node}", "--with", "http://host/x"], 3, "'http' is not allowed"),
         (["{node}", "--with", "{node}"], 2, "are both called usable"),
         (["{node}", "--workflow", "nowhere.json"], 2, "nowhere.json does not exist"),

@@ -505,3 +505,12 @@ def test_clean_keeps_what_was_published(promoted, registry):
     registry.publish(ID, "1.1.0", {**code(1), "__init__.py": "# newer\n" + LOADS.format(number=1)})
     assert_refused(site, "node", "update", NODE, code=3, named="local_changes")
     assert Repository(site.root / f".code/{NODE}.git").has(kept)
+
+
+def test_an_imported_snapshot_brings_it(site, tmp_path):
+    """ComfyUI-Manager's own form names ids of the registry with their versions."""
+    path = tmp_path / "snapshot.json"
+    path.write_text(json.dumps({"comfyui": None, "cnr_custom_nodes": {ID: "1.0"}, "pips": {}}))
+    done = site.gov.json("import", path).ok().data
+    assert (done["status"], record(site)["registry"]["version"]) == ("completed", "1.0.0")
+    assert done["brought"]["exact"] == [f"{ID} 1.0"]
