@@ -215,7 +215,7 @@ def test_a_node_of_the_registry_stands_beside_it_and_is_not_counted(place):
             place.node("beside")
         words = (node, "--with", "sample-pack@1.0", "--comfyui", "v0.3.64", "--json")
         rows = place.gov(*words).ok().data["runs"]
-        assert [(row["with"], row["result"]) for row in rows] == [
+        assert [(row["with"], row["status"]) for row in rows] == [
             ([], "passed"),
             (["sample-pack@1.0"], "passed"),
         ]
