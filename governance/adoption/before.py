@@ -20,8 +20,8 @@ def watch(
     """
     workspace = session.workspace
     name = f"{txid}-before"
-    made = candidate.beside(workspace, name, environment)
-    try:
+    try:  # Ctrl-C while its folders are made leaves none of them, too
+        made = candidate.beside(workspace, name, environment)
         return observation.observe(
             observation.Request(
                 comfyui_dir=made.comfyui_dir,
