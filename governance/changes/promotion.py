@@ -314,11 +314,12 @@ def _note_promotion(
 
 
 def _plugins_after(work: Work, made: Draft, pre: str | None) -> list[Plugin]:
-    """The registry as the change leaves it: what it took in names it."""
+    """The registry as the change leaves it: what it took in names it.  Where there was no prod
+    before, a node that comes with another machine's snapshot keeps the name of that one's."""
     now = clock.stamp()
     taken = set() if work.is_at_once else {str(s.node) for s in work.steps if s.node}
     return [
-        replace(p, last_txid=work.tx.txid, last_snapshot=pre, updated_at=now)
+        replace(p, last_txid=work.tx.txid, last_snapshot=pre or p.last_snapshot, updated_at=now)
         if p.id in taken and p.group in made.project.groups
         else p
         for p in made.plugins
