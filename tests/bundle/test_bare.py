@@ -7,7 +7,7 @@ from support.gov import Gov
 from support.refusal import assert_told
 from support.worlds import Site
 
-from .conftest import generation, git
+from .conftest import generation, git, told
 
 
 @pytest.fixture
@@ -29,7 +29,18 @@ def test_one_command(bare, bundle, origin, pypi):
     status = bare.gov.json("status").ok().data
     assert (status["nodes_total"], status["transactions_pending"]) == (5, 0)
     assert status["prod_env_exists"]
+    states = {row["id"]: row["state"] for row in bare.gov.json("node", "list").ok().data["nodes"]}
+    assert states == {
+        "sample-captioner": "promoted",
+        "three-packages": "promoted",
+        "shares-cowsay": "disabled",
+        "loose": "promoted",
+        "single": "promoted",
+    }
     bare.gov("verify").ok()
+    onward = bare.root.parent / "onward.tar"
+    bare.gov("export", onward, "--with-code").ok()
+    assert [node["id"] for node in told(onward)["nodes"]] == list(states)
     again = gov("init", bare.root).ok()
     assert "workspace ready" in again.out
     assert not again.problems("warning"), again
