@@ -38,11 +38,22 @@ class Repository:
         self.path = path
 
     def has(self, commit: str) -> bool:
-        return self._ref(commit).is_file()
+        return self._ref(commit).is_file() or commit in self._packed()
 
     def commits(self) -> list[str]:
         folder = self.path / "refs/keep"
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        loose = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        return sorted(loose | self._packed())
+
+    def _packed(self) -> set[str]:
+        """Commits whose names somebody's `git gc` has moved into one file."""
+        data = store.read_bytes(self.path / "packed-refs") if self._is_packed else b""
+        names = (line.partition(" refs/keep/")[2] for line in data.decode().splitlines())
+        return {name for name in names if name}
+
+    @property
+    def _is_packed(self) -> bool:
+        return (self.path / "packed-refs").is_file()
 
     def take(self, clone: Path, commit: str) -> None:
         """Copy a commit, its trees and its files from a clone, durably."""
@@ -115,6 +126,8 @@ class Repository:
         """Forget commits, and delete the objects that only they need."""
         gone = [commit for commit in commits if self.has(commit)]
         for commit in gone:
+            if commit in self._packed():
+                self.ask(self._env(), "update-ref", "-d", f"refs/keep/{commit}")
             store.remove_file(self._ref(commit))
         if gone:
             self.ask(self._env(), "repack", "-a", "-d", "-q", limits=Limits(_SECONDS))
