@@ -388,10 +388,10 @@ def test_15_a_checkout_that_fails_after_the_fetch_leaves_no_clone(governed):
 def test_15_an_add_that_fails_after_its_clone_leaves_none(governed, monkeypatch):
     house = governed
 
-    def full(*_):
+    def full(*_, **__):
         raise GovError("no space", hint="free some", code="disk")
 
-    monkeypatch.setattr(nodes, "_register", full)
+    monkeypatch.setattr(nodes, "register", full)
     assert house.gov("node", "add", house.node("loads-two-classes")).code == 1
     assert not (house.comfyui / "custom_nodes/loads-two-classes").exists()
     assert list(house.space.work.iterdir()) == []
