@@ -90,16 +90,19 @@ class Uv:
         link_mode: str,
         offline: bool,
         frozen: bool = False,
+        again: str = "",
     ) -> None:
         """Build `environment` (a path with nothing there) from the lock of `project`.
 
-        `frozen` takes a lock that names other places than the project's own index.
+        `frozen` takes a lock that names other places than the project's own index.  `again` is
+        the package to take out and lay once more, in an environment that was built already.
         """
         found = str(self.find_python(python))
         argv = ["sync", "--project", str(project), "--python", found, "--exact"]
         argv += ["--frozen" if frozen else "--locked"]
         argv += ["--link-mode", link_mode, "--no-progress"]
         argv += ["--offline"] if offline else []
+        argv += ["--reinstall-package", again] if again else []
         done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
         if not done.ok:
             raise failure("uv sync", done)

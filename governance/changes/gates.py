@@ -9,6 +9,7 @@ from typing import Any
 
 from governance.base.errors import Refused, UsageError
 from governance.base.names import normalise
+from governance.conflict.shared import OwnerChange
 from governance.truth.documents import Transaction
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
@@ -38,13 +39,15 @@ class Approval:
 @dataclass(frozen=True)
 class Facts:
     """What the gates ask about.  `failed` is why a run failed, `skipped` the transaction whose
-    skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node."""
+    skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node,
+    `owners` rows of plan.owner_changes, see owned.rows."""
 
     what: str
     core: Sequence[Change] = ()
     failed: str | None = None
     skipped: Transaction | None = None
     rewritten: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    owners: Sequence[Mapping[str, Any]] = ()
 
 
 def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
@@ -76,6 +79,16 @@ def _require_no_finding(facts: Facts, approval: Approval) -> None:
             code="rewrote_itself",
             facts={"node": node, "files": list(names)},
         )
+    for row in facts.owners:
+        if row["nodes"]:
+            raise Refused(
+                f"{OwnerChange(row['package'], row['before'], row['after']).sentence}, and "
+                f"{', '.join(row['nodes'])} asks for {row['package']}",
+                hint=f"`gov tx inspect {facts.what}` shows who installs the same files; "
+                "--accept-findings promotes it all the same",
+                code="other_owner",
+                facts={"owner_changes": list(facts.owners)},
+            )
 
 
 def require_compatible(
@@ -140,18 +153,18 @@ def core_changes(workspace: Workspace, changes: Iterable[Change]) -> list[Change
     return [change for change in changes if normalise(change.name) in names]
 
 
-def core_overwritten(workspace: Workspace, shared: Iterable[Mapping[str, Any]]) -> list[Change]:
-    """Core packages whose version stays while the files on the disk are another package's.
-
-    `shared` are rows of a manifest's shared_files.
-    """
+def core_overwritten(workspace: Workspace, changes: Iterable[OwnerChange]) -> list[Change]:
+    """Core packages that stay while the files on the disk become another package's, or its own."""
     core = core_names(workspace)
     return [
-        Change(name, "its own files", f"files of {row.get('owner') or 'several packages'}")
-        for row in shared
-        for name in row["packages"]
-        if normalise(name) in core and name != row.get("owner")
+        Change(one.package, _files_of(one.package, one.before), _files_of(one.package, one.after))
+        for one in changes
+        if normalise(one.package) in core
     ]
+
+
+def _files_of(package: str, owner: str) -> str:
+    return "its own files" if owner == package else f"files of {owner or 'several packages'}"
 
 
 def require_core(changes: Sequence[Change], approval: Approval) -> None:

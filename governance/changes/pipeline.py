@@ -86,6 +86,7 @@ def stage_build(session: Session, txid: str, approval: Approval | None = None) -
     # Before ComfyUI is started: a person who is asked after minutes has to wait for them twice.
     found = unmet.note(work)
     if approval is not None:
+        promotion.require_owners(work, approval)
         unmet.require_accepted(work, found, approval)
 
 

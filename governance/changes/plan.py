@@ -9,7 +9,7 @@ from typing import Any
 from governance.base.errors import GovError, NeedsResolution, Refused
 from governance.boundaries import store
 from governance.boundaries.uv import Locked
-from governance.changes import gates, provenance, unmet
+from governance.changes import gates, owned, provenance, unmet
 from governance.changes.work import Work
 from governance.conflict.package_changes import steps
 from governance.conflict.problem import NODE, Owned
@@ -127,9 +127,19 @@ def summary(work: Work) -> dict[str, Any]:
         "generation": manifest.name if manifest else None,
         "changes": [step.to_json() for step in found],
         "shared_files": manifest.shared_files if manifest else [],
-        "notes": list(work.tx.plan.get("notes", [])),
+        "owner_changes": owned.rows(work) if manifest else [],
+        "notes": [*work.tx.plan.get("notes", []), *_misrecorded(work)],
         "incompatible": unmet.rows(work) if manifest else [],
     }
+
+
+def _misrecorded(work: Work) -> list[dict[str, Any]]:
+    """Once a package: in prod it is known, and a record that is written again has it already."""
+    if not work.stages.is_built():
+        return []
+    known = [note["sentence"] for note in work.tx.plan.get("notes", [])]
+    told = work.stages.new_misrecorded()
+    return [{"sentence": sentence} for sentence in told if sentence not in known]
 
 
 def lock_in(folder: Path) -> dict[str, Any]:

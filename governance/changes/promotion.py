@@ -15,6 +15,7 @@ from governance.changes import (
     audit,
     checkouts,
     gates,
+    owned,
     staging,
     steps,
     trial_run,
@@ -100,8 +101,16 @@ def core_changes(work: Work) -> list[Change]:
         return []
     found = gates.core_changes(work.workspace, work.stages.changes())
     if work.stages.is_built():
-        found += gates.core_overwritten(work.workspace, work.stages.new_shared_files())
+        found += gates.core_overwritten(work.workspace, work.stages.owner_changes())
     return found
+
+
+def require_owners(work: Work, approval: Approval) -> list[Change]:
+    """The gates of core packages and of files that would be another package's; the core changes."""
+    core = core_changes(work)
+    facts = Facts(what=work.tx.txid, core=core, owners=owned.rows(work))
+    gates.require_all(work.workspace, facts, approval)
+    return core
 
 
 def _moved(work: Work, place: str, before: str) -> Refused:
@@ -172,8 +181,7 @@ def commit(work: Work, approval: Approval) -> Promotion:
     refuse_moved_code(work)
     _require_stages(work, made)
     found = work.stages.changes()
-    core = core_changes(work)
-    gates.require_all(workspace, Facts(what=tx.txid, core=core), approval)
+    core = require_owners(work, approval)
     unmet.require_accepted(work, unmet.note(work), approval)
     verdict = _require_verdict(work, approval)
     try:

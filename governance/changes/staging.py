@@ -15,7 +15,9 @@ from governance.base.errors import Damaged, GovError
 from governance.boundaries import store
 from governance.boundaries.uv import Locked, Uv
 from governance.changes.draft import Draft
-from governance.environments import generations
+from governance.conflict import shared
+from governance.conflict.shared import OwnerChange
+from governance.environments import generations, records
 from governance.environments.compatibility import Incompatible
 from governance.truth import freshness, lockfile, resolution, snapshots
 from governance.truth.documents import Generation
@@ -215,12 +217,22 @@ class Stages:
         prod = generations.prod(self.workspace)
         return lockfile.changes(prod.locked if prod else {}, self.lock_versions())
 
-    def new_shared_files(self) -> list[dict[str, Any]]:
-        """Packages of the built generation that install the same files, where in prod they do not
-        or others lie there."""
+    def owner_changes(self) -> list[OwnerChange]:
+        """Packages of prod that would stay, with files of another package."""
         prod = generations.prod(self.workspace)
-        known = prod.shared_files if prod else []
-        return [row for row in self.generation().shared_files if row not in known]
+        made = self.generation()
+        if prod is None:
+            return []
+        before = (prod.shared_files, lockfile.frozen_versions(prod.packages))
+        return shared.owner_changes(
+            before, (made.shared_files, lockfile.frozen_versions(made.packages))
+        )
+
+    def new_misrecorded(self) -> list[str]:
+        """A sentence for each package with a wrong RECORD that prod has not."""
+        prod = generations.prod(self.workspace)
+        known = prod.misrecorded if prod else []
+        return records.sentences(row for row in self.generation().misrecorded if row not in known)
 
     def new_incompatible(self) -> list[Incompatible]:
         """Demands of packages that the built environment does not meet, though prod does or has

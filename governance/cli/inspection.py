@@ -10,6 +10,7 @@ from governance.changes import gates
 from governance.cli import conflicts, tables
 from governance.cli.outcome import Part, Table
 from governance.conflict.problem import owner_words
+from governance.conflict.shared import OwnerChange
 from governance.requirements.grammar import leading_name
 from governance.truth import ledger
 from governance.truth.documents import (
@@ -41,6 +42,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     if data.get("plan", {}).get("changes"):
         told += tables.changes(data["plan"]["changes"], title="prod would change")
     told += shared_files(data.get("plan", {}), str(data["node_id"]))
+    told += owner_changes(data.get("plan", {}))
     told += incompatible(data.get("plan", {}))
     told += [f"  warning: {note['sentence']}" for note in data.get("plan", {}).get("notes", [])]
     told += _places(data)
@@ -121,7 +123,7 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
     if data["status"] in (COMPLETED, RESOLVED):
         core = ' --approve-core --reason "..."' if _touches_core(data) else ""
         skipped = " --accept-skipped" if data["skipped_requirements"] else ""
-        skipped += " --accept-findings" if data["observation"].get("rewritten") else ""
+        skipped += " --accept-findings" if _has_findings(data) else ""
         skipped += " --accept-incompatible" if _is_incompatible(data) else ""
         return [f"next: gov tx promote {txid}{core}{skipped}"]
     if data["status"] == NEEDS_RESOLUTION:
@@ -133,6 +135,11 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
         if row.get("distribution") and not row.get("declared")
     ]
     return [*told, f"next: gov tx inspect {txid}, or gov tx abort {txid}"]
+
+
+def _has_findings(data: Mapping[str, Any]) -> bool:
+    owners = data["plan"].get("owner_changes", [])
+    return bool(data["observation"].get("rewritten") or any(row.get("nodes") for row in owners))
 
 
 def _is_incompatible(data: Mapping[str, Any]) -> bool:
@@ -182,7 +189,7 @@ def _edited(row: Mapping[str, str]) -> str:
 
 
 def shared_files(plan: Mapping[str, Any], node: str) -> list[Part]:
-    """Packages that install the same files: whoever is installed last wins."""
+    """Packages that install the same files, and whose lie there."""
     return [line for row in plan.get("shared_files", []) for line in _shared(row, node)]
 
 
@@ -196,6 +203,17 @@ def _shared(row: Mapping[str, Any], node: str) -> list[str]:
     others = [name for name in row["packages"] if name != row["keep"]]
     wanted = " ".join(f"--without {name}" for name in others)
     return [told, f"    {row['keep']} alone will do: gov tx run {node} {wanted}"]
+
+
+def owner_changes(plan: Mapping[str, Any]) -> list[Part]:
+    """Packages of prod that would get files of another package, and who asks for them."""
+    return [line for row in plan.get("owner_changes", []) for line in _owner_change(row)]
+
+
+def _owner_change(row: Mapping[str, Any]) -> list[str]:
+    told = OwnerChange(row["package"], row["before"], row["after"]).sentence
+    nodes = ", ".join(row.get("nodes", []))
+    return [f"  prod would change: {told}", *([f"    used by {nodes}"] if nodes else [])]
 
 
 def incompatible(plan: Mapping[str, Any]) -> list[Part]:

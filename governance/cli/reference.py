@@ -27,7 +27,7 @@ from governance.conflict.answer import Cause, Fix, Party
 from governance.conflict.package_changes import Step
 from governance.conflict.problem import Owned
 from governance.environments.compatibility import Incompatible
-from governance.environments.generations import Finding
+from governance.environments.records import Finding
 from governance.observation.record import NodeReport, Observation
 from governance.requirements.declaration import Line, Origin, Skipped
 from governance.sandbox import Canary

@@ -1,4 +1,6 @@
-"""Files that several packages install: whoever came last owns them, and uv says nothing.
+"""Files that several packages install: uv lays whoever comes last, in any order, and says nothing.
+
+Which one wins is decided here, by names and RECORDs alone; owners.py lays the files so.
 
 Measured: opencv-python, -headless and -contrib share 89 files, onnxruntime and onnxruntime-gpu 316.
 """
@@ -35,8 +37,8 @@ class Shared:
     """Packages that install the same `files`.
 
     `owner` is the package whose bytes are on the disk, "" in a plan and where several are mixed;
-    `keep` is the richest, and `overrides` take the others away, empty where too little is shared
-    for one to stand in for the other.
+    `keep` is the richest, which wins in what gov builds; `overrides` take the others away, empty
+    where too little is shared for one to stand in for the other.
     """
 
     packages: tuple[str, ...]
@@ -57,12 +59,62 @@ class _Record:
     files: Mapping[str, tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Packages that share `paths`, the richest first: of each path the first that has it wins."""
+
+    records: tuple[_Record, ...]
+    paths: tuple[str, ...]
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return tuple(record.package for record in self.records)
+
+    def winner(self, path: str) -> str:
+        return next(record.package for record in self.records if path in record.files)
+
+    def is_settled(self, site_packages: Path) -> bool:
+        """Claim: every file that differs between them lies there as its winner has it."""
+        told = {path: list(_told(self.records, path).values()) for path in self.paths}
+        return all(
+            _digest(site_packages / path) == entries[0][0]
+            for path, entries in told.items()
+            if len(set(entries)) > 1
+        )
+
+
+@dataclass(frozen=True)
+class OwnerChange:
+    """The files of a package that stays, before and after: whose they are, "" for several's."""
+
+    package: str
+    before: str
+    after: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        whose = [self._whose(owner) for owner in (self.before, self.after)]
+        return f"files of {self.package}: {whose[0]} -> {whose[1]}"
+
+    def _whose(self, owner: str) -> str:
+        return "its own" if owner == self.package else f"those of {owner or 'several packages'}"
+
+
 def same_files(site_packages: Path) -> tuple[Shared, ...]:
     """Groups of installed packages that share files, by their RECORDs, the largest first.
 
     Files with the same bytes in each package join none: who came last does not matter (the empty
     `nvidia/__init__.py` of a dozen packages).
     """
+    found = [_shared(site_packages, group) for group in groups(site_packages)]
+    return tuple(sorted(found, key=lambda shared: (-shared.files, shared.packages)))
+
+
+def groups(site_packages: Path) -> list[Group]:
+    """As same_files, with no look at any file but the RECORDs."""
     records = {record.package: record for record in _records(site_packages)}
     owned: dict[str, list[str]] = {}
     for record in records.values():
@@ -70,15 +122,35 @@ def same_files(site_packages: Path) -> tuple[Shared, ...]:
             owned.setdefault(path, []).append(record.package)
     together = {path: set(names) for path, names in owned.items() if len(names) > 1}
     differing = [names for path, names in together.items() if _differs(records, names, path)]
-    found = [
-        _shared(
-            site_packages,
-            [records[name] for name in sorted(family)],
-            [path for path, names in together.items() if len(names & family) > 1],
+    return [
+        Group(
+            tuple(records[name] for name in _richest_first(records, family)),
+            tuple(path for path, names in together.items() if len(names & family) > 1),
         )
         for family in _joined(differing)
     ]
-    return tuple(sorted(found, key=lambda shared: (-shared.files, shared.packages)))
+
+
+def owner_changes(
+    before: tuple[Iterable[Mapping[str, Any]], Collection[str]],
+    after: tuple[Iterable[Mapping[str, Any]], Collection[str]],
+) -> list[OwnerChange]:
+    """Packages that are in two environments, with files of another package in the second.
+
+    Each environment is its manifest's shared_files and the names of its packages.
+    """
+    old, new = _owners(*before), _owners(*after)
+    return [
+        OwnerChange(name, old[name], new[name])
+        for name in sorted(old.keys() & new.keys())
+        if old[name] != new[name]
+    ]
+
+
+def _owners(shared: Iterable[Mapping[str, Any]], names: Collection[str]) -> dict[str, str]:
+    own = {name: name for name in names}
+    rows = [(name, row) for row in shared for name in row["packages"]]
+    return own | {name: str(row.get("owner") or "") for name, row in rows}
 
 
 def families(names: Collection[str]) -> tuple[Shared, ...]:
@@ -112,18 +184,17 @@ def _joined(groups: Iterable[set[str]]) -> list[set[str]]:
     return joined
 
 
-def _shared(site_packages: Path, records: list[_Record], paths: list[str]) -> Shared:
-    by_size = sorted(records, key=lambda record: (-len(record.files), record.package))
-    names = _richest_first([record.package for record in by_size])
+def _shared(site_packages: Path, group: Group) -> Shared:
+    names, paths = group.order, set(group.paths)
     # One licence or test file in common does not make two packages stand in for each other; of
     # opencv 5 less than half the files are shared, since each build brings its own libraries.
     is_family = _family_of(names) or all(
-        len(record.files.keys() & set(paths)) * 2 > len(record.files) for record in by_size[1:]
+        len(record.files.keys() & paths) * 2 > len(record.files) for record in group.records[1:]
     )
     return Shared(
         packages=tuple(sorted(names)),
         files=len(paths),
-        owner=_owner(site_packages, records, paths),
+        owner=names[0] if group.is_settled(site_packages) else _owner(site_packages, group),
         keep=names[0],
         overrides=away(names[1:]) if is_family else (),
     )
@@ -133,16 +204,24 @@ def _family_of(names: Collection[str]) -> tuple[str, ...]:
     return next((family for family in _FAMILIES if set(names) <= set(family)), ())
 
 
-def _richest_first(by_size: list[str]) -> list[str]:
-    family = _family_of(by_size)
-    return sorted(by_size, key=family.index) if family else by_size
+def _richest_first(records: Mapping[str, _Record], names: Collection[str]) -> list[str]:
+    """By the number of files, then by name; the members of a known family in its own order."""
+    ordered = sorted(names, key=lambda name: (-len(records[name].files), name))
+    for family in _FAMILIES:
+        members = iter([name for name in family if name in names])
+        ordered = [next(members) if name in family else name for name in ordered]
+    return ordered
 
 
-def _owner(site_packages: Path, records: list[_Record], paths: list[str]) -> str:
+def _told(records: Iterable[_Record], path: str) -> dict[str, tuple[str, str]]:
+    return {record.package: record.files[path] for record in records if path in record.files}
+
+
+def _owner(site_packages: Path, group: Group) -> str:
     """The package to which most of the files on the disk belong alone, by content."""
     votes: Counter[str] = Counter()
-    for path in paths:
-        told = {r.package: r.files[path] for r in records if path in r.files}
+    for path in group.paths:
+        told = _told(group.records, path)
         if len(set(told.values())) == 1:
             continue
         found = _digest(site_packages / path)

@@ -8,9 +8,7 @@ seen to exit 0 over a broken environment.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import csv
 import fcntl
 import hashlib
 import os
@@ -19,18 +17,20 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from governance.base import clock
 from governance.base.errors import Damaged, GovError
 from governance.boundaries import store
 from governance.boundaries.uv import Uv
 from governance.conflict.shared import same_files
-from governance.environments import compatibility, interpreter, wheelhouse
+from governance.environments import compatibility, interpreter, owners, records
 from governance.environments.compatibility import Incompatible
+from governance.environments.records import Finding as Finding
+from governance.environments.records import check_records as check_records
+from governance.environments.records import site_packages as site_packages
 from governance.truth import lockfile, resolution
 from governance.truth.documents import Generation
 from governance.truth.workspace import Workspace
@@ -38,21 +38,8 @@ from governance.truth.workspace import Workspace
 MANIFEST = "manifest.json"
 FILES = "files.txt"
 _FICLONE = 0x40049409
-_CHUNK = 1 << 20
 # Files that a venv's own making or a first import leaves behind, and that no RECORD names.
 _UNRECORDED = ("__pycache__",)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One file or package that is not as it should be; `kind` is stable."""
-
-    kind: str
-    path: str
-    detail: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def path(workspace: Workspace, name: str) -> Path:
@@ -70,18 +57,6 @@ def current(workspace: Workspace) -> str | None:
 
 def python_of(environment: Path) -> Path:
     return environment / "bin/python"
-
-
-def site_packages(environment: Path) -> Path:
-    """Raises GovError where the environment has none."""
-    found = sorted((environment / "lib").glob("python3.*/site-packages"))
-    if not found:
-        raise GovError(
-            f"{environment} holds no Python packages folder",
-            hint="`gov repair` builds it again from the lock",
-            code="broken_environment",
-        )
-    return found[0]
 
 
 def manifest(workspace: Workspace, name: str) -> Generation | None:
@@ -248,43 +223,54 @@ def _build(
     workspace: Workspace, uv: Uv, folder: Path, name: str, key: str, python: str, offline: bool
 ) -> Generation:
     store.make_folder(papers(workspace, name))
-    environment = path(workspace, name)
     mode = link_mode(workspace)
-    wheelhouse.sync(
-        workspace, uv, folder, environment, python=python, link_mode=mode, offline=offline
-    )
+    laid = owners.Laid(workspace, uv, folder, path(workspace, name), python, mode)
+    laid.lay(offline=offline)
     started = time.monotonic()
-    damaged = check_records(environment)
-    if damaged:
-        _rebuild_clean(workspace, uv, folder, environment, python, mode, damaged)
+    misrecorded = _checked(laid, check_records(laid.environment))
     checked = time.monotonic() - started
     made = _described(workspace, uv, folder, name, key, mode)
-    return _finish(workspace, replace(made, check_seconds=round(checked, 3)), folder)
-
-
-def _rebuild_clean(
-    workspace: Workspace,
-    uv: Uv,
-    folder: Path,
-    environment: Path,
-    python: str,
-    mode: str,
-    damaged: Sequence[Finding],
-) -> None:
-    """A damaged file came from uv's cache: clean those packages out and fetch them once more."""
-    uv.clean_packages(sorted({finding.detail for finding in damaged}))
-    store.remove_tree(environment)
-    wheelhouse.sync(
-        workspace, uv, folder, environment, python=python, link_mode=mode, offline=False
+    whole = replace(
+        made,
+        misrecorded=[row.to_json() for row in misrecorded],
+        check_seconds=round(checked, 3),
     )
-    still = check_records(environment)
-    if still:
+    return _finish(workspace, whole, folder)
+
+
+def _checked(laid: owners.Laid, damaged: Sequence[Finding]) -> list[records.Misrecorded]:
+    """What came otherwise than its package's RECORD says.  Raises GovError for damage.
+
+    A damaged file came from uv's cache: those packages are cleaned out and fetched once more.  uv
+    compares what it fetches with the lock's hash, so a file that comes the same twice is as it was
+    published, and its RECORD is wrong (decord 0.6.0).
+    """
+    if not damaged:
+        return []
+    first = records.misrecorded(laid.environment, damaged)
+    if set(first) <= _known_misrecorded(laid.workspace):
+        return first
+    laid.uv.clean_packages(sorted({finding.detail for finding in damaged}))
+    store.remove_tree(laid.environment)
+    laid.lay(offline=False)
+    still = check_records(laid.environment)
+    again = records.misrecorded(laid.environment, still)
+    hashed = lockfile.hashed(lockfile.parse(laid.lock, laid.folder / "uv.lock"))
+    if not set(again) <= {row for row in first if row.package in hashed}:
         raise GovError(
             f"{still[0].path} is not what its package's RECORD names, even when fetched anew",
             hint="the package on the index is broken, or the disk is; try another version of it",
             code="broken_package",
             facts={"findings": [finding.to_json() for finding in still[:20]]},
         )
+    return again
+
+
+def _known_misrecorded(workspace: Workspace) -> set[records.Misrecorded]:
+    """From the manifests of earlier builds: what was looked at once need not be fetched again."""
+    made = [usable(workspace, name) for name in names(workspace)]
+    rows = [row for one in made if one is not None for row in one.misrecorded]
+    return {records.Misrecorded(**row) for row in rows}
 
 
 def _described(
@@ -337,81 +323,6 @@ def freeze(environment: Path) -> list[str]:
 def interpreter_version(environment: Path) -> str:
     told = interpreter.configuration(environment)
     return told.get("version_info") or told.get("version", "")
-
-
-class Recorded(NamedTuple):
-    """What one RECORD says of a file: `wanted` is `<algorithm>=<urlsafe base64>` (PEP 376)."""
-
-    owner: str
-    wanted: str
-    size: str
-
-
-def check_records(environment: Path) -> list[Finding]:
-    """Every file that a RECORD names is there with that size and hash.
-
-    Several packages may own one file (the opencv family): whoever was installed last won, so one
-    matching RECORD is enough.
-    """
-    files = list(records(environment).items())
-    # Hashing lets other threads run; a task a file cost more than the hashing, so a slice each.
-    workers = os.cpu_count() or 1
-    slices = [files[number::workers] for number in range(workers)]
-    with ThreadPoolExecutor(workers) as pool:
-        found = [finding for part in pool.map(_check_slice, slices) for finding in part]
-    return sorted(found, key=lambda finding: finding.path)
-
-
-def records(environment: Path) -> dict[str, list[Recorded]]:
-    """Every file with a hash in some RECORD, and what each RECORD says of it."""
-    site = site_packages(environment)
-    result: dict[str, list[Recorded]] = {}
-    for record in sorted(site.glob("*.dist-info/RECORD")):
-        owner = record.parent.name.split("-")[0]
-        for row in _rows(record):
-            if len(row) == 3 and row[1]:
-                entry = Recorded(owner, row[1], row[2])
-                result.setdefault(f"{site}/{row[0]}", []).append(entry)
-    return result
-
-
-def _rows(record: Path) -> list[list[str]]:
-    try:
-        with open(record, newline="", encoding="utf-8") as stream:
-            return list(csv.reader(stream))
-    except (OSError, ValueError, csv.Error) as error:
-        raise GovError(
-            f"{record} cannot be read: {error}",
-            hint="`gov repair` builds prod again from the lock",
-            code="broken_environment",
-            facts={"path": str(record)},
-        ) from None
-
-
-def _check_slice(files: list[tuple[str, list[Recorded]]]) -> list[Finding]:
-    findings = []
-    for file, entries in files:
-        verdicts = [_compare(file, entry) for entry in entries]
-        if None not in verdicts:
-            findings.append(Finding(str(verdicts[0]), file, entries[0].owner))
-    return findings
-
-
-def _compare(file: str, entry: Recorded) -> str | None:
-    algorithm, _, encoded = entry.wanted.partition("=")
-    try:
-        with open(file, "rb", buffering=0) as stream:
-            if entry.size and os.fstat(stream.fileno()).st_size != int(entry.size):
-                return "size"
-            hashed = hashlib.new(algorithm, usedforsecurity=False)
-            while chunk := stream.read(_CHUNK):
-                hashed.update(chunk)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return "missing"
-    except ValueError:  # no number, or no algorithm: nobody's RECORD
-        return "hash"
-    found = base64.urlsafe_b64encode(hashed.digest()).rstrip(b"=").decode()
-    return None if found == encoded else "hash"
 
 
 def file_list(environment: Path, *, sealing: bool = False) -> bytes:

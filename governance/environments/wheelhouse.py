@@ -37,19 +37,30 @@ def sync(
     python: str,
     link_mode: str,
     offline: bool,
+    again: str = "",
 ) -> None:
     """Build `environment` from the lock in `folder`: from wheels at hand where they are all
-    there, else as uv finds them."""
+    there, else as uv finds them.  `again` is as in Uv.sync."""
     data = store.read_bytes(folder / "uv.lock")
     known = _at_hand(workspace, data, folder / "uv.lock")
     if not known:
-        uv.sync(folder, environment, python=python, link_mode=link_mode, offline=offline)
+        uv.sync(
+            folder, environment, python=python, link_mode=link_mode, offline=offline, again=again
+        )
         return
     with tempfile.TemporaryDirectory(prefix="gov-lock-") as name:
         staged = Path(name)
         store.write(staged / "pyproject.toml", store.read_bytes(folder / "pyproject.toml"))
         store.write(staged / "uv.lock", _placed(data.decode(), known, workspace.wheels).encode())
-        uv.sync(staged, environment, python=python, link_mode=link_mode, offline=True, frozen=True)
+        uv.sync(
+            staged,
+            environment,
+            python=python,
+            link_mode=link_mode,
+            offline=True,
+            frozen=True,
+            again=again,
+        )
     _take_out_times(environment)
 
 

@@ -12,8 +12,8 @@ from governance.boundaries import store
 from governance.changes import audit, gates, observed, staging, trial_run, unmet
 from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.environments import generations, interpreter
-from governance.environments.generations import Finding
+from governance.environments import generations, interpreter, records
+from governance.environments.records import Finding
 from governance.truth import freshness, inventory, lockfile, redo, registry, resolution, snapshots
 from governance.truth.documents import Generation
 from governance.truth.workspace import Workspace
@@ -88,7 +88,7 @@ def verify(workspace: Workspace, *, full: bool = False) -> Report:
     findings += _registry_findings(workspace)
     unasked, accepted = _incompatible(workspace, name) if name is not None else ([], [])
     findings += unasked
-    notes = [*inventory.mismatches(workspace), *accepted]
+    notes = [*inventory.mismatches(workspace), *accepted, *_undecided(workspace, name)]
     return Report(tuple(findings), tuple(notes), full, name)
 
 
@@ -269,7 +269,7 @@ def _inside(workspace: Workspace, name: str, full: bool) -> list[Finding]:
     """Prod holds the packages that were frozen when it was built; all of them whole, if `full`."""
     folder = generations.path(workspace, name)
     try:
-        findings = generations.check_records(folder) if full else []
+        findings = _against_records(workspace, name) if full else []
         frozen = set(generations.freeze(folder))
     except GovError as error:
         return [Finding("missing", str(folder), error.message)]
@@ -284,6 +284,30 @@ def _inside(workspace: Workspace, name: str, full: bool) -> list[Finding]:
         what = "not in the build" if line in frozen else "missing"
         findings.append(Finding("changed", f"{workspace.prod}: {line}", what))
     return findings
+
+
+def _against_records(workspace: Workspace, name: str) -> list[Finding]:
+    """Against the files as they came, and of shared files those of the package that wins."""
+    made = generations.usable(workspace, name)
+    rows = [records.Misrecorded(**row) for row in made.misrecorded] if made else []
+    undecided = [package for row in _by_chance(made) for package in row["packages"]]
+    folder = generations.path(workspace, name)
+    return records.check_records(folder, misrecorded=rows, undecided=undecided)
+
+
+def _by_chance(made: Generation | None) -> list[dict[str, Any]]:
+    """Shared files in what an earlier gov built: whoever was installed last won."""
+    return [row for row in made.shared_files if row.get("owner") != row.get("keep")] if made else []
+
+
+def _undecided(workspace: Workspace, name: str | None) -> list[str]:
+    made = generations.usable(workspace, name) if name is not None else None
+    return [
+        f"{' and '.join(row['packages'])} install the same files, and those of "
+        f"{row.get('owner') or 'several of them'} lie in prod by chance; the next environment gets "
+        f"those of {row['keep']}"
+        for row in _by_chance(made)
+    ]
 
 
 def _incompatible(workspace: Workspace, name: str) -> tuple[list[Finding], list[str]]:

@@ -42,7 +42,8 @@ class Wheel:
     """`modules` maps a path in the wheel to its text; without any, one module named as the package.
 
     `extras` maps an extra to its requirements, `scripts` a command to `module:function`.  `yanked`
-    is the reason, `uploaded` an RFC 3339 time.  With `sdist` it exists as source only.
+    is the reason, `uploaded` an RFC 3339 time.  With `sdist` it exists as source only.  The RECORD
+    tells another size and hash of the files in `misrecorded` (as that of decord 0.6.0 does).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Wheel:
     scripts: Mapping[str, str] = field(default_factory=dict)
     uploaded: str = "2020-01-01T00:00:00Z"
     sdist: bool = False
+    misrecorded: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -91,7 +93,8 @@ def about_path(path: Path) -> Path:
 def _wheel_bytes(wheel: Wheel) -> bytes:
     files = _modules(wheel) | _dist_info(wheel)
     record = f"{wheel.stem}.dist-info/RECORD"
-    lines = [_record_line(name, text.encode()) for name, text in sorted(files.items())]
+    told = files | {name: f"{files[name]}# as it was before\n" for name in wheel.misrecorded}
+    lines = [_record_line(name, text.encode()) for name, text in sorted(told.items())]
     files[record] = "".join(lines) + f"{record},,\n"
     buffer = io.BytesIO()
     # Stored, not deflated: compressed bytes differ between versions of zlib.

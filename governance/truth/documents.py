@@ -72,6 +72,14 @@ _SHARED: Shape = {
     "keep?": TEXT_OR_NONE,
     "overrides?": [str],
 }
+_OWNER_CHANGE: Shape = {"package": str, "before": str, "after": str, "nodes?": [str]}
+_MISRECORDED: Shape = {
+    "package": str,
+    "version": str,
+    "path": str,
+    "recorded": str,
+    "found": str,
+}
 _INCOMPATIBLE: Shape = {
     "package": str,
     "version": str,
@@ -146,6 +154,7 @@ _TRANSACTION: dict[str, Shape] = {
         "generation?": TEXT_OR_NONE,
         "changes?": [_CHANGE],
         "shared_files?": [_SHARED],
+        "owner_changes?": [_OWNER_CHANGE],
         "declared?": {"lines?": [{"text": str, "origin": _ORIGIN}]},
         "notes?": [{"sentence": str}],
         "incompatible?": [{**_INCOMPATIBLE, "sentence": str}],
@@ -476,6 +485,7 @@ class Generation(Document):
     shapes: ClassVar[dict[str, Shape]] = {
         "shared_files": [_SHARED],
         "incompatible": ([_INCOMPATIBLE], type(None)),
+        "misrecorded": [_MISRECORDED],
     }
 
     schema: int = SCHEMA
@@ -497,3 +507,4 @@ class Generation(Document):
     interpreter: dict[str, Any] = field(default_factory=dict)
     incompatible: list[dict[str, Any]] | None = None
     shared_files: list[dict[str, Any]] = field(default_factory=list)
+    misrecorded: list[dict[str, Any]] = field(default_factory=list)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from governance.base.names import normalise
 from governance.boundaries import store
 
 _VOLATILE = frozenset({"size", "upload-time"})
@@ -54,6 +55,16 @@ def content_digest(lock: Mapping[str, Any]) -> str:
     """SHA-256 of the lock less its volatile fields: equal for equal environments."""
     text = json.dumps(_stable(lock), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hashed(lock: Mapping[str, Any]) -> frozenset[str]:
+    """The packages of which every file is named with its hash."""
+    return frozenset(
+        normalise(str(package["name"]))
+        for package in lock.get("package", [])
+        if (files := [*package.get("wheels", []), *filter(None, [package.get("sdist")])])
+        and all(row.get("hash") for row in files)
+    )
 
 
 def versions(lock: Mapping[str, Any]) -> dict[str, str]:

@@ -10,8 +10,10 @@ import pytest
 from governance import sandbox
 from governance.base.errors import GovError
 from governance.boundaries import store, uv
-from governance.environments import generations
+from governance.environments import generations, records
 from governance.operations import recovery
+from governance.sample import index
+from governance.sample.wheels import Wheel, build
 from governance.truth import resolution, snapshots
 
 
@@ -157,13 +159,80 @@ def test_a_damaged_file_in_the_cache_is_found_and_fetched_anew(own_cache, damage
     assert own_cache.uv_calls("sync", "cache") == ["sync", "cache", "sync"]
 
 
-def test_a_package_that_is_broken_on_the_index_is_refused_by_name(governed, monkeypatch):
-    found = [generations.Finding("hash", "numpy/__init__.py", "numpy")]
-    monkeypatch.setattr(generations, "check_records", lambda _: found)
+def test_a_file_that_comes_otherwise_each_time_is_damage(own_cache, monkeypatch):
+    """As of a failing disk: nothing that was published."""
+    real, count = uv.Uv.sync, iter(range(9))
+
+    def sync(self, project, target, **options):
+        real(self, project, target, **options)
+        file = own_cache.site(target) / "numpy/__init__.py"
+        text = f"# {next(count)}\n" + file.read_text()
+        file.unlink()
+        file.write_text(text)
+
+    monkeypatch.setattr(uv.Uv, "sync", sync)
     with pytest.raises(GovError, match=r"numpy/__init__\.py") as caught:
-        built(governed, fresh=True)
+        built(own_cache, fresh=True)
     assert caught.value.code == "broken_package"
-    assert len(built_names(governed.space)) == 1
+    assert len(built_names(own_cache.space)) == 1
+
+
+VIDEO = Wheel(
+    "video-reader",
+    "0.6.0",
+    modules={"video_reader/__init__.py": "", "video_reader/libs.py": "ABI = 1\n"},
+    misrecorded=("video_reader/libs.py",),
+)
+
+
+@pytest.fixture
+def own_index(own_cache, tmp_path):
+    """A workspace with an index of its own, for tests that publish more."""
+    folder = tmp_path / "published"
+    build(VIDEO, folder)
+    with index.serve(folder) as served:
+        own_cache.index = served
+        yield own_cache
+
+
+def staged_from(house, *lines):
+    """As `staged`, from the served index."""
+    folder = staged(house)
+    truth = snapshots.truth(house.space)
+    project = resolution.Project.read(truth.pyproject, house.space.pyproject)
+    project = project.with_sources([(lines[0], house.index.url, False)])
+    project = project.with_group("node-x", lines)
+    resolution.stage(folder, project, truth.lock)
+    assert resolution.lock(house.session().uv, folder, project).ok
+    return folder
+
+
+def test_a_record_that_was_published_wrong_is_noted_once(own_index):
+    house = own_index
+    folder = staged_from(house, "video-reader")
+    house.forget_uv_calls()
+    made = generations.build(house.space, house.session().uv, folder)
+    (row,) = made.misrecorded
+    assert (row["package"], row["version"]) == ("video-reader", "0.6.0")
+    assert row["path"] == "video_reader/libs.py"
+    assert row["found"] != row["recorded"]
+    assert house.uv_calls("sync", "cache") == ["sync", "cache", "sync"], "it was fetched anew, once"
+    house.forget_uv_calls()
+    again = generations.build(house.space, house.session().uv, folder, fresh=True)
+    assert again.misrecorded == made.misrecorded
+    assert house.uv_calls("sync", "cache") == ["sync"], "and then it is known"
+    assert "video-reader 0.6.0 was published with a wrong entry" in records.sentences([row])[0]
+
+
+def test_drift_is_measured_against_the_files_as_they_came(own_index):
+    house = own_index
+    made = generations.build(house.space, house.session().uv, staged_from(house, "video-reader"))
+    environment = generations.path(house.space, made.name)
+    rows = [records.Misrecorded(**row) for row in made.misrecorded]
+    assert records.check_records(environment, misrecorded=rows) == []
+    edit(module(house, made.name, "video_reader/libs.py"), "ABI = 2\n")
+    (finding,) = records.check_records(environment, misrecorded=rows)
+    assert (finding.kind, finding.detail) == ("hash", "video_reader")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +252,40 @@ def test_records_tell_what_is_wrong_with_which_package(governed, tmp_path, damag
         file.write_text(text.swapcase() if damage == "hash" else text + "#")
     (finding,) = generations.check_records(copy)
     assert (finding.kind, finding.path, finding.detail) == (kind, str(file), "numpy")
+
+
+FAMILY = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
+
+
+@pytest.mark.parametrize("last", FAMILY)
+def test_who_wins_does_not_hang_on_who_was_laid_last(governed, monkeypatch, last):
+    """uv installs in parallel; whatever it leaves, the richest lies there in the end."""
+    real = uv.Uv.sync
+
+    def sync(self, project, target, *, again="", **options):
+        real(self, project, target, again=again, **options)
+        if not again:
+            real(self, project, target, again=last, **options)
+
+    monkeypatch.setattr(uv.Uv, "sync", sync)
+    made = built(governed, *FAMILY, fresh=True)
+    text = module(governed, made.name, "cv2/__init__.py").read_text()
+    assert 'BUILD = "opencv-contrib-python"' in text
+    (row,) = made.shared_files
+    assert row["owner"] == row["keep"] == "opencv-contrib-python"
+    assert generations.check_records(generations.path(governed.space, made.name)) == []
+
+
+def test_the_files_of_a_package_that_lost_are_drift(governed):
+    made = built(governed, *FAMILY[:2])
+    environment = generations.path(governed.space, made.name)
+    file = module(governed, made.name, "cv2/__init__.py")
+    text = file.read_text().replace("opencv-python", "opencv-python-headless")
+    file.unlink()
+    file.write_text(text)
+    (finding,) = generations.check_records(environment)
+    assert (finding.path, finding.detail) == (str(file), "opencv_python")
+    assert records.check_records(environment, undecided=["opencv-python"]) == []
 
 
 def test_files_of_several_packages_are_sound_when_one_record_fits_and_are_told(governed):
