@@ -258,8 +258,9 @@ def _of_files(done: Deeds, ground: _Ground) -> Iterator[Finding]:
 def _of_file(path: str, node: str, ground: _Ground) -> Iterator[tuple[str, str]]:
     owner = ground.owner(path, node)
     below = ground.below(path)
-    if owner == "other_node":
-        yield "other_node", ground.entry(path)
+    entry = ground.entry(path)
+    if owner == "other_node" and (entry.endswith(".py") or not path.endswith(f"/{entry}")):
+        yield "other_node", entry
     elif owner == "comfyui" and below.partition("/")[0] not in _DATA and below.endswith(_CODE):
         yield "comfyui", below
     elif owner == "elsewhere" and path.startswith(_SYSTEM):

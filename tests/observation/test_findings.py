@@ -74,7 +74,13 @@ def test_files():
         "other_node"
     ]
     assert kinds(writes=[write("/c/web/x.js"), write("/etc/hosts")]) == ["comfyui", "system_files"]
-    may = ("/c/models/x.py", "/c/custom_nodes/n/a.py", "/home/me/.config/x", "/c/settings.json")
+    may = (
+        f"{NODES}/beside.txt",
+        "/c/models/x.py",
+        "/c/custom_nodes/n/a.py",
+        "/home/me/.config/x",
+        "/c/settings.json",
+    )
     assert kinds(writes=[write(path) for path in may]) == []
 
 
