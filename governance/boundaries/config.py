@@ -128,6 +128,14 @@ SETTINGS = (
         ("ask", "allow", "refuse"),
     ),
     Setting(
+        "policy.start_actions",
+        "ask",
+        "A node that does at its start what no node should (calls apt or sudo, changes other "
+        "nodes, leaves a program running; docs/08 has the list): ask (promote needs "
+        "--accept-findings), allow, or refuse (no promotion).",
+        ("ask", "allow", "refuse"),
+    ),
+    Setting(
         "policy.allow_git_requirements",
         False,
         "Take requirement lines that name a git repository (`name @ git+https://...`).",

@@ -40,7 +40,8 @@ class Approval:
 class Facts:
     """What the gates ask about.  `failed` is why a run failed, `skipped` the transaction whose
     skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node,
-    `owners` rows of plan.owner_changes, see owned.rows."""
+    `owners` rows of plan.owner_changes, see owned.rows, `findings` what nodes did that no node
+    should do when ComfyUI starts."""
 
     what: str
     core: Sequence[Change] = ()
@@ -48,6 +49,7 @@ class Facts:
     skipped: Transaction | None = None
     rewritten: Mapping[str, Sequence[str]] = field(default_factory=dict)
     owners: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[Mapping[str, Any]] = ()
 
 
 def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
@@ -66,7 +68,40 @@ def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
     if tx is not None and tx.skipped_requirements and asks and not approval.accept_skipped:
         raise skipped_refusal(tx, "they would not be installed")
     require_core(facts.core, approval)
+    _require_proper_start(workspace, facts, approval)
     _require_no_finding(facts, approval)
+
+
+def _require_proper_start(workspace: Workspace, facts: Facts, approval: Approval) -> None:
+    policy = start_policy(workspace)
+    found = facts.findings
+    if not found or policy == "allow" or (policy == "ask" and approval.findings):
+        return
+    more = f" (and {len(found) - 1} more)" if found[1:] else ""
+    raise Refused(
+        f"{found[0]['sentence']}{more}",
+        hint=f"`gov tx inspect {facts.what}` lists what it did; {_FINDING_HINTS[policy]}",
+        code="start_actions",
+        facts={"findings": list(found)},
+    )
+
+
+_FINDING_HINTS = {
+    "ask": "--accept-findings promotes it all the same",
+    "refuse": 'config.toml refuses it: `start_actions = "ask"` in [policy] lets --accept-findings '
+    "promote it",
+}
+
+
+def new_findings(seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those of the nodes under observation; what prod does already was accepted before."""
+    subjects = seen.get("subjects", ())
+    found = seen.get("findings", ())
+    return [row for row in found if row["node"] in subjects and not row.get("known")]
+
+
+def start_policy(workspace: Workspace) -> str:
+    return workspace.config.text("policy.start_actions")
 
 
 def _require_no_finding(facts: Facts, approval: Approval) -> None:

@@ -80,6 +80,7 @@ def require_run(work: Work, approval: Approval) -> None:
             failed=f"the run of {tx.txid} failed: {reason}" if failed else None,
             skipped=tx,
             rewritten=dict(tx.observation.get("rewritten", {})),
+            findings=gates.new_findings(tx.observation),
         ),
         approval,
     )

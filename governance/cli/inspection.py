@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from governance.changes import gates
-from governance.cli import conflicts, tables
+from governance.cli import conflicts, seen, tables
 from governance.cli.outcome import Part, Table
 from governance.conflict.problem import owner_words
 from governance.conflict.shared import OwnerChange
@@ -34,7 +33,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += _news(data)
     told += brought(data.get("brought", {}))
     told += _set_aside(data)
-    told += _observed(data["observation"])
+    told += seen.parts(data["observation"])
     told += _diff(data)
     told += _skipped(data)
     told += _attempts(data)
@@ -139,7 +138,9 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
 
 def _has_findings(data: Mapping[str, Any]) -> bool:
     owners = data["plan"].get("owner_changes", [])
-    return bool(data["observation"].get("rewritten") or any(row.get("nodes") for row in owners))
+    observed = data["observation"]
+    is_told = observed.get("rewritten") or gates.new_findings(observed)
+    return bool(is_told or any(row.get("nodes") for row in owners))
 
 
 def _is_incompatible(data: Mapping[str, Any]) -> bool:
@@ -247,102 +248,6 @@ def _state(data: Mapping[str, Any]) -> str:
     if data["status"] == PROMOTE_FAILED:
         return f"{state}: {data['promotion'].get('error')}"
     return state
-
-
-def _observed(seen: Mapping[str, Any]) -> list[Part]:
-    told: list[Part] = []
-    if seen.get("reason"):
-        told.append(f"  {seen.get('verdict', '')}: {seen['reason']}".rstrip())
-    if seen.get("isolation") == "none":
-        told.append("  NOT ISOLATED: this kernel offers no fence; the node could write anywhere")
-    told += [f"  collateral: {text}" for text in map(str, seen.get("collateral", []))]
-    told += [
-        f"  rewrote its own files: {node}: {', '.join(names[:5])}"
-        for node, names in seen.get("rewritten", {}).items()
-    ]
-    for name, node in seen.get("nodes", {}).items():
-        told += _node(name, node, str(seen.get("reason", "")))
-    told += [f"  warning: {text}" for text in seen.get("warnings", [])]
-    told += [f"  note: {text}" for text in seen.get("limits", [])]
-    told += _actions(seen)
-    return told
-
-
-def _node(name: str, node: Mapping[str, Any], reason: str) -> list[Part]:
-    if node.get("loaded"):
-        return [f"  loaded {name}{_classes(node.get('classes', []))}"]
-    error = str(node.get("error") or "").strip()
-    return [f"  NOT LOADED {name}" + (f": {error}" if error and error not in reason else "")]
-
-
-def _classes(names: Sequence[str]) -> str:
-    """How many, and the first few by name."""
-    if not names:
-        return ""
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f": {len(names)} {'class' if len(names) == 1 else 'classes'} ({shown})"
-
-
-def _actions(seen: Mapping[str, Any]) -> list[Part]:
-    """What the node did, one line an action, the first few of each kind."""
-    told = _installs(seen)
-    for kind, word in _DEEDS:
-        found = [row for row in seen.get(kind, []) if row.get("node") and not _is_told(row, seen)]
-        told += [f"  {word} {_subject(row)}{_at(row)}" for row in found[:4]]
-        if len(found) > 4:
-            told.append(f"  {word} {len(found) - 4} more (--json has all)")
-    return told
-
-
-def _installs(seen: Mapping[str, Any]) -> list[Part]:
-    """Each request once, though it may be made again at the second start; failed ones first."""
-    lines: dict[str, bool] = {}
-    for install in seen.get("installs", []):
-        result = " (failed)" if install.get("outcome") == "failed" else ""
-        files = [f"-r {name}" for name in install.get("files", [])]
-        asked = " ".join((*install.get("requested", []), *files))
-        tool = f"{install.get('tool', '')} {install.get('action', '')}"
-        lines[f"  by itself: {tool} {asked}{result}{_at(install)}"] = bool(result)
-    told = sorted(lines, key=lambda line: not lines[line])
-    more = [f"  by itself: {len(told) - 10} more (--json has all)"] if len(told) > 10 else []
-    return [*told[:10], *more]
-
-
-def _is_told(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
-    """By another line: a program that is an install, an address whose name was looked up."""
-    if row.get("argv"):
-        return any(row["argv"] == install.get("command") for install in seen.get("installs", []))
-    if "look up" in row.get("how", ()) or not _ADDRESS.fullmatch(str(row.get("host", ""))):
-        return False
-    place = (row.get("at"), row.get("port"))
-    return any(
-        place == (other.get("at"), other.get("port")) and "look up" in other.get("how", ())
-        for other in seen.get("hosts", [])
-    )
-
-
-_ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F:.%]*:[0-9a-fA-F:.%\w]*")
-_ENVIRONMENT = re.compile(r"/\S*/\.generations/[^/\s]+/")
-
-# The recorder sees attempts; in the fence most of these writes did not succeed.
-_DEEDS = (
-    ("programs", "started"),
-    ("hosts", "contacted or tried to"),
-    ("writes", "wrote or tried to"),
-)
-
-
-def _subject(row: Mapping[str, Any]) -> str:
-    if row.get("argv"):
-        return _ENVIRONMENT.sub(".../", " ".join(map(str, row["argv"])))[:160]
-    if row.get("host"):
-        port = f":{row['port']}" if row.get("port") else ""
-        return f"{row['host']}{port}"
-    return str(row.get("path", ""))
-
-
-def _at(row: Mapping[str, Any]) -> str:
-    return f"  [{row['at']}]" if row.get("at") else ""
 
 
 def _diff(data: Mapping[str, Any]) -> list[Part]:

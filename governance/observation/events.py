@@ -23,6 +23,7 @@ _MAX_ENTRIES = 500
 _MAX_DEPTH = 32
 
 Event = dict[str, Any]
+Alive = tuple[tuple[str, ...], ...]
 
 
 @dataclass
@@ -57,11 +58,13 @@ class Deeds:
 
 @dataclass(frozen=True)
 class Phase:
-    """The processes of one start (or of install.py), and what they did."""
+    """The processes of one start (or of install.py), and what they did; `alive` are the command
+    lines of programs that still ran at its end."""
 
     name: str
     processes: tuple[Process, ...]
     cut: bool
+    alive: Alive = ()
 
     def last_loaded(self) -> str | None:
         """The node whose file was the last to be executed."""
@@ -185,11 +188,20 @@ class _Family:
             {
                 **self._whose(process, event),
                 "argv": [requests.without_credentials(word) for word in _words(event.get("argv"))],
+                "cwd": _text(event.get("cwd")),
                 "exit_code": _code(process, event),
+                "stays": self._stays(process, event),
             }
             for process, event in self._events("program")
             if not process.runs_pip
         ]
+
+    def _stays(self, process: Process, event: Event) -> bool:
+        """Nobody waited for its end, and it was detached or still there in the end."""
+        if _code(process, event) is not None:
+            return False
+        argv = _words(event.get("argv"))
+        return event.get("detached") is True or any(_is_of(argv, a) for a in self._phase.alive)
 
     def hosts(self) -> list[dict[str, Any]]:
         return [
@@ -293,6 +305,14 @@ def _code(process: Process, event: Event) -> int | None:
     return None
 
 
+def _is_of(argv: list[str], running: tuple[str, ...]) -> bool:
+    """Was `running` started as `argv`?  A script's own interpreter stands before its words."""
+    if len(argv) > 1:
+        return list(running[-len(argv) + 1 :]) == argv[1:]
+    names = {word.rpartition("/")[2] for word in (running[:1] + running[-1:])}
+    return bool(argv) and argv[0].rpartition("/")[2] in names
+
+
 def _result(code: int | None) -> dict[str, Any]:
     outcome = "unknown" if code is None else "succeeded" if code == 0 else "failed"
     return {"exit_code": code, "outcome": outcome}
@@ -306,6 +326,8 @@ def _merged(entries: list[dict[str, Any]], key: tuple[str, ...]) -> list[dict[st
         kept["times"] = kept.get("times", 0) + 1
         if kept is not entry and "how" in kept:
             kept["how"] += [way for way in entry["how"] if way not in kept["how"]]
+        if entry.get("stays"):
+            kept["stays"] = True
     return list(first.values())
 
 

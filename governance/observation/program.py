@@ -13,6 +13,7 @@ from pathlib import Path
 
 from governance.boundaries import process
 from governance.observation.output import BoundedLog, Feed, Live, Tap
+from governance.sandbox import processes
 
 _POLL_SECONDS = 0.1
 # ComfyUI needs 2-3 s to leave cleanly; a program that ignores SIGINT gets less kindness.
@@ -56,6 +57,11 @@ class Program:
                 return True
             self.wait(min(_POLL_SECONDS, seconds - self.seconds()))
         return False
+
+    def family(self) -> list[tuple[str, ...]]:
+        """The command lines of what descends from it."""
+        lines = map(processes.command_line, processes.descendants(self.child.pid))
+        return [line for line in lines if line]
 
     def stop(self) -> int:
         """SIGINT, SIGTERM, SIGKILL, each with its grace; the real exit code."""

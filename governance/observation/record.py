@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from governance import comfyui
+from governance.observation import alike
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -14,7 +15,8 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class Baseline:
-    """What prod was last seen with: class -> python_module, nodes loaded, lines of warning.
+    """What prod was last seen with: class -> python_module, nodes loaded, lines of warning, and
+    what nodes did (see alike.key; None in a file that is older than this list).
 
     One of a start that was not `completed` never replaces one that was.
     """
@@ -23,14 +25,17 @@ class Baseline:
     loaded: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     completed: bool = True
+    did: tuple[str, ...] | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Baseline:
+        did = document.get("did")
         return cls(
             dict(document.get("classes", {})),
             tuple(document.get("loaded", ())),
             tuple(document.get("said", ())),
             bool(document.get("completed", True)),
+            None if did is None else tuple(did),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -39,6 +44,7 @@ class Baseline:
             "loaded": list(self.loaded),
             "said": list(self.said),
             "completed": self.completed,
+            "did": None if self.did is None else list(self.did),
         }
 
 
@@ -59,7 +65,8 @@ class NodeReport:
 class Observation:
     """`times` are seconds: install_script, ready, total; the caller adds environment.
 
-    `installs`, `programs`, `hosts` and `writes` are lists of objects, see events.py; `node` in
+    `installs`, `programs`, `hosts` and `writes` are lists of objects, see events.py, `findings`
+    what no node should do, see findings.py; `known` in them: prod does it already.  `node` in
     them is the folder whose code was on the stack, or null for ComfyUI and libraries.  `classes`
     is what the API told (class -> python_module) and is left out of the JSON: see `baseline`.
     `subjects` are the nodes under observation, `failed_subjects` those that failed, each with its
@@ -90,6 +97,7 @@ class Observation:
     programs: list[dict[str, Any]] = field(default_factory=list)
     hosts: list[dict[str, Any]] = field(default_factory=list)
     writes: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
     installed_freeze: list[str] = field(default_factory=list)
     post_freeze: list[str] = field(default_factory=list)
     comfyui_version: str | None = None
@@ -121,7 +129,11 @@ class Observation:
     def baseline(self) -> Baseline:
         """What the next observation compares with, if this one becomes prod."""
         loaded = tuple(name for name, report in self.nodes.items() if report.loaded)
-        return Baseline(dict(self.classes), loaded, tuple(self.said), self.completed)
+        return Baseline(dict(self.classes), loaded, tuple(self.said), self.completed, self._done())
+
+    def _done(self) -> tuple[str, ...]:
+        rows = (alike.key(kind, row) for kind in alike.KINDS for row in getattr(self, kind))
+        return tuple(dict.fromkeys(rows))
 
 
 def report_nodes(

@@ -198,7 +198,7 @@ class Recorder:
         acts: dict[str, Act] = {
             "open": self._opened,
             "exec": self._executed,
-            "subprocess.Popen": lambda args: self._started([args[1]], args[0], child=True),
+            "subprocess.Popen": lambda args: self._child(args[1], args[0], args[2]),
             "os.system": lambda args: self._started([args[0]], "sh"),
             "os.exec": lambda args: self._started([args[1]], args[0]),
             "os.posix_spawn": lambda args: self._started([args[1]], args[0]),
@@ -210,11 +210,12 @@ class Recorder:
             "http.client.connect": lambda args: self._host(args[1], args[2], "connect"),
             "sqlite3.connect": lambda args: self._changed("open", args[0]),
             "os.rename": self._renamed,
+            "os.chmod": lambda args: self._changed(_chmod(args[1]), args[0], args[-1]),
             "os.link": lambda args: self._changed("link", args[1], args[3]),
             "os.symlink": lambda args: self._changed("symlink", args[1], args[2]),
             "tempfile.mkdtemp": self._pip_inside,
         }
-        for name in ("remove", "rmdir", "mkdir", "chmod", "chown", "utime"):
+        for name in ("remove", "rmdir", "mkdir", "chown", "utime"):
             acts[f"os.{name}"] = self._change(name, has_folder=True)
         for name in ("truncate", "setxattr", "removexattr"):
             acts[f"os.{name}"] = self._change(name, has_folder=False)
@@ -290,22 +291,28 @@ class Recorder:
             self._seen.add(key)
             self._journal.add(kind, **facts)
 
-    def _started(self, given: list[Any], program: Any, *, child: bool = False) -> None:
-        if not child and any(frame.f_code.co_name == "_execute_child" for frame in frames()):
-            return  # subprocess has told this one already
-        self._programs += 1
-        words = _words(given[0]) or _words(program)
-        facts = {"n": self._programs, "argv": words, "cwd": getcwd(), **self._stack.find()}
-        self._journal.add("program", **facts)
-        if child:
-            self._await_end(self._programs)
+    def _started(self, given: list[Any], program: Any) -> None:
+        if _popen_frame() is None:  # else subprocess has told this one already
+            self._tell_program(given[0], program, None, detached=False)
 
-    def _await_end(self, number: int) -> None:
-        """Mark the Popen object that is on the stack; `_tell_ends` reads the mark."""
-        for frame in frames():
-            if frame.f_code.co_name == "_execute_child":
-                frame.f_locals["self"]._gov_number = number
+    def _child(self, given: Any, program: Any, folder: Any) -> None:
+        frame = _popen_frame()
+        own = frame.f_locals if frame is not None else {}
+        self._tell_program(given, program, folder, detached=_is_detached(own))
+        if "self" in own:  # a mark on the Popen object; `_tell_ends` reads it
+            own["self"]._gov_number = self._programs
         self._tell_ends(sys.modules["subprocess"].__dict__["Popen"])
+
+    def _tell_program(self, given: Any, program: Any, folder: Any, *, detached: bool) -> None:
+        self._programs += 1
+        facts = {
+            "n": self._programs,
+            "argv": _words(given) or _words(program),
+            "cwd": _absolute(folder, None) or getcwd(),
+            "detached": detached,
+            **self._stack.find(),
+        }
+        self._journal.add("program", **facts)
 
     def _tell_ends(self, popen: Any) -> None:
         """No audit event tells how a child ended; subprocess does, in one private method."""
@@ -353,6 +360,22 @@ class Recorder:
             return original(status)
 
         sys.exit = leave
+
+
+def _popen_frame() -> FrameType | None:
+    """Of subprocess, where it is about to start a program."""
+    return next((f for f in frames() if f.f_code.co_name == "_execute_child"), None)
+
+
+def _is_detached(popen: Any) -> bool:
+    """In a session of its own, which a Ctrl-C or a closed terminal does not reach; `popen` are
+    the local names of _execute_child."""
+    before = getattr(popen.get("preexec_fn"), "__name__", "")
+    return bool(popen.get("start_new_session")) or before == "setsid"
+
+
+def _chmod(mode: Any) -> str:
+    return "chmod +x" if isinstance(mode, int) and mode & 0o111 else "chmod"
 
 
 def is_pip(argv: list[str]) -> bool:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from governance.observation.recorder import is_pip_name
 
@@ -41,9 +42,16 @@ class Request:
     files: tuple[str, ...]
 
 
+class Command(NamedTuple):
+    """One simple command, and the separator that follows it ("" at the end)."""
+
+    words: list[str]
+    then: str = ""
+
+
 def parse(argv: Sequence[str]) -> list[Request]:
     """All requests in a command line; a shell's line may hold several."""
-    found = (_request(words) for words in _commands(argv))
+    found = (_request(command.words) for command in commands(argv))
     return [request for request in found if request is not None]
 
 
@@ -51,11 +59,12 @@ def without_credentials(word: str) -> str:
     return _CREDENTIALS.sub("***@", word)
 
 
-def _commands(argv: Sequence[str]) -> Iterator[list[str]]:
+def commands(argv: Sequence[str]) -> Iterator[Command]:
+    """A program's words as they are, a shell's line taken apart."""
     words = list(argv)
-    line = _shell_line(words)
+    line = shell_line(words)
     if line is None:
-        yield words
+        yield Command(words)
         return
     command: list[str] = []
     rest = iter(_split(line))
@@ -65,14 +74,14 @@ def _commands(argv: Sequence[str]) -> Iterator[list[str]]:
             if command and command[-1].isdecimal():  # the 2 of `2>&1`
                 command.pop()
         elif word in _SEPARATORS:
-            yield command
+            yield Command(command, word)
             command = []
         else:
             command.append(word)
-    yield command
+    yield Command(command)
 
 
-def _shell_line(words: list[str]) -> str | None:
+def shell_line(words: Sequence[str]) -> str | None:
     """`os.system` gives one word with blanks; a shell has its line after `-c`."""
     if len(words) == 1 and " " in words[0]:
         return words[0]

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from governance import comfyui
+from governance.observation import alike
 from governance.observation.record import Baseline, NodeReport
 
 _NAMED = 20
@@ -18,7 +19,8 @@ class Run:
     """One start of ComfyUI, as it was watched.
 
     `own_end`: it ended before it was told to.  `classes` is None where the API did not tell;
-    `unlisted` where it failed at telling.
+    `unlisted` where it failed at telling.  `alive` are the command lines of what ran beside it
+    when it was told to end.
     """
 
     log: comfyui.Log = field(default_factory=comfyui.Log)
@@ -34,6 +36,7 @@ class Run:
     last_loaded: str | None = None
     limits: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    alive: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
     def timed_out(self) -> bool:
@@ -108,7 +111,7 @@ def warnings(
     lost: list[str],
     baseline: Baseline | None,
 ) -> list[str]:
-    known = baseline.said if baseline else ()
+    known = set(map(alike.plain, baseline.said if baseline else ()))
     loaded_before = baseline.loaded if baseline else ()
     found = [
         f"the start-up script of {name} failed: {error}"
@@ -121,7 +124,11 @@ def warnings(
     ]
     found += [f"ComfyUI's own {name} did not import" for name in run.log.core_failures]
     found += _quotes(
-        [line for line in run.log.said if line not in known and not _is_in_reason(run, line)]
+        [
+            line
+            for line in run.log.said
+            if alike.plain(line) not in known and not _is_in_reason(run, line)
+        ]
     )
     if run.log.unreadable_classes:
         found.append(f"ComfyUI cannot describe {_list(_unreadable(run.log))}")

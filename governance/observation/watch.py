@@ -11,7 +11,16 @@ from typing import Any
 
 from governance import comfyui
 from governance.base.errors import GovError, UsageError
-from governance.observation import api, events, packages, recorder, takeover, verdict
+from governance.observation import (
+    alike,
+    api,
+    events,
+    findings,
+    packages,
+    recorder,
+    takeover,
+    verdict,
+)
 from governance.observation.program import Program, Streams, running
 from governance.observation.record import COMPLETED, FAILED, NodeReport, Observation, report_nodes
 from governance.observation.request import Request, make_folders, own_environ
@@ -55,8 +64,8 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def read_events(self, phase: str) -> events.Phase:
-        read = events.read(self.events_folder(phase), phase)
+    def read_events(self, phase: str, alive: events.Alive = ()) -> events.Phase:
+        read = replace(events.read(self.events_folder(phase), phase), alive=alive)
         self.phases.append(read)
         return read
 
@@ -187,7 +196,7 @@ def _start_until_settled(session: Session) -> None:
 
 def _start(session: Session, phase: str) -> tuple[Run, list[str]]:
     run = _watch(session, phase)
-    run.last_loaded = session.read_events(phase).last_loaded()
+    run.last_loaded = session.read_events(phase, tuple(run.alive)).last_loaded()
     _conclude(session, run)
     return run, session.freeze()
 
@@ -252,6 +261,7 @@ def _follow(run: Run, program: Program, port: int, request: Request) -> None:
         run.problems += [problem] if problem else []
         run.is_server = True
         program.wait(request.settle)
+        run.alive = program.family()
     run.own_end = program.exit_code() is not None
     run.log.stopping = not run.own_end
 
@@ -316,12 +326,23 @@ def _record_deeds(session: Session) -> None:
     found = events.deeds(session.phases, places)
     seen.installs, seen.programs = found.installs, found.programs
     seen.hosts, seen.writes = found.hosts, found.writes
+    seen.findings = findings.find(found, places.custom_nodes)
+    _mark_known(session)
     if found.cut:
         session.limit("so much was done that the record of it is cut")
     for entry in found.installs:
-        if entry["outcome"] == "failed":
+        if entry["outcome"] == "failed" and not entry["known"]:
             asked = " ".join((*entry["requested"], *(f"-r {name}" for name in entry["files"])))
             session.warn(f"{entry['tool']} {entry['action']} {asked} failed ({entry['at']})")
+
+
+def _mark_known(session: Session) -> None:
+    """What prod does already: True or False, None where prod's baseline does not tell."""
+    seen, baseline = session.seen, session.request.baseline
+    did = None if baseline is None or baseline.did is None else frozenset(baseline.did)
+    for kind in alike.KINDS:
+        for row in getattr(seen, kind):
+            row["known"] = None if did is None else alike.key(kind, row) in did
 
 
 def _both(folder: Path) -> str:

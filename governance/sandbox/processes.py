@@ -87,6 +87,16 @@ def descendants(ancestor: int) -> list[int]:
     return found
 
 
+def command_line(pid: int) -> tuple[str, ...]:
+    """Its words; empty where it has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            data = file.read()
+    except OSError:
+        return ()
+    return tuple(os.fsdecode(word) for word in data.split(b"\0")[:-1])
+
+
 def die_with_parent(with_signal: int) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, with_signal)
 

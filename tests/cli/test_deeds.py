@@ -42,10 +42,73 @@ def test_an_install_is_told_once(tell):
     ]
 
 
-def test_what_is_left_out_is_counted(tell):
+def other(name, **facts):
+    return {"node": name, "at": f"{name}/__init__.py:1", "known": False, **facts}
+
+
+def test_what_the_node_did_is_never_cut_off(tell):
     many = [by(tool="pip", action="install", requested=[f"p{n}"]) for n in range(12)]
-    told = tell(installs=many)
-    assert (len(told), told[-1]) == (11, "by itself: 2 more (--json has all)")
+    started = [other("m", argv=["git", str(n)]) for n in range(40)] + [by(argv=["make", "all"])]
+    told = tell(subjects=["n"], installs=many, programs=started)
+    assert [line.split()[-2] for line in told[:12]] == [f"p{n}" for n in range(12)]
+    assert told[12] == "started make all  [n/__init__.py:3]"
+    assert told[13:] == [
+        *(f"started git {n}  [m/__init__.py:1]" for n in range(4)),
+        "started 36 more (--json has all)",
+    ]
+
+
+def test_what_prod_does_already_is_one_line(tell):
+    known = [other(f"m{n}", argv=["git", "--version"]) | {"known": True} for n in range(18)]
+    failing = {f"m{n}": {"loaded": n > 8, "classes": [f"C{n}"]} for n in range(18)}
+    told = tell(
+        subjects=["n"],
+        nodes={"n": {"loaded": True, "classes": ["A"]}, **failing},
+        programs=known,
+        hosts=[other("m3", host="pypi.org", port=443, how=["look up"]) | {"known": True}],
+        warnings=[f"m{n} did not load either: no torch" for n in range(9)]
+        + ["m9 is slow", "n is odd", "n is odd"],
+    )
+    assert told == [
+        "loaded n: 1 class (A)",
+        "warning: n is odd",
+        "loaded 9 more nodes: m9, m10, m11, ...",
+        *(f"warning: m{n} did not load either: no torch" for n in range(4)),
+        "warning: m9 is slow",
+        "warning: 5 more nodes did not load either (--json has all)",
+        "19 actions of 18 other nodes, as in prod (--json has all)",
+    ]
+
+
+def test_what_cannot_be_compared_is_said(tell):
+    told = tell(subjects=["n"], programs=[other("m", argv=["git"]) | {"known": None}])
+    assert told == [
+        "1 action of 1 other node, not compared: prod's are not known yet (--json has all)"
+    ]
+
+
+def test_a_finding_comes_first_and_its_command_once(tell):
+    row = {"node": "n", "kind": "root", "what": "sudo ls", "at": "n/__init__.py:3"}
+    told = tell(
+        subjects=["n"],
+        findings=[{**row, "sentence": "n wanted to be root: sudo ls"}],
+        programs=[by(argv=["sh", "-c", "sudo  ls"]), by(argv=["sudo", "-V"])],
+        nodes={"n": {"loaded": True}},
+    )
+    assert told == [
+        "FINDING: n wanted to be root: sudo ls  [n/__init__.py:3]",
+        "loaded n",
+        "started sudo -V  [n/__init__.py:3]",
+    ]
+
+
+def test_many_files_are_told_by_their_folder(tell):
+    files = [by(path=f"/c/custom_nodes/n/web/{n}.js", where="its own folder") for n in range(9)]
+    told = tell(subjects=["n"], writes=files)
+    assert told == [
+        "wrote or tried to /c/custom_nodes/n/web/: 9 files (0.js, 1.js, 2.js, ...)"
+        "  [n/__init__.py:3]"
+    ]
 
 
 def test_an_address_is_told_where_no_name_was_looked_up(tell):

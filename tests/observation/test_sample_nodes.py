@@ -42,6 +42,9 @@ def test_the_verdict_and_the_record_are_those_of_the_table(name, comfyui_dir, ob
         f"{entry['host']}:{entry['port']}" for entry in seen.hosts
     }
     assert set(expected.hosts) <= contacted
+    if expected.findings:
+        assert {entry["kind"] for entry in seen.findings} == set(expected.findings)
+        assert {entry["node"] for entry in seen.findings} == {name}
     written = [entry["path"] for entry in seen.writes]
     for place, _, path in (text.partition("/") for text in expected.writes):
         if place in ("node", "site-packages"):
