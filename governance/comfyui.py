@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -86,8 +86,13 @@ def manager_requirements_path(comfyui_dir: Path) -> Path | None:
 
 
 def version(comfyui_dir: Path) -> str | None:
+    return version_in(lambda name: _text(comfyui_dir / name))
+
+
+def version_in(text_of: Callable[[str], str]) -> str | None:
+    """The version that files say, whose text "" stands for a file that is not there."""
     for name in ("comfyui_version.py", "pyproject.toml"):
-        found = _VERSION.search(_text(comfyui_dir / name))
+        found = _VERSION.search(text_of(name))
         if found:
             return found[1]
     return None

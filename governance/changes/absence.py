@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from governance import comfyui
 from governance.base import names
+from governance.changes import comfyui_own
+from governance.changes.comfyui_own import Lacking
 from governance.observation import Observation
 from governance.requirements.distributions import distribution_of
 from governance.truth.documents import Transaction
@@ -36,15 +38,24 @@ class Missing:
         return asdict(self)
 
 
-def explained(workspace: Workspace, tx: Transaction, seen: Observation) -> str:
-    """The reason of an observation; after `No module named 'x'`, whose module that is.
+def explained(
+    workspace: Workspace, tx: Transaction, seen: Observation, own: Sequence[Lacking] = ()
+) -> str:
+    """The reason of an observation; after `No module named 'x'`, whose module that is.  `own` is
+    what is missing of ComfyUI's own.
 
     All that a node declares was installed before it started, so what is missing is not declared,
     unless its line was skipped.
     """
     reason = seen.reason
+    for one in own:
+        error = seen.nodes[one.place].error or ""
+        is_named = comfyui_own.wanted_in(error) is not None
+        told = f", {one.sentence}" if is_named else f" (no {one.wanted}, {one.sentence})"
+        reason = reason.replace(error, error + told, 1) if error else reason
+    known = {one.place for one in own}
     for name, module, error in _absent(seen):
-        why = _why(workspace, tx, seen, name, module)
+        why = None if name in known else _why(workspace, tx, seen, name, module)
         if why and error:
             is_named = bool(_MISSING.search(error))
             told = f", {why}" if is_named else f" (no module named {module!r}, {why})"
@@ -97,8 +108,9 @@ def _comes_from_a_package(
 ) -> bool:
     """Neither ComfyUI's own, nor the node's, nor Python's, nor a part of what is installed."""
     top = module.partition(".")[0]
-    own = (workspace.comfyui_dir, workspace.custom_nodes / name)
-    if top in sys.stdlib_module_names or any(_lies_in(folder, top) for folder in own):
+    if top in sys.stdlib_module_names or comfyui_own.is_own(workspace.comfyui_dir, top):
+        return False
+    if _lies_in(workspace.custom_nodes / name, top):
         return False
     return names.normalise(top) not in locked
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from governance import requirements
 from governance.base.errors import UsageError
-from governance.changes import audit, checkouts, gates, provenance, steps
+from governance.changes import audit, checkouts, comfyui_fit, gates, provenance, steps
 from governance.changes.session import Session
 from governance.changes.steps import Step
 from governance.changes.work import Work
@@ -67,6 +67,7 @@ def begin(
     for step in wanted:
         if step.kind == steps.BRING:
             tx.nodes[str(step.node)] = _brought(step)
+    _mention_unfit(work)
     _sum_up(workspace, tx)
     for stream in ("stdout", "stderr"):
         tx.logs[stream] = f"state/logs/{tx.txid}.{stream}.log"
@@ -86,6 +87,17 @@ def _mention_edit(session: Session, wanted: Sequence[Step]) -> None:
             "warning: pyproject.toml was edited by hand, and this change includes the edit "
             "(`bin/doit` takes the edit in by itself, `gov rollback last` takes it back)"
         )
+
+
+def _mention_unfit(work: Work) -> None:
+    """Before any start: a node that is made for another ComfyUI than it will run with."""
+    workspace, tx = work.workspace, work.tx
+    version = comfyui_fit.version_with(workspace, tx.comfyui)
+    for node, part in tx.nodes.items():
+        asked = comfyui_fit.required_at(workspace, node, part["code"]) if part.get("code") else ""
+        if sentence := comfyui_fit.unfit(node, asked, version):
+            part["unfit"] = sentence
+            work.session.say(sentence)
 
 
 def again(session: Session, old: Transaction) -> Work:

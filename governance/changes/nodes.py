@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from governance import git, requirements
+from governance import comfyui, git, requirements
 from governance.base import clock, names
 from governance.base.errors import UsageError
 from governance.boundaries import store
-from governance.changes import audit, begin, checkouts, pipeline, staging, steps
+from governance.changes import audit, begin, checkouts, comfyui_fit, pipeline, staging, steps
 from governance.changes.gates import Approval
 from governance.changes.promotion import Promotion
 from governance.changes.session import Session
@@ -152,7 +152,7 @@ def _adopt(
         path=str(target),
     )
     register(session, plugins, plugin, ())
-    return Added(plugin, True, (*_kind_notes(plugin), *warnings(plugin)))
+    return Added(plugin, True, (*_kind_notes(plugin), *warnings(workspace, plugin)))
 
 
 def _is_node(place: Path) -> bool:
@@ -233,7 +233,7 @@ def clone(
         if not redo.is_pending(workspace):
             store.remove_tree(unfinished)
         raise
-    return Added(plugin, False, (*cloned.notes, *warnings(plugin)))
+    return Added(plugin, False, (*cloned.notes, *warnings(workspace, plugin)))
 
 
 def new_record(workspace: Workspace, url: str, chosen: str, ref: str | None) -> Plugin:
@@ -280,7 +280,11 @@ def register(
     redo.commit(workspace, redo.Record("node add", documents, moves=tuple(moves), entry=entry))
 
 
-def warnings(plugin: Plugin) -> Iterator[str]:
+def warnings(workspace: Workspace, plugin: Plugin) -> Iterator[str]:
+    asked = comfyui_fit.required_at(workspace, plugin.id, plugin.code)
+    unfit = comfyui_fit.unfit(plugin.id, asked, comfyui.version(workspace.comfyui_dir))
+    if unfit:
+        yield unfit
     yield (
         f"{plugin.id} lies in custom_nodes now: a ComfyUI started without `gov run` would load "
         "it before it is promoted"

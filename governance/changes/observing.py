@@ -9,7 +9,16 @@ from typing import Any
 from governance import observation
 from governance.base import clock
 from governance.boundaries import store
-from governance.changes import absence, checkouts, gates, observed, provenance, steps, trial_run
+from governance.changes import (
+    absence,
+    checkouts,
+    comfyui_own,
+    gates,
+    observed,
+    provenance,
+    steps,
+    trial_run,
+)
 from governance.changes.draft import Draft
 from governance.changes.trial_run import Asked, Load, Watched
 from governance.changes.work import Work
@@ -107,7 +116,11 @@ def record(work: Work, seen: Watched, *, environment_seconds: float) -> None:
     """Put an observation into the record: freezes, diff, core impact, plan."""
     workspace, tx, found = work.workspace, work.tx, seen.observation
     found.times["environment"] = round(environment_seconds, 3)
-    found.reason = absence.explained(workspace, tx, found)
+    own = comfyui_own.lacking(workspace, tx, found)
+    found.reason = absence.explained(workspace, tx, found, own)
+    found.comfyui_lacks = [one.to_json() for one in own]
+    unfit = [str(part["unfit"]) for part in tx.nodes.values() if part.get("unfit")]
+    found.warnings = [*unfit, *found.warnings]
     missing = absence.missing(workspace, tx.nodes, found)
     found.missing_modules = [one.to_json() for one in missing]
     tx.observation = found.to_json()

@@ -23,7 +23,7 @@ from governance.catalogue.api import Registry
 from governance.catalogue.archive import Fetched
 from governance.catalogue.ids import NIGHTLY, Wanted
 from governance.catalogue.offline import Catalogue, Listed
-from governance.changes import checkouts, nodes
+from governance.changes import checkouts, comfyui_fit, nodes
 from governance.changes.nodes import Added
 from governance.changes.session import Session
 from governance.code import capture
@@ -208,20 +208,12 @@ def _cautions(offer: Offer, because: str) -> Iterator[str]:
         yield f"{offer.name} is deprecated: its author advises against it"
 
 
-def _unfit_here(workspace: Workspace, offer: Offer) -> Iterator[str]:
-    """A range of ComfyUI's versions that this one is not in."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
+def _unfit_here(workspace: Workspace, offer: Offer, node: str) -> Iterator[str]:
+    """A range of ComfyUI's versions that this one is not in, as the registry has it."""
     asked = offer.release.comfyui if offer.release else ""
-    now = comfyui.version(workspace.comfyui_dir)
-    if not asked or now is None:
-        return
-    try:
-        fits = SpecifierSet(asked).contains(now, prereleases=True)
-    except (InvalidSpecifier, ValueError):
-        return  # nothing that a machine could judge
-    if not fits:
-        yield f"{offer.name} is made for ComfyUI {asked}, and this is {now}"
+    sentence = comfyui_fit.unfit(node, asked, comfyui.version(workspace.comfyui_dir))
+    if sentence:
+        yield sentence
 
 
 # --- fetching ---------------------------------------------------------------------------------
@@ -286,13 +278,15 @@ def add(
     nodes.refuse_taken(plugins, chosen)
     session.say(f"looking {typed.id} up")
     offer = look_up(workspace.config, typed)
-    cautions = (*offer.notes, *require_offered(offer, accept), *_unfit_here(workspace, offer))
+    unfit = _unfit_here(workspace, offer, chosen)
+    cautions = (*offer.notes, *require_offered(offer, accept), *unfit)
     audited = _audited(offer, accept)
     if offer.release is None:
         added = _cloned(session, plugins, offer, chosen if offer.id else node_id, audited)
     else:
         added = _unpacked(session, plugins, offer, chosen, audited)
-    return replace(added, warnings=(*cautions, *added.warnings))
+    # Its own pyproject.toml may say what the registry says.
+    return replace(added, warnings=tuple(dict.fromkeys((*cautions, *added.warnings))))
 
 
 def _audited(offer: Offer, accept: str | None) -> dict[str, str]:
@@ -350,7 +344,7 @@ def _unpacked(
         if not redo.is_pending(workspace):
             store.remove_tree(unfinished)
         raise
-    return Added(plugin, False, tuple(nodes.warnings(plugin)))
+    return Added(plugin, False, tuple(nodes.warnings(workspace, plugin)))
 
 
 def _refuse_occupied(workspace: Workspace, chosen: str) -> None:
@@ -400,7 +394,7 @@ def newer(
         )
     if offer.release.version == known.get("version"):
         return None
-    notes = (*require_offered(offer, accept), *_unfit_here(workspace, offer))
+    notes = (*require_offered(offer, accept), *_unfit_here(workspace, offer, plugin.id))
     folder = workspace.work / f"fetch-{secrets.token_hex(4)}"
     try:
         fetched = obtain(session, offer.id, offer.release.version, folder, counted=counted)

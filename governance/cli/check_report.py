@@ -26,7 +26,7 @@ def check(arguments: Namespace) -> Outcome:
     return Outcome(
         done.to_json(),
         _told(done, arguments),
-        [cause.sentence for cause in done.notes],
+        [*filter(None, [done.unfit]), *(cause.sentence for cause in done.notes)],
         EXIT_NEEDS_RESOLUTION if conflicts else EXIT_OK,
         _error(done) if conflicts else None,
     )

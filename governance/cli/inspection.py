@@ -133,6 +133,8 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
         for row in missing
         if row.get("distribution") and not row.get("declared")
     ]
+    for row in data["observation"].get("comfyui_lacks", []):
+        told += _other_versions(row)
     return [*told, f"next: gov tx inspect {txid}, or gov tx abort {txid}"]
 
 
@@ -141,6 +143,20 @@ def _has_findings(data: Mapping[str, Any]) -> bool:
     observed = data["observation"]
     is_told = observed.get("rewritten") or gates.new_findings(observed)
     return bool(is_told or any(row.get("nodes") for row in owners))
+
+
+def _other_versions(row: Mapping[str, Any]) -> list[Part]:
+    """What brings a node and ComfyUI together: an older commit of the one, a newer of the other."""
+    told: list[Part] = []
+    if row["fits"]:
+        why = f"an earlier commit of it that fits ComfyUI {row['version']}"
+        told.append(f"next: gov node update {row['node']} --to {row['fits'][:12]} ({why})")
+    if row["since"] or (">" in row["requires"] and not row["until"]):
+        has = f"it has {row['wanted']} since {row['since']}" if row["since"] else "a newer ComfyUI"
+        told.append(f"next: gov comfyui update ({has})")
+    if row["until"]:
+        told.append(f"next: gov node update {row['node']} (a newer commit may do without it)")
+    return told
 
 
 def _is_incompatible(data: Mapping[str, Any]) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError, NeedsResolution
+from governance.base.names import normalise
 from governance.boundaries import store
 from governance.changes import gates, provenance
 from governance.changes.session import open_session
@@ -12,13 +14,15 @@ from governance.cli import conflicts, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
 from governance.conflict.chains import Chain, chains
+from governance.conflict.problem import Owned
 from governance.operations import node_check
 from governance.requirements import requirement_name
-from governance.truth import ledger, lockfile, registry
+from governance.truth import history, ledger, lockfile, registry
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
 _LONG = 20
+_WORDS = 100
 
 
 def why(space: Workspace, package: str, wish: str | None, *, voice: Voice) -> Outcome:
@@ -26,8 +30,8 @@ def why(space: Workspace, package: str, wish: str | None, *, voice: Voice) -> Ou
     wanted = node_check.require_package(space, package)
     lock = lockfile.parse(store.read_bytes(space.lock), space.lock)
     project = Project.read(store.read_bytes(space.pyproject), space.pyproject)
-    places = {(line.group, line.text): line for line in provenance.owned_lines(space, project)}
-    found = [_row(chain, places) for chain in chains(lock, wanted)]
+    owned = provenance.owned_lines(space, project)
+    found = [_row(chain, owned) for chain in chains(lock, wanted)]
     version = lockfile.versions(lock)[wanted]
     brought = _brought(space, wanted, version)
     data: dict[str, Any] = {
@@ -61,36 +65,58 @@ def _given_up(space: Workspace, package: str) -> list[dict[str, str]]:
     ]
 
 
-def _row(chain: Chain, places: dict[tuple[str, str], Any]) -> dict[str, Any]:
-    """A chain with the file and line it begins at; the lock spells lines in its own way."""
-    line = places.get((chain.group, chain.text)) or next(
-        (
-            owned
-            for (group, _), owned in places.items()
-            if group == chain.group and owned.name == chain.packages[0]
-        ),
-        None,
-    )
+def _row(chain: Chain, owned: Sequence[Owned]) -> dict[str, Any]:
+    """A chain with the file and line it begins at."""
+    line = _line_of(chain, owned)
     return {
         "group": chain.group,
         "owner": line.who if line else chain.group,
         "line": line.text if line else chain.text,
         "place": line.place if line else "",
         "chain": list(chain.packages),
+        "asked": list(chain.asked),
     }
 
 
+def _line_of(chain: Chain, owned: Sequence[Owned]) -> Owned | None:
+    """The lock spells lines in its own way: the most alike of those about this package."""
+    about = [o for o in owned if (o.group, o.name) == (chain.group, chain.packages[0])]
+    alike = [line for line in about if _demand(line.text) == _demand(chain.text)]
+    return next((line for line in (*alike, *about)), None)
+
+
+def _demand(text: str) -> tuple[Any, ...]:
+    """Extras and range of a line; its marker is what the lock simplifies."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        found = Requirement(text)
+    except InvalidRequirement:
+        return (text,)
+    return frozenset(map(normalise, found.extras)), found.specifier
+
+
 def _brought(space: Workspace, package: str, version: str) -> dict[str, Any] | None:
-    """The last promoted transaction whose plan moved the package to this version."""
-    for path in sorted(space.transactions.glob("*.json"), reverse=True):
-        try:
-            tx = ledger.load(space, path.stem)
-        except GovError:
-            continue  # a damaged record is told by `gov status`
-        moved = (row for row in tx.plan.get("changes", []) if row["name"] == package)
-        if tx.status == "promoted" and any(row.get("after") == version for row in moved):
-            return {"txid": tx.txid, "node_id": tx.node_id, "ended_at": tx.ended_at}
-    return None
+    """The change of the history that left the package at this version, whatever verb made it."""
+    row = history.brought(space, package, version)
+    if row is None:
+        return None
+    return {
+        "txid": row.get("txid"),
+        "node_id": _node_of(space, row.get("txid")),
+        "ended_at": row.get("at"),
+        "snapshot": row["id"],
+        "verb": row.get("verb"),
+        "steps": row.get("steps", []),
+    }
+
+
+def _node_of(space: Workspace, txid: Any) -> str | None:
+    """The first node of a transaction that has a record still."""
+    try:
+        return ledger.load(space, str(txid)).node_id if txid else None
+    except GovError:
+        return None  # transient, cleaned, or damaged, which `gov status` reports
 
 
 def _told(data: dict[str, Any]) -> list[Part]:
@@ -99,7 +125,9 @@ def _told(data: dict[str, Any]) -> list[Part]:
     places = [f"{row['owner']} {row['place']}".rstrip() for row in shown]
     width = max(map(len, places), default=0)
     for row, place in zip(shown, places, strict=True):
-        parts.append(f"  {place:{width}}  {' -> '.join((row['line'], *row['chain'][1:]))}")
+        parts.append(f"  {place:{width}}  {' -> '.join((row['line'], *row['asked'][1:]))}")
+    if not shown:
+        parts.append("  no line asks for it on this platform; the lock has it for another")
     if len(data["asked_by"]) > _LONG:
         parts.append(f"  ... and {len(data['asked_by']) - _LONG} more (--json has all)")
     if data["overrides"]:
@@ -113,12 +141,19 @@ def _told(data: dict[str, Any]) -> list[Part]:
             f"  {row['node_id']} gave up {row['text']}{instead}; "
             f"`gov node update {row['node_id']}` tries it again"
         )
-    brought = data["brought_by"]
-    if brought:
-        parts.append(f"  this version came with {brought['node_id']} ({brought['txid']})")
-    else:
-        parts.append("  this version came with `gov init`, or with a hand-made change")
+    parts.append(f"  {_came_with(data['brought_by'])}")
     return parts
+
+
+def _came_with(brought: dict[str, Any] | None) -> str:
+    if brought is None:
+        return "the history has no change that brought this version: a hand-made one"
+    told = _shortened(history.words(brought))
+    return f"this version came with {told} ({brought['txid'] or brought['snapshot']})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _WORDS else f"{text[:_WORDS].rstrip()} ..."
 
 
 def _what_if(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from governance.conflict import message, ranges
 from governance.conflict.answer import Cause, Party
-from governance.conflict.chains import chains, demands, parents
+from governance.conflict.chains import chains, demands, ways
 from governance.conflict.message import Message
 from governance.conflict.problem import PIN, Owned
 from governance.conflict.search import Ids, Search
@@ -166,10 +166,10 @@ def describe(search: Search, ids: Ids, stake: tuple[str, Solved | None] | None =
     )
     parties = (*(_pin_party(pin) for pin in pins), *parties)
     lines = (*pins, *lines)
-    ways = (*((pin.text,) for pin in pins), *(way for way, _ in found))
+    told = (*((pin.text,) for pin in pins), *(way for way, _ in found))
     what = _what(search, kind, lines, package, failed.log)
-    sentence = _sentence(kind, lines, ways, what)
-    cause = Cause(kind, lines, package, ways, sentence, what, parties)
+    sentence = _sentence(kind, lines, told, what)
+    cause = Cause(kind, lines, package, told, sentence, what, parties)
     return Finding(ids, cause, relaxed, _given_up(search, ids, package), said.filtered)
 
 
@@ -280,23 +280,20 @@ def _telling_way(
 ) -> tuple[tuple[str, ...], str]:
     """The shortest way whose last parent wants some versions only, and which; those first that uv
     quoted.  Else the shortest way and "", or the line's own range where it leads nowhere."""
-    ways = _ways(search, relaxed, index, package)
-    for way in ways[:MOST_PARENTS]:
+    found = _ways(search, relaxed, index, package)
+    for way in found[:MOST_PARENTS]:
         contested = ranges.contested(search, ids, index, package, relaxed)
         spec = ranges.wanted(search, way[-2], package, relaxed, contested)
         if spec:
             return way, spec
-    return (ways[0], "") if ways else ((), ranges.declared(search.problem.lines[index].text))
+    return (found[0], "") if found else ((), ranges.declared(search.problem.lines[index].text))
 
 
 def _ways(search: Search, relaxed: Solved, index: int, package: str) -> list[tuple[str, ...]]:
     """From the line's own package to `package`, one for each of its parents."""
-    found = [
-        ((*_way(relaxed, index, name), package), ranges.quoted(search, name, package, relaxed))
-        for name in parents(relaxed.lock, package)
-    ]
-    ways = [(not spec, len(way), way) for way, spec in found if len(way) > 1]
-    return [way for _, _, way in sorted(ways)]
+    found = ways(relaxed.lock, f"{message.LINE_GROUP}{index}", package)
+    quoted = {way: ranges.quoted(search, way[-2], package, relaxed) for way in found}
+    return sorted(found, key=lambda way: (not quoted[way], len(way), way))
 
 
 def _way(relaxed: Solved, index: int, package: str) -> tuple[str, ...]:

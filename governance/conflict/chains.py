@@ -5,61 +5,75 @@ uv.lock tells who depends on whom, for the locked versions, but not with which s
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from governance.base.names import normalise
+from governance.conflict.edges import Edges, Lock, State, is_project, lines_of, read, text_of
 
-Lock = Mapping[str, Any]
+__all__ = ["Chain", "Lock", "chains", "demands", "owners", "parents", "requested", "ways"]
 
 
 @dataclass(frozen=True)
 class Chain:
-    """`group` asks for `packages[0]` as `text`, which brings the next one, up to the last."""
+    """`group` asks for `packages[0]` as `text`, which brings the next one, up to the last.
+
+    `asked` are the packages with the extra that leads on: `trans[tim]`.
+    """
 
     group: str
     text: str
     packages: tuple[str, ...]
+    asked: tuple[str, ...] = ()
 
 
-def chains(lock: Lock, package: str) -> tuple[Chain, ...]:
-    """The shortest chain from every group's line that brings `package`, direct lines first."""
-    wanted = normalise(package)
+def chains(lock: Lock | Edges, package: str) -> tuple[Chain, ...]:
+    """The shortest chain from every group's line that brings `package` here, direct lines first."""
     edges = _edges(lock)
-    towards = _distances(edges, wanted)
-    found = [
-        Chain(group, text, _way(edges, towards, name))
-        for group, name, text in requested(lock)
-        if name in towards
-    ]
+    towards = edges.distances(edges.named(normalise(package)))
+    found = []
+    for line in edges.lines:
+        reaching = [state for state in line.starts if state in towards]
+        if reaching:
+            way = edges.way(towards, min(reaching, key=lambda state: towards[state]))
+            found.append(Chain(line.group, line.text, _names(way), _asked(way)))
     return tuple(sorted(found, key=lambda chain: (len(chain.packages), chain.group)))
 
 
-def owners(lock: Lock, package: str) -> tuple[str, ...]:
+def ways(lock: Lock | Edges, group: str, package: str) -> list[tuple[str, ...]]:
+    """From the group's lines to `package`: the shortest for each package that asks for it."""
+    edges, wanted = _edges(lock), normalise(package)
+    starts = [state for line in edges.lines if line.group == group for state in line.starts]
+    asking = {p: None for goal in edges.named(wanted) for p in edges.parents.get(goal, ())}
+    shortest: dict[str, tuple[str, ...]] = {}
+    for parent in asking:
+        towards = edges.distances([parent], shunned=wanted)
+        for start in starts:
+            if start in towards and wanted not in (start[0], parent[0]):
+                way = (*_names(edges.way(towards, start)), wanted)
+                known = shortest.setdefault(parent[0], way)
+                shortest[parent[0]] = min(known, way, key=len)
+    return sorted(shortest.values(), key=lambda way: (len(way), way))
+
+
+def owners(lock: Lock | Edges, package: str) -> tuple[str, ...]:
     """The groups that bring `package`, directly or not, sorted."""
     return tuple(sorted({chain.group for chain in chains(lock, package)}))
 
 
 def requested(lock: Lock) -> list[tuple[str, str, str]]:
     """(group, package, text) of every requirement line of the project."""
-    rows: list[tuple[str, str, str]] = []
-    for package in lock.get("package", []):
-        if not _is_project(package):
-            continue
-        groups = package.get("metadata", {}).get("requires-dev", {})
-        for group, entries in groups.items():
-            rows += [(group, entry["name"], _text(entry)) for entry in entries]
-    return rows
+    return [(group, entry["name"], text_of(entry)) for group, entry in lines_of(lock)]
 
 
 def demands(lock: Lock, package: str) -> tuple[str, ...]:
     """How other packages ask for `package`: `name[extra] ; marker`, without their specifiers."""
     found = [
-        _text({**entry, "specifier": ""})
+        text_of({**entry, "specifier": ""})
         for parent in lock.get("package", [])
-        if not _is_project(parent)
+        if not is_project(parent)
         for entry in _entries(parent)
         if entry["name"] == package
     ]
@@ -67,14 +81,17 @@ def demands(lock: Lock, package: str) -> tuple[str, ...]:
 
 
 def parents(lock: Lock, package: str) -> tuple[str, ...]:
-    """The packages that ask for `package`, in the lock's order."""
-    return tuple(name for name, children in _edges(lock).items() if package in children)
+    """The packages that ask for `package` here, in the lock's order."""
+    edges = read(lock)
+    goals = set(edges.named(package))
+    found = [state[0] for state, children in edges.children.items() if goals & set(children)]
+    return tuple(name for name in dict.fromkeys(found) if name != package)
 
 
 def demand_of(lock: Lock, parent: str, package: str) -> str:
     """How `parent` asks for `package`: `name[extra] ; marker`, without its specifier."""
     found = [
-        _text({**entry, "specifier": ""})
+        text_of({**entry, "specifier": ""})
         for one in _named(lock, parent)
         for entry in _entries(one)
         if entry["name"] == package
@@ -98,52 +115,24 @@ def _named(lock: Lock, name: str) -> list[Mapping[str, Any]]:
     return [one for one in lock.get("package", []) if one["name"] == name]
 
 
-def _is_project(package: Mapping[str, Any]) -> bool:
-    return "virtual" in package.get("source", {})
-
-
-def _edges(lock: Lock) -> dict[str, list[str]]:
-    edges: dict[str, list[str]] = {}
-    for package in lock.get("package", []):
-        if not _is_project(package):
-            children = edges.setdefault(package["name"], [])
-            children += [entry["name"] for entry in _entries(package)]
-    return edges
-
-
 def _entries(package: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     yield from package.get("dependencies", [])
     for entries in package.get("optional-dependencies", {}).values():
         yield from entries
 
 
-def _distances(edges: Mapping[str, list[str]], wanted: str) -> dict[str, int]:
-    """Steps from every package that reaches `wanted`."""
-    parents: dict[str, list[str]] = {}
-    for parent, children in edges.items():
-        for child in children:
-            parents.setdefault(child, []).append(parent)
-    steps = {wanted: 0}
-    queue = deque([wanted])
-    while queue:
-        name = queue.popleft()
-        for parent in parents.get(name, []):
-            if parent not in steps:
-                steps[parent] = steps[name] + 1
-                queue.append(parent)
-    return steps
+def _edges(lock: Lock | Edges) -> Edges:
+    return lock if isinstance(lock, Edges) else read(lock)
 
 
-def _way(edges: Mapping[str, list[str]], towards: Mapping[str, int], start: str) -> tuple[str, ...]:
-    way = [start]
-    while towards[way[-1]] > 0:
-        near = towards[way[-1]] - 1
-        way.append(next(name for name in edges[way[-1]] if towards.get(name) == near))
-    return tuple(way)
+def _names(way: Sequence[State]) -> tuple[str, ...]:
+    """An extra of a package may ask for another extra of it."""
+    return tuple(name for name, _ in groupby(state[0] for state in way))
 
 
-def _text(entry: Mapping[str, Any]) -> str:
-    extras = entry.get("extras") or entry.get("extra") or ()
-    wanted = f"[{','.join(extras)}]" if extras else ""
-    marker = f" ; {entry['marker']}" if entry.get("marker") else ""
-    return f"{entry['name']}{wanted}{entry.get('specifier', '')}{marker}"
+def _asked(way: Sequence[State]) -> tuple[str, ...]:
+    told = []
+    for name, states in groupby(way, key=lambda state: state[0]):
+        extra = [state[2] for state in states][-1]
+        told.append(f"{name}[{extra}]" if extra else name)
+    return tuple(told)

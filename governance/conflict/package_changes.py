@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from governance.conflict.chains import Lock, owners
+from governance.conflict.edges import read
 from governance.truth import lockfile
 from governance.truth.lockfile import Change
 
@@ -33,6 +34,7 @@ class Step:
 
 def steps(before: Lock, after: Lock, core_packages: Collection[str]) -> tuple[Step, ...]:
     """The whole plan from two locks, downgrades first, core packages before others."""
+    old, new = read(before), read(after)
     changed = changes(lockfile.versions(before), lockfile.versions(after))
     rows = [
         Step(
@@ -41,7 +43,7 @@ def steps(before: Lock, after: Lock, core_packages: Collection[str]) -> tuple[St
             change.after,
             direction(change),
             change.name in core_packages,
-            owners(before if change.after is None else after, change.name),
+            owners(old if change.after is None else new, change.name),
         )
         for change in changed
     ]

@@ -72,7 +72,8 @@ class Observation:
     `subjects` are the nodes under observation, `failed_subjects` those that failed, each with its
     reason; `taken_over` are classes of which another node's is served: {class, by, from}.
     `came_up`: ComfyUI came up, whatever became of the nodes; `ready`: its API answered, which a
-    quick start never waits for.  `missing_modules` are {node, module, distribution, declared}.
+    quick start never waits for.  `missing_modules` are {node, module, distribution, declared},
+    `comfyui_lacks` {node, place, wanted, version, since, until, requires, fits}.
     `canaries` are writes to prod that were tried from inside the fence, and what stopped them.
     """
 
@@ -82,6 +83,7 @@ class Observation:
     failed_subjects: dict[str, str] = field(default_factory=dict)
     taken_over: list[dict[str, str]] = field(default_factory=list)
     missing_modules: list[dict[str, Any]] = field(default_factory=list)
+    comfyui_lacks: list[dict[str, Any]] = field(default_factory=list)
     run_exit_code: int | None = None
     came_up: bool = False
     ready: bool = False

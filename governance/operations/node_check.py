@@ -11,12 +11,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governance import git, requirements
+from governance import comfyui, git, requirements
 from governance.base import names
 from governance.base.errors import NeedsResolution, UsageError
 from governance.boundaries import store
 from governance.catalogue import ids
-from governance.changes import explanation, gates, pipeline, provenance
+from governance.changes import comfyui_fit, explanation, gates, pipeline, provenance
 from governance.changes.session import Session
 from governance.changes.work import Work
 from governance.conflict import notes, shared
@@ -38,7 +38,8 @@ FITS, CHANGES, CONFLICTS = "fits", "changes", "conflicts"
 
 @dataclass(frozen=True)
 class Checked:
-    """`verdict` is fits, changes (packages that prod has move) or conflicts."""
+    """`verdict` is fits, changes (packages that prod has move) or conflicts; `unfit` says that it
+    is made for another ComfyUI."""
 
     node_id: str
     verdict: str
@@ -48,6 +49,7 @@ class Checked:
     shared: tuple[shared.Shared, ...] = ()
     notes: tuple[Cause, ...] = ()
     report: Report | None = None
+    unfit: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -59,6 +61,7 @@ class Checked:
             "shared_files": [entry.to_json() for entry in self.shared],
             "notes": [cause.to_json() for cause in self.notes],
             "conflict": self.report.to_json() if self.report else None,
+            "unfit": self.unfit,
         }
 
 
@@ -74,7 +77,10 @@ def check(
     with _folder(session, what, ref, cwd) as (node_id, code):
         declared = provenance.read_declared(workspace, code.checkout)
         commit = git.head(code.checkout) if git.is_repository(code.checkout) else None
-        return _checked(session, node_id, commit, declared, code, every_cause=every_cause)
+        done = _checked(session, node_id, commit, declared, code, every_cause=every_cause)
+        asked = comfyui_fit.required_by(code.checkout)
+        version = comfyui.version(workspace.comfyui_dir)
+        return replace(done, unfit=comfyui_fit.unfit(node_id, asked, version))
 
 
 @contextmanager

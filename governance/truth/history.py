@@ -46,6 +46,31 @@ def _parsed(lines: Iterable[bytes]) -> Iterator[_LINE]:
             yield row
 
 
+def words(row: _LINE) -> str:
+    """`rollback: restore X`, or the verb alone where the steps say no more."""
+    verb = str(row.get("verb", "?"))
+    told = "; ".join(row.get("steps") or [verb])
+    return verb if told == verb else f"{verb}: {told}"
+
+
+def brought(workspace: Workspace, package: str, version: str) -> _LINE | None:
+    """The change that left `package` at `version`; None where the last one that moved it left it
+    at another, or none did."""
+    for row in newest_first(workspace):
+        for name, _, after in _packages(row):
+            if name == package:
+                return row if after == version else None
+    return None
+
+
+def _packages(row: _LINE) -> Iterator[list[str | None]]:
+    """[name, before, after] each; what an edit damaged is left out."""
+    found = row.get("packages")
+    for moved in found if isinstance(found, list) else ():
+        if isinstance(moved, list) and len(moved) == 3:
+            yield moved
+
+
 def last_change(workspace: Workspace) -> _LINE | None:
     """The newest change of prod that is not itself taken back by an undo."""
     undone = 0

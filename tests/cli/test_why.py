@@ -15,7 +15,7 @@ def test_lines_with_owner_file_and_chain(workspace):
         "numpy 2.4.1  (core)",
         "  ComfyUI requirements.txt:1  numpy>=1.25",
         "  deep requirements.txt:2     transformers>=4.50 -> numpy",
-        "  this version came with `gov init`, or with a hand-made change",
+        f"  this version came with init ({_changes(workspace)[0]['txid']})",
     ]
     data = workspace.gov.json("why", "Transformers").ok().data
     assert (data["package"], data["version"]) == ("transformers", "4.57.1")
@@ -23,12 +23,31 @@ def test_lines_with_owner_file_and_chain(workspace):
     assert [row["chain"] for row in data["asked_by"]] == [["transformers"]]
 
 
+def _changes(site):
+    return site.gov.json("history").ok().data["changes"]
+
+
+def test_came_with_is_the_change_that_brought_this_version(settled):
+    """Also one that no node stands for: a pin, a rollback, a lock edited by hand."""
+    site = settled.site
+    first = site.gov.json("why", "humanize").ok().data["brought_by"]
+    assert (first["txid"], first["node_id"]) == (settled.promoted, "sample-captioner")
+    site.gov("pin", "humanize==4.9.0", "--promote").ok()
+    pinned = site.gov.json("why", "humanize").ok().data
+    assert (pinned["version"], pinned["brought_by"]["steps"]) == ("4.9.0", ["pin humanize==4.9.0"])
+    site.gov("rollback", settled.after).ok()
+    assert f"came with rollback: restore {settled.after}" in site.gov("why", "humanize").ok().out
+    lock = site.root / "uv.lock"
+    lock.write_text(lock.read_text().replace('version = "4.14.0"', 'version = "4.13.9"'))
+    assert "no change that brought this version" in site.gov("why", "humanize").ok().out
+
+
 def test_an_override_is_told(settled):
     settled.site.gov("resolve", settled.conflicting, "--pin", "humanize==4.9.0").ok()
     settled.site.gov("tx", "promote", settled.conflicting).ok()
     told = settled.site.gov("why", "humanize").ok().out
     assert "held by an override: humanize==4.9.0" in told
-    assert f"this version came with sample-statistics ({settled.conflicting})" in told
+    assert f"came with tx promote: add sample-statistics ({settled.conflicting})" in told
     ended = settled.site.gov("why", "humanize", "--if", "<4")
     assert ended.out.count("what-if <4") == ended.out.count(" against ") == 1, (
         "what the override settles for the others is not asked about"

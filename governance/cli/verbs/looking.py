@@ -84,10 +84,10 @@ def _changes(rows: list[dict[str, Any]]) -> Table:
     )
 
 
-def _change(row: Mapping[str, Any]) -> tuple[str, ...]:
-    steps = "; ".join(row.get("steps") or [row.get("verb", "?")])
+def _change(row: dict[str, Any]) -> tuple[str, ...]:
+    from governance.truth.history import words
+
     reason = f" ({row['reason']})" if row.get("reason") else ""
-    steps = "" if steps == row.get("verb") else f": {steps}"
     packages = [_package(*package) for package in row.get("packages", [])]
     code = [
         f"{one['place']} {str(one.get('before') or '-')[:7]} -> {str(one.get('after') or '-')[:7]}"
@@ -96,7 +96,7 @@ def _change(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         str(row.get("at", "")),
         str(row.get("who", {}).get("user", "?")),
-        f"{row.get('verb')}{steps}{reason}",
+        f"{words(row)}{reason}",
         _few(packages),
         _few(code),
         str(row.get("pre") or ""),
