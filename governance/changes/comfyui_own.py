@@ -273,7 +273,7 @@ def _earlier(place: Path, commit: str, wanted: Wanted, version: str | None) -> s
     pattern = _pattern(wanted)
     with past.past(place, _SECONDS) as commits:
         most = f"--max-count={_MOST_EARLIER}"
-        drops = ["--diff-merges=first-parent", "--no-textconv", "--no-ext-diff", f"-G{pattern}"]
+        drops = ["--diff-merges=first-parent", "--no-patch", "--no-textconv", f"-G{pattern}"]
         changed = commits.parents(*drops, most, commit, "--", "*.py")
         asking = commits.parents(most, commit, "--", PYPROJECT)
         for one in dict.fromkeys((*changed, *asking)):

@@ -35,9 +35,10 @@ class Past:
 
     def parents(self, *which: str) -> list[str]:
         """The first parents of what `git log` lists, in its order."""
-        told = self._asked("log", "--first-parent", "--format=%P", *which) or b""
-        listed = (line.split() for line in told.decode("ascii", "replace").splitlines())
-        return [found[0] for found in listed if found]
+        # --diff-merges alone would print the diffs.
+        told = self._asked("log", "--first-parent", "--no-patch", "--format=%P", *which) or b""
+        rows = (line.split() for line in told.decode("ascii", "replace").splitlines())
+        return [row[0] for row in rows if row]
 
     def mentions(self, commit: str, pattern: str, paths: str) -> bool:
         """Whether a file of the commit has a line that matches the extended expression."""
