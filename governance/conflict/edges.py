@@ -103,7 +103,9 @@ def read(lock: Lock) -> Edges:
 
 def _lines(lock: Lock, here: _Here) -> Iterator[Line]:
     brought = _brought(lock, here)
-    overridden = {entry["name"] for entry in lock.get("manifest", {}).get("overrides", ())}
+    # One for a single package has no name of its own: what that package asks for has it already.
+    listed = lock.get("manifest", {}).get("overrides", ())
+    overridden = {entry["name"] for entry in listed if "name" in entry}
     for group, entry in lines_of(lock):
         starts = brought.get((group, entry["name"]), [])
         if entry["name"] not in overridden:  # an override has its own marker and extras
