@@ -258,7 +258,10 @@ SPARE_OF_MOVED = {
         "ComfyUI/custom_nodes/steady/.tmp-gov-5730fc760095",
         "ComfyUI/custom_nodes/steady",
         "ComfyUI/custom_nodes/steady/.git/gov-index.lock",
+        # Two checkouts move side by side, and the later sync of all covers the other's files:
+        # either may be the one that nobody misses.
         "all, by ComfyUI/custom_nodes/steady/.git",
+        "all, by ComfyUI/.git",
         "ComfyUI",
         "ComfyUI/.git/gov-index.lock",
     },
