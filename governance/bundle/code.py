@@ -16,6 +16,7 @@ from governance import git
 from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.bundle.contents import bad
+from governance.code import fetching
 from governance.code.repository import Repository
 from governance.git import remote, tree
 from governance.git.call import Limits, Output, environment, object_format, run, size_of
@@ -117,17 +118,7 @@ def is_on_remote(clone: Path, commit: str) -> bool:
 def _bare(quarantine: Path, commit: str) -> Path:
     store.remove_tree(quarantine)
     store.make_folder(quarantine)
-    shadow = quarantine / "shadow.git"
-    kind = object_format(commit)
-    words = ["init", "-q", "--bare", "--template=", f"--object-format={kind}", str(shadow)]
-    done = run(words, environment())
-    if not done.ok:
-        raise GovError(
-            f"git cannot make {shadow}: {_last(done)}",
-            hint="free some space, then run the command again",
-            code="disk",
-        )
-    return shadow
+    return fetching.bare(quarantine, commit)
 
 
 def _holds(env: Mapping[str, str], commit: str) -> bool:

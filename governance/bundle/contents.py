@@ -10,6 +10,7 @@ from typing import Any
 from governance.base import names
 from governance.base.errors import GovError
 from governance.base.shape import TEXT_OR_NONE, Shape, mismatch
+from governance.git.call import FULL_COMMIT
 
 FILE = "bundle.json"
 SCHEMA = 1
@@ -22,7 +23,6 @@ FOLDER_INDEX = WHEELS
 COMFYUI = "@ComfyUI"
 # How a bundle names its interpreter: a version, never a file to be started.
 PYTHON_VERSION = re.compile(r"3(\.[0-9]{1,3}){1,2}")
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 _NODE: Shape = {
     "id": str,
@@ -140,7 +140,7 @@ def require_commits(row: Mapping[str, Any], name: str) -> None:
     """They become names of files and words of commands: whole commits, nothing else."""
     for field_name in ("commit", "code"):
         found = row.get(field_name)
-        if found is not None and not (isinstance(found, str) and _COMMIT.fullmatch(found)):
+        if found is not None and not (isinstance(found, str) and FULL_COMMIT.fullmatch(found)):
             raise bad(name, f"{printable(found)!r} is no commit")
 
 

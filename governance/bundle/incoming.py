@@ -27,7 +27,7 @@ from governance.bundle.outgoing import platform_here
 from governance.changes import begin, checkouts, pipeline, provenance, rollback, steps
 from governance.changes.draft import Target
 from governance.changes.session import Session
-from governance.changes.settings import Options, settings_of
+from governance.changes.settings import Options, settings_of, version_of
 from governance.changes.steps import Step
 from governance.changes.work import Work
 from governance.code.capture import CLONE, FOLDER, LINK
@@ -256,7 +256,7 @@ def _with_interpreter(session: Session, arrived: Arrived, wish: Wish) -> None:
     if found.platform != platform_here():
         reasons.append(f"it was locked for {found.platform}, and this is {platform_here()}")
     spec = _interpreter(session, arrived, wish)
-    version = _version_of(session, spec)
+    version = version_of(session, spec)
     if _minor(version) != found.minor:
         reasons.append(f"it was locked for Python {found.minor}, and here it is {_minor(version)}")
     elif not session.workspace.config.flag("policy.allow_source_builds") and _builds(arrived):
@@ -296,20 +296,7 @@ def _interpreter(session: Session, arrived: Arrived, wish: Wish) -> str:
         return here or ".".join(platform.python_version_tuple()[:2])
 
 
-def _version_of(session: Session, spec: str) -> str:
-    python = session.uv.find_python(spec)
-    done = process.run([str(python), "-I", "-c", _VERSION])
-    if not done.ok:
-        raise UsageError(
-            f"{python} does not run: {done.stderr.strip()[-200:]}",
-            hint="name another interpreter with --python",
-            code="bad_python",
-        )
-    return done.stdout.strip()
-
-
 _LOCK = "uv.lock: every package at its version"
-_VERSION = "import platform; print(platform.python_version())"
 
 
 def _builds(arrived: Arrived) -> bool:

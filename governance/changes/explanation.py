@@ -66,8 +66,7 @@ def of_project(
     """`newcomers` are the owners ("node:<id>") whose lines are new; the others locked before.
 
     Other commits of its `code` are tried as fixes, the newer ones first; so are the `indexes` that
-    its files name.  `thorough` looks for
-    every cause, for longer, and for no fix.
+    its files name.  `thorough` looks for every cause, for longer, and for no fix.
     """
     limit = "resolution.explain_all_seconds" if thorough else "resolution.explain_seconds"
     lines = provenance.owned_lines(workspace, project)

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from governance import comfyui, git, requirements
 from governance.base import clock, names
@@ -21,6 +22,7 @@ from governance.code import capture
 from governance.environments import generations
 from governance.truth import inventory, redo, registry, snapshots
 from governance.truth.documents import Plugin
+from governance.truth.snapshots import Truth
 from governance.truth.workspace import Workspace
 
 # Where ComfyUI-Manager keeps the registry's id of a clone.
@@ -260,24 +262,43 @@ def register(
 
     `audited` are further facts for the history.
     """
-    workspace = session.workspace
-    truth = snapshots.truth(workspace)
-    new = replace(truth, plugins=registry.dump([*plugins, plugin]))
-    generation = generations.current(workspace)
-    documents = {
-        "state/plugins.json": new.plugins,
-        "state/receipt.json": staging.receipt_bytes(workspace, new, generation, "node add"),
-    }
-    entry = audit.entry(
+    truth = snapshots.truth(session.workspace)
+    facts = {"node": plugin.id, **(audited or {})}
+    entry = _entry(session, "node add", [plugin], facts)
+    _write(session, truth, [*plugins, plugin], entry, moves)
+
+
+def _entry(
+    session: Session, verb: str, new: Sequence[Plugin], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The line of the history that tells of new nodes."""
+    return audit.entry(
         identity=names.new_txid(clock.now()),
-        verb="node add",
-        steps=[f"register {plugin.id}"],
+        verb=verb,
+        steps=[" ".join(["register", *(plugin.id for plugin in new)])],
         changes=(),
-        code=[{"place": plugin.id, "before": None, "after": plugin.commit}],
-        who=audit.made(workspace),
-        facts={"node": plugin.id, **(audited or {})},
+        code=[{"place": plugin.id, "before": None, "after": plugin.commit} for plugin in new],
+        who=audit.made(session.workspace),
+        facts=facts,
     )
-    redo.commit(workspace, redo.Record("node add", documents, moves=tuple(moves), entry=entry))
+
+
+def _write(
+    session: Session,
+    truth: Truth | None,
+    after: Sequence[Plugin],
+    entry: Mapping[str, Any],
+    moves: Sequence[redo.Move] = (),
+) -> None:
+    """The registry as it is to be, in one change.  Without a `truth` there is nothing yet that a
+    receipt could tell of."""
+    workspace, verb = session.workspace, str(entry["verb"])
+    documents = {"state/plugins.json": registry.dump(after)}
+    if truth is not None:
+        new = replace(truth, plugins=documents["state/plugins.json"])
+        current = generations.current(workspace)
+        documents["state/receipt.json"] = staging.receipt_bytes(workspace, new, current, verb)
+    redo.commit(workspace, redo.Record(verb, documents, moves=tuple(moves), entry=entry))
 
 
 def warnings(workspace: Workspace, plugin: Plugin) -> Iterator[str]:
@@ -303,21 +324,9 @@ def register_all(session: Session, plugins: Sequence[Plugin], verb: str) -> None
     after = [fresh.pop(plugin.id, plugin) for plugin in before_it] + list(fresh.values())
     if after == before_it:
         return
-    documents = {"state/plugins.json": registry.dump(after)}
-    if space.pyproject.is_file():  # else there is no truth yet that a receipt could tell of
-        new = replace(snapshots.truth(space), plugins=documents["state/plugins.json"])
-        current = generations.current(space)
-        documents["state/receipt.json"] = staging.receipt_bytes(space, new, current, verb)
-    entry = audit.entry(
-        identity=names.new_txid(clock.now()),
-        verb=verb,
-        steps=[" ".join(["register", *(plugin.id for plugin in plugins)])],
-        changes=(),
-        code=[{"place": p.id, "before": None, "after": p.commit} for p in plugins],
-        who=audit.made(space),
-        facts={"nodes": [plugin.id for plugin in plugins]},
-    )
-    redo.commit(space, redo.Record(verb, documents, entry=entry))
+    truth = snapshots.truth(space) if space.pyproject.is_file() else None
+    told = {"nodes": [plugin.id for plugin in plugins]}
+    _write(session, truth, after, _entry(session, verb, plugins, told))
 
 
 def _renewed(known: Plugin | None, found: Plugin) -> Plugin:

@@ -49,7 +49,7 @@ def _row(row: Mapping[str, str]) -> tuple[str, str, str]:
 def _with_scopes(draft: Draft, tx: Transaction) -> Draft:
     """They go with the node that they were chosen for, as pins do."""
     chosen = list(tx.resolution.get("scoped", ()))
-    owner = next((p for p in draft.plugins if p.id in tx.nodes), None)
+    owner = owner_of(draft, tx)
     if owner is None or not chosen:
         return draft
     more = [row for row in chosen if row not in owner.scoped_deps]
@@ -83,9 +83,14 @@ def _is_pin(text: str) -> bool:
     return requirement_name(text) != text
 
 
+def owner_of(draft: Draft, tx: Transaction) -> Plugin | None:
+    """The node that what was chosen goes with; None for a change that is about no node."""
+    return next((plugin for plugin in draft.plugins if plugin.id in tx.nodes), None)
+
+
 def _owned(draft: Draft, tx: Transaction, pins: Sequence[str]) -> Draft:
     """The pins go with the node that they were chosen for."""
-    owner = next((p for p in draft.plugins if p.id in tx.nodes), None)
+    owner = owner_of(draft, tx)
     if owner is None:
         return draft
     again = set(map(requirement_name, pins))

@@ -57,6 +57,22 @@ def settings_of(
     """`committed`: when the commit of ComfyUI was made that these settings are for; by default
     the one that is checked out."""
     spec = options.python or (project.python if project else this_minor())
+    version = version_of(session, spec)
+    indexes, sources = _indexes(options, project)
+    named = options.date or (project.named_date if project else "auto")
+    return Settings(
+        python=spec,
+        version=version,
+        date=_date(session.workspace, named, committed),
+        named_date=named,
+        indexes=indexes,
+        sources=sources,
+        no_build=not session.workspace.config.flag("policy.allow_source_builds"),
+    )
+
+
+def version_of(session: Session, spec: str) -> str:
+    """The full version of the interpreter that `spec` stands for.  Raises UsageError."""
     python = session.uv.find_python(spec)
     done = process.run([str(python), "-I", "-c", _VERSION])
     if not done.ok:
@@ -65,17 +81,7 @@ def settings_of(
             hint="name another interpreter with --python",
             code="bad_python",
         )
-    indexes, sources = _indexes(options, project)
-    named = options.date or (project.named_date if project else "auto")
-    return Settings(
-        python=spec,
-        version=done.stdout.strip(),
-        date=_date(session.workspace, named, committed),
-        named_date=named,
-        indexes=indexes,
-        sources=sources,
-        no_build=not session.workspace.config.flag("policy.allow_source_builds"),
-    )
+    return done.stdout.strip()
 
 
 _VERSION = "import platform; print(platform.python_version())"

@@ -32,7 +32,7 @@ def resolved(draft: Draft, tx: Transaction) -> Draft:
     project = draft.project
     rows = [*project.sources, *map(_row, (*back, *chosen))]
     draft = replace(draft, project=project.with_sources(dict.fromkeys(rows)))
-    owner = next((plugin for plugin in draft.plugins if plugin.id in tx.nodes), None)
+    owner = overrides.owner_of(draft, tx)
     if owner is None:
         return draft
     more = [row for row in chosen if row not in owner.index_sources]

@@ -84,13 +84,11 @@ def fetch(
     return Fetched(commit, branch, shadow / "objects", tuple(notes), subjects, count)
 
 
-def _shadow(place: Path, quarantine: Path) -> Path:
-    """A bare repository with the clone's refs and the place where its history was cut."""
-    store.make_folder(quarantine)
+def bare(quarantine: Path, commit: str) -> Path:
+    """A new bare repository in the folder, with the kind of names that `commit` has."""
     shadow = quarantine / "shadow.git"
     store.remove_tree(shadow)
-    head = checkout.head(place) or ""
-    kind = object_format(head)
+    kind = object_format(commit)
     words = ["init", "-q", "--bare", "--template=", f"--object-format={kind}", str(shadow)]
     done = run(words, environment())
     if not done.ok:
@@ -99,6 +97,14 @@ def _shadow(place: Path, quarantine: Path) -> Path:
             hint="free some space, then run the command again",
             code="disk",
         )
+    return shadow
+
+
+def _shadow(place: Path, quarantine: Path) -> Path:
+    """A bare repository with the clone's refs and the place where its history was cut."""
+    store.make_folder(quarantine)
+    head = checkout.head(place) or ""
+    shadow = bare(quarantine, head)
     known = dict.fromkeys(name for name, _ in checkout.refs(place))
     rows = [f"{name} refs/clone/{number}" for number, name in enumerate([head, *known]) if name]
     store.write(shadow / "packed-refs", ("\n".join(rows) + "\n").encode())

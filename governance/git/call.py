@@ -36,6 +36,8 @@ _POLL_SECONDS = 0.1
 Progress = Callable[[str], None]
 Setting = tuple[str, str]
 
+FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
 SETTINGS: tuple[Setting, ...] = (
     ("core.hooksPath", os.devnull),
     ("core.fsmonitor", "false"),

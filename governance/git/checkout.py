@@ -10,7 +10,6 @@ means that git neither looks for a repository further up nor minds who owns this
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,8 @@ from pathlib import Path
 
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.git.call import Output, environment, object_format, run
+from governance.git.call import FULL_COMMIT, Output, environment, object_format, run
 from governance.git.source import stripped
-
-_FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def _plain_head(folder: Path) -> str | None:
             text = _line(folder / text.removeprefix("ref: "))
     except (OSError, ValueError):
         return None
-    return text if _FULL.fullmatch(text) else None
+    return text if FULL_COMMIT.fullmatch(text) else None
 
 
 def _line(path: Path) -> str:
@@ -86,7 +83,7 @@ def refs(checkout: Path) -> list[tuple[str, str]]:
     """(commit, full name) of every branch, tag and remote branch."""
     told = _ask(checkout, "for-each-ref", "--format=%(objectname) %(refname)")
     rows = [line.partition(" ") for line in told.text().splitlines()]
-    return [(name, ref) for name, _, ref in rows if _FULL.fullmatch(name)]
+    return [(name, ref) for name, _, ref in rows if FULL_COMMIT.fullmatch(name)]
 
 
 def is_reachable(checkout: Path, commit: str, below: str) -> bool:
@@ -303,7 +300,7 @@ def _plainly_located(folder: Path) -> _Located | None:
 def _asked(checkout: Path) -> _Located | None:
     told = _ask(checkout, "rev-parse", "--git-path", "objects", "--git-path", "index", "HEAD", "--")
     lines = told.text().split("\n")
-    if not told.ok or len(lines) < 3 or not _FULL.fullmatch(lines[2]):
+    if not told.ok or len(lines) < 3 or not FULL_COMMIT.fullmatch(lines[2]):
         return None
     return _Located(head=lines[2], objects=lines[0], index=lines[1])
 

@@ -11,6 +11,7 @@ from governance.base.errors import GovError, UsageError
 from governance.boundaries import store
 from governance.git import tree
 from governance.git.call import (
+    FULL_COMMIT,
     Limits,
     Output,
     Progress,
@@ -35,7 +36,6 @@ _CREDENTIAL_HELPER = (
 # nothing else (a missing object would be fetched by a command of the config's choice).  Its owner
 # may be anybody: the person has named it.
 _LOCAL_UPLOAD_PACK = "GIT_ALLOW_PROTOCOL= GIT_NO_LAZY_FETCH=1 git -c 'safe.directory=*' upload-pack"
-_FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")
 # gitrevisions(7) and git-check-ref-format(1): a plain name, nothing that git would compute.
 _NO_PLAIN_NAME = re.compile(r"^[-/.]|[\s~^:?*\[\\]|\.\.|@\{|//|/\.|[/.]$|\.lock(/|$)|^@$")
@@ -331,7 +331,7 @@ def _target(refs: Refs, ref: str | None, source: Source) -> _Target:
     for name in (f"refs/tags/{ref}", f"refs/heads/{ref}", ref):
         if name in refs.by_full_name:
             return _named(name, refs)
-    if _FULL.fullmatch(ref.lower()) or _SHORT.fullmatch(ref.lower()):
+    if FULL_COMMIT.fullmatch(ref.lower()) or _SHORT.fullmatch(ref.lower()):
         return _Target(ref.lower(), "commit")
     raise _unknown(ref, refs, source)
 
@@ -402,7 +402,7 @@ def _commit(remote: _Remote, destination: Path, target: _Target) -> str:
     wanted = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{target.commit}^{{commit}}"]
     env = {**remote.env, **_repository(destination)}
     found = run(wanted, env, limits=remote.limits)
-    if not found.ok and _FULL.fullmatch(target.commit):
+    if not found.ok and FULL_COMMIT.fullmatch(target.commit):
         remote.call("fetch", "--no-tags", "--quiet", "origin", target.commit, folder=destination)
         found = run(wanted, env, limits=remote.limits)
     if found.ok:

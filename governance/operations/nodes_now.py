@@ -72,8 +72,7 @@ def _state(nodes: Path, record: _Record) -> tuple[str, str | None]:
 
 def _place(nodes: Path, record: _Record) -> str:
     """As registry.place, of a record that is not parsed."""
-    name = str(record.get("path", "")).rpartition("/")[2] or str(record.get("id"))
-    return f"{nodes}/{name}"
+    return f"{nodes}/{registry.loader_name_in(record)}"
 
 
 def _disabled_at(place: str) -> str | None:

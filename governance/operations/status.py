@@ -44,7 +44,7 @@ def ungoverned(space: Workspace, records: Sequence[dict[str, Any]]) -> list[str]
         folder = space.comfyui_dir
     except GovError:
         return []  # told already
-    known = {_loader_name(record).lower() for record in records}
+    known = {registry.loader_name_in(record).lower() for record in records}
     new = [name for name in glance.loadable(folder) if name.lower() not in known]
     if not new:
         return []
@@ -52,11 +52,6 @@ def ungoverned(space: Workspace, records: Sequence[dict[str, Any]]) -> list[str]
 
     tracked = git.tracked(folder, "custom_nodes")
     return [name for name in new if name not in tracked]
-
-
-def _loader_name(record: dict[str, Any]) -> str:
-    """As registry.loader_name, of a record that is not parsed."""
-    return str(record.get("path", "")).rpartition("/")[2] or str(record.get("id"))
 
 
 def drift(space: Workspace) -> dict[str, Any]:

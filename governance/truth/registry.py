@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,11 @@ def replace(plugins: Sequence[Plugin], changed: Plugin) -> list[Plugin]:
 def loader_name(plugin: Plugin) -> str:
     """How ComfyUI's loader calls it: the name of its folder, or of its single file."""
     return plugin.path.rpartition("/")[2] or plugin.id
+
+
+def loader_name_in(record: Mapping[str, Any]) -> str:
+    """The same of a record that is not parsed."""
+    return str(record.get("path", "")).rpartition("/")[2] or str(record.get("id"))
 
 
 def place(workspace: Workspace, plugin: Plugin) -> Path:
