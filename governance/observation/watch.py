@@ -167,13 +167,16 @@ def _run_install_script(session: Session, name: str) -> None:
     is_outside = folder.is_dir()  # else it is in the layer only
     argv = request.enter(command) if is_outside else request.enter(command, folder)
     cwd = folder if is_outside else request.comfyui_dir
-    log = comfyui.Log()
-    with running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=log.feed) as program:
+    run = Run()
+    log = run.log
+    with running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=run.feed) as program:
         code = program.wait(request.timeout)
     times = session.seen.times
     times["install_script"] = round(times.get("install_script", 0.0) + program.seconds(), 3)
     if code is None:
         session.warn(f"{script} was stopped after {request.timeout:g} s")
+    elif run.ended_for:
+        session.warn(f"{script} was ended, since {run.ended_for}")
     elif code != 0:
         why = f": {log.last_traceback[-1].strip()}" if log.last_traceback else ""
         session.warn(f"{script} {verdict.exit_words(code)}{why}")
@@ -227,7 +230,7 @@ def _watch(session: Session, phase: str) -> Run:
         cwd=request.comfyui_dir,
         environ=environ,
         streams=session.streams,
-        feed=run.log.feed,
+        feed=run.feed,
     ) as program:
         _follow(run, program, port, request)
     run.exit_code = program.child.returncode

@@ -27,7 +27,8 @@ if not __package__:
         _package.__path__ = [f"{_here}/{_folder}"]
         sys.modules[_name] = _package
 
-from governance.sandbox import landlock, mounts, privileges, processes, terminal
+from governance.sandbox import calls, covers, landlock, mounts, privileges, processes, terminal
+from governance.sandbox import limits as bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Set
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from governance.sandbox.wrapping import LayerPlan, Plan
 
 SETUP_FAILED = 125
+LIMIT_REACHED = 124
 
 
 class Program:
@@ -58,6 +60,7 @@ def outer(plan: Plan, command: list[str]) -> int:
         user=plan["user_namespace"],
         mounts=bool(plan["layers"]) or plan["seal"],
         processes=plan["pid_namespace"],
+        memory=plan["own_memory"],
     )
     read_end, write_end = os.pipe()
     _signal_on_news(read_end)
@@ -93,12 +96,27 @@ def keep(plan: Plan, program: Program, report: int) -> NoReturn:
             main,
             lambda status: _tell(report, status),
             lambda: terminal.give(program.terminal, main),
+            _exceeded(plan),
+            bounds.EVERY,
         )
+    except processes.Exceeded as error:
+        processes.force_namespace() if is_first else processes.force_family()
+        os.write(2, os.fsencode(f"{bounds.ENDED}{error}\n"))
+        os._exit(LIMIT_REACHED)
     except processes.Abandoned:
         processes.force_family()
         os._exit(SETUP_FAILED)
     processes.end_family(plan["grace"])
     os._exit(0)
+
+
+def _exceeded(plan: Plan) -> Callable[[], str] | None:
+    if plan["limits"] is None:
+        return None
+    bounds.go_before()
+    me = os.getpid()
+    family = processes.everybody if me == 1 else lambda: processes.descendants(me)
+    return bounds.Watch(plan["limits"], family).exceeded
 
 
 def build(plan: Plan) -> None:
@@ -109,6 +127,8 @@ def build(plan: Plan) -> None:
     mounts.make_private()
     if plan["pid_namespace"]:
         mounts.mount_processes()
+        if plan["limits"] is not None:
+            bounds.restrict_namespace(plan["limits"])
     mounted = [layer for layer in layers if _is_mounted(layer, plan["user_namespace"])]
     if plan["seal"]:
         # Written past the overlay, its upper folder would change under the kernel's hands.
@@ -118,6 +138,10 @@ def build(plan: Plan) -> None:
         kept = failed.union(*(layer["keep"] for layer in mounted)) - own
         places = mounts.Places(plan["writable"], plan["open"], plan["read_only"], behind, own, kept)
         mounts.fence(places)
+        covers.hide(plan["hidden"])
+    if plan["own_memory"]:
+        covers.own_memory()
+        covers.close_sockets(plan["writable"] or ())
 
 
 def _is_mounted(layer: LayerPlan, user_namespace: bool) -> bool:
@@ -137,10 +161,15 @@ def become(plan: Plan, program: Program) -> NoReturn:
     _close_all_but_standard()
     if program.folder is not None:
         os.chdir(program.folder)  # once more, now by way of the new mounts
+    if plan["limits"] is not None:
+        bounds.restrict(plan["limits"])
     if plan["fence"]:
         privileges.drop()
     if plan["landlock"]:
-        landlock.restrict(plan["landlock"], _landlock_places(plan))
+        hidden = [] if plan["seal"] else plan["hidden"]
+        landlock.restrict(plan["landlock"], _landlock_places(plan), hidden)
+    if plan["calls"]:
+        calls.refuse()
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, program.mask)
