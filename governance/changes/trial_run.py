@@ -257,6 +257,7 @@ def _request(
         enter=made.enter,
         live=live,
         baseline=load.baseline or _expected(workspace, load.gone),
+        contacts=made.contacts,
         log_limit=int(workspace.config.number("tx.log_limit_mb") * 1024 * 1024),
     )
 

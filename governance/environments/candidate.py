@@ -95,11 +95,22 @@ class Candidate:
             layer=layer,
             scratch=self._scratch(),
             writable=(self.folder,),
-            read_only=(self.workspace.root, *map(self._at, self.sealed)),
+            read_only=(
+                self.workspace.root,
+                *map(self._at, self.sealed),
+                *([self.contacts] if self.contacts else []),
+            ),
             hidden=secrets.places(self.workspace, (self.environment, self.comfyui_dir)),
             strict=True,
             limits=unknown_limits(self.workspace),
+            contacts=self.contacts,
         )
+
+    @property
+    def contacts(self) -> Path | None:
+        """The fence's record of addresses, which nothing inside may write."""
+        path = self.folder / "contacts"
+        return path if self.support.calls and path.exists() else None
 
     def _scratch(self) -> tuple[sandbox.Layer, ...]:
         if not self.is_scratch:
@@ -311,6 +322,7 @@ def _fresh(workspace: Workspace, name: str) -> Path:
     store.remove_tree(folder)
     for inner in ("upper", "work", "home", "tmp", "cache", "pycache", "bin", "base"):
         store.make_folder(folder / inner)
+    (folder / "contacts").touch()
     return folder
 
 

@@ -14,6 +14,7 @@ from governance.base.errors import GovError, UsageError
 from governance.observation import (
     alike,
     api,
+    contacted,
     events,
     findings,
     packages,
@@ -29,6 +30,10 @@ from governance.observation.verdict import Run
 from governance.truth.workspace import require_comfyui
 
 _SEEN = "seen is what passes through Python; other programs are known by their command line only"
+_SEEN_TOO = (
+    "seen is what passes through Python; other programs are known by their command line and by the "
+    "addresses that they connect to"
+)
 
 
 @dataclass
@@ -145,7 +150,7 @@ def _put_recorder(session: Session) -> None:
     request = session.request
     try:
         packages.put_recorder(request.environment, request.enter, request.environ)
-        session.limit(_SEEN)
+        session.limit(_SEEN if request.contacts is None else _SEEN_TOO)
     except GovError as error:
         session.limit(f"what nodes do could not be recorded: {error.message}")
 
@@ -352,6 +357,8 @@ def _record_deeds(session: Session) -> None:
     found = events.deeds(session.phases, places)
     seen.installs, seen.programs = found.installs, found.programs
     seen.hosts, seen.writes = found.hosts, found.writes
+    if session.request.contacts is not None:
+        seen.hosts += contacted.unseen(session.request.contacts, seen.hosts, seen.programs)
     seen.findings = findings.find(found, places.custom_nodes)
     _mark_known(session)
     if found.cut:

@@ -8,6 +8,7 @@ gives up its privileges and becomes the program.
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import json
 import os
@@ -27,7 +28,16 @@ if not __package__:
         _package.__path__ = [f"{_here}/{_folder}"]
         sys.modules[_name] = _package
 
-from governance.sandbox import calls, covers, landlock, mounts, privileges, processes, terminal
+from governance.sandbox import (
+    calls,
+    contacts,
+    covers,
+    landlock,
+    mounts,
+    privileges,
+    processes,
+    terminal,
+)
 from governance.sandbox import limits as bounds
 
 if TYPE_CHECKING:
@@ -47,6 +57,8 @@ class Program:
         self.mask = mask
         self.folder = folder or _current_folder()
         self.terminal = terminal.in_our_hands()
+        self.contacts = -1  # a file that was opened before the fence closed it
+        self.channel = (-1, -1)
 
 
 def outer(plan: Plan, command: list[str]) -> int:
@@ -56,6 +68,9 @@ def outer(plan: Plan, command: list[str]) -> int:
     program = Program(
         command, signal.pthread_sigmask(signal.SIG_BLOCK, processes.WATCHED), plan["folder"]
     )
+    if plan["contacts"]:
+        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        program.contacts = os.open(plan["contacts"], how, 0o600)
     privileges.enter_namespaces(
         user=plan["user_namespace"],
         mounts=bool(plan["layers"]) or plan["seal"],
@@ -86,9 +101,14 @@ def keep(plan: Plan, program: Program, report: int) -> NoReturn:
     if not is_first:
         processes.adopt_orphans()
     build(plan)
+    if plan["contacts"]:
+        program.channel = _pair()
     main = os.fork()
     if main == 0:
         _guarded(become, plan, program)
+    if plan["contacts"]:
+        os.close(program.channel[1])
+        _thread.start_new_thread(contacts.attend, (program.channel[0], program.contacts))
     # Out of the caller's group, whose signals we get from the outer process.
     os.setpgid(0, 0)
     try:
@@ -108,6 +128,13 @@ def keep(plan: Plan, program: Program, report: int) -> NoReturn:
         os._exit(SETUP_FAILED)
     processes.end_family(plan["grace"])
     os._exit(0)
+
+
+def _pair() -> tuple[int, int]:
+    import socket
+
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
 
 
 def _exceeded(plan: Plan) -> Callable[[], str] | None:
@@ -158,7 +185,7 @@ def become(plan: Plan, program: Program) -> NoReturn:
     # A signal to the caller's group must not reach the program twice.
     os.setpgid(0, 0)
     terminal.give(program.terminal, os.getpgrp())
-    _close_all_but_standard()
+    _close_all_but_standard(program.channel[1])
     if program.folder is not None:
         os.chdir(program.folder)  # once more, now by way of the new mounts
     if plan["limits"] is not None:
@@ -170,6 +197,8 @@ def become(plan: Plan, program: Program) -> NoReturn:
         landlock.restrict(plan["landlock"], _landlock_places(plan), hidden)
     if plan["calls"]:
         calls.refuse()
+    if plan["contacts"]:
+        contacts.hand_over(contacts.listen(), program.channel[1])
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, program.mask)
@@ -241,10 +270,10 @@ def _current_folder() -> str | None:
         return None  # deleted: nothing can be written there
 
 
-def _close_all_but_standard() -> None:
+def _close_all_but_standard(kept: int) -> None:
     """An inherited descriptor would lead past every mount."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        if int(name) > 2:
+        if int(name) > 2 and int(name) != kept:
             try:
                 os.close(int(name))
             except OSError:

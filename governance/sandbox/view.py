@@ -43,6 +43,7 @@ class View:
     `hidden` are folders and files that look empty.  `strict` is for a program that nobody knows:
     shared memory and message queues of its own, no sockets of others, no system calls that no node
     needs.  `limits` bound what it takes of the machine, in processes and bytes; 0 is none.
+    `contacts` is a file that gets a line for each address that is connected to.
     `writable`: None is no fence; else the only places that may be written, besides the layers,
     devices and the program's own /proc.  `read_only` holds even without a fence and inside a
     writable place, but for what lies in `open`.  `grace`: seconds between SIGTERM and SIGKILL for
@@ -57,6 +58,7 @@ class View:
     hidden: tuple[Path, ...] = ()
     strict: bool = False
     limits: Limits | None = None
+    contacts: Path | None = None
     own_processes: bool = True
     grace: float = 2.0
 
@@ -81,6 +83,7 @@ class View:
             hidden=tuple(map(Path, document["hidden"])),
             strict=document["strict"],
             limits=None if limits is None else Limits(**limits),
+            contacts=Path(document["contacts"]) if document["contacts"] else None,
             own_processes=document["own_processes"],
             grace=document["grace"],
         )

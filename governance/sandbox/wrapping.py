@@ -41,6 +41,7 @@ class Plan(TypedDict):
     own_memory: bool
     calls: bool
     limits: Limits | None
+    contacts: str
     fence: bool
     seal: bool
     landlock: int
@@ -73,6 +74,7 @@ def plan(view: View, support: Support, folder: Path | None = None) -> Plan:
         own_memory=own_memory,
         calls=view.strict and support.calls,
         limits=_limits(view),
+        contacts=_real(view.contacts) if view.contacts is not None and support.calls else "",
         fence=view.is_fenced,
         seal=seal,
         landlock=support.landlock if _uses_landlock(view, seal) else 0,

@@ -3,6 +3,7 @@ and what it may take of the machine."""
 
 import contextlib
 import ctypes
+import json
 import os
 import socket
 import sys
@@ -181,3 +182,32 @@ def test_within_its_limits_nothing_is_felt(person, view):
     told = python(person, replace(view, limits=limits), "import time; time.sleep(0.7); print('ok')")
     assert (told.returncode, told.stdout) == (0, "ok\n")
     assert sys.platform == "linux"
+
+
+CONNECTS = """
+import socket
+for kind, address in ((1, ("192.0.2.1", 81)), (1, ("127.0.0.1", 1)), (2, ("192.0.2.2", 53))):
+    one = socket.socket(socket.AF_INET, kind)
+    one.settimeout(0.1)
+    try:
+        one.sendto(b"x", address) if kind == 2 else one.connect(address)
+    except OSError:
+        pass
+with open({file!r}, "a") as record:
+    record.write("forged")
+"""
+
+
+@pytest.mark.parametrize("cut", [lambda person: person, only_landlock])
+def test_every_address_is_written_down_whatever_connects(person, world, view, cut):
+    if not person.support.calls:
+        pytest.skip(person.support.calls_reason)
+    file = world / "contacts"
+    file.touch()
+    give(person, world)
+    view = replace(view, contacts=file, read_only=(file,))
+    told = python(cut(person), view, CONNECTS.format(file=str(file)))
+    assert told.returncode == 1, "it wrote into the record"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {(row["host"], row["port"]) for row in rows} == {("192.0.2.1", 81), ("192.0.2.2", 53)}
+    assert rows[0]["argv"][0] == person.python
