@@ -258,6 +258,8 @@ def _request(
         live=live,
         baseline=load.baseline or _expected(workspace, load.gone),
         contacts=made.contacts,
+        door=made.folder / sandbox.DOOR if made.network is not None else None,
+        network=made.network_in_force,
         log_limit=int(workspace.config.number("tx.log_limit_mb") * 1024 * 1024),
     )
 

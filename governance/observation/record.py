@@ -75,6 +75,7 @@ class Observation:
     `came_up`: ComfyUI came up, whatever became of the nodes; `ready`: its API answered, which a
     quick start never waits for.  `missing_modules` are {node, module, distribution, declared},
     `comfyui_lacks` {node, place, wanted, version, since, until, requires, fits}.
+    `network` is what was in force: open, record, index or none.
     `canaries` are writes to prod that were tried from inside the fence, and what stopped them.
     """
 
@@ -107,6 +108,7 @@ class Observation:
     comfyui_version: str | None = None
     generation: str | None = None
     isolation: str = "none"
+    network: str = "open"
     canaries: list[dict[str, Any]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     classes: dict[str, str] = field(default_factory=dict)

@@ -24,7 +24,8 @@ class Request:
     `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
     for what `own_environ` sets.  `enter` turns an argv into one that runs inside the candidate's
     layer and fence.  `live(stream, line)` gets lines without their end, safe for a terminal,
-    from threads.  `contacts` is the fence's own record of addresses, where it keeps one.
+    from threads.  `contacts` is the fence's own record of addresses, where it keeps one;
+    `network` is what was in force, `door` leads into a network of its own.
     """
 
     comfyui_dir: Path
@@ -49,6 +50,8 @@ class Request:
     baseline: Baseline | None = None
     log_limit: int = 20 << 20
     contacts: Path | None = None
+    door: Path | None = None
+    network: str = "open"
 
     @property
     def expected(self) -> tuple[str, ...]:

@@ -105,6 +105,7 @@ def observe(request: Request) -> Observation:
     for name in gone:
         session.warn(_absence(request, name))
     session.seen.comfyui_version = comfyui.version(request.comfyui_dir)
+    session.seen.network = request.network
     session.seen.installed_freeze = session.freeze()
     _put_recorder(session)
     _read_sources(session)
@@ -214,7 +215,7 @@ def _watch(session: Session, phase: str) -> Run:
     request = session.request
     flags = comfyui.read_flags(request.comfyui_dir)
     port = api.free_port()
-    reachable = api.has_loopback()
+    reachable = request.door is not None or api.has_loopback()
     quick = request.quick or not reachable
     start = comfyui.Start(
         request.folder / "base", port, request.expected, quick, request.extra_args
@@ -257,12 +258,12 @@ def _follow(run: Run, program: Program, port: int, request: Request) -> None:
 
     def is_up() -> bool:
         found = where()
-        return found is not None and not run.quick and api.answers(found)
+        return found is not None and not run.quick and api.answers(found, request.door)
 
     run.ready = program.wait_until(is_up, request.timeout)
     if run.ready:
         run.ready_seconds = program.seconds()
-        classes, problem = api.fetch_classes(where() or port)
+        classes, problem = api.fetch_classes(where() or port, request.door)
         run.classes = None if problem else classes
         # Where prod did not tell its classes either, it is no fault of this node's.
         is_known = request.baseline is not None and not request.baseline.classes
