@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from governance.base.errors import GovError
-from governance.base.progress import Live, Say, quiet, silent
+from governance.base.progress import During, Live, Say, Words, quiet, silent, unseen
 from governance.boundaries.uv import Uv
 from governance.truth.workspace import Workspace
 
@@ -16,14 +16,35 @@ from governance.truth.workspace import Workspace
 class Session:
     """What a decision works with: the workspace, uv, and where to tell how it goes.
 
-    `opened` holds the transactions that this command has under way, by id (see work.py).
+    `during` shows what is under way for as long as it takes.  `opened` holds the transactions that
+    this command has under way, by id (see work.py).
     """
 
     workspace: Workspace
     uv: Uv
     say: Say = quiet
     live: Live = silent
+    during: During = unseen
     opened: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def is_folded(self) -> bool:
+        """ComfyUI's own log is not shown as it comes: where it failed, the end of it is."""
+        return self.live is silent
+
+    @contextmanager
+    def step(self, text: str, words: Words | None = None) -> Iterator[None]:
+        """Say what begins, and show it, or `words`, while it lasts."""
+        self.say(text)
+        with self.during(words or (lambda: text)):
+            yield
+
+    @contextmanager
+    def following(self, text: str) -> Iterator[Say]:
+        """As `step`; what is said to what this gives is only shown, the newest of it."""
+        newest = [text]
+        with self.step(text, lambda: newest[0]):
+            yield lambda said: newest.__setitem__(0, said)
 
     @contextmanager
     def tidying(self) -> Iterator[None]:
@@ -37,7 +58,9 @@ class Session:
             self.say("cleaning up was interrupted; `gov clean` does it")
 
 
-def open_session(workspace: Workspace, say: Say = quiet, live: Live = silent) -> Session:
-    return Session(
-        workspace, Uv(workspace.uv_cache, memory=workspace.state / "interpreter.json"), say, live
-    )
+def open_session(
+    workspace: Workspace, say: Say = quiet, live: Live = silent, during: During = unseen
+) -> Session:
+    memory = workspace.state / "interpreter.json"
+    uv = Uv(workspace.uv_cache, memory=memory, during=during)
+    return Session(workspace, uv, say, live, during)

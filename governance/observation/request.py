@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance import comfyui
+from governance.base.progress import During, unseen
 from governance.observation.record import Baseline
 
 
@@ -24,7 +25,7 @@ class Request:
     `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
     for what `own_environ` sets.  `enter` turns an argv into one that runs inside the candidate's
     layer and fence.  `live(stream, line)` gets lines without their end, safe for a terminal,
-    from threads.
+    from threads; `during` shows what is under way.
     """
 
     comfyui_dir: Path
@@ -46,6 +47,7 @@ class Request:
     environ: Mapping[str, str]
     enter: Callable[..., list[str]]
     live: Callable[[str, str], None]
+    during: During = unseen
     baseline: Baseline | None = None
     log_limit: int = 20 << 20
 
