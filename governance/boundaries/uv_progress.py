@@ -69,8 +69,9 @@ class Fetching:
             return f"{self._what}: laying out {_count(self._prepared)}"
         self._look_ahead()
         under_way = [name for name in list(self._sizes) if name not in self._done]
-        parts = [self._bytes(), self._packages(), self._unpacking()]
-        told = ", ".join(filter(None, parts))
+        rate, written = self._unpacking()
+        # What moves comes first: on a narrow terminal the rest is cut off.
+        told = ", ".join(filter(None, [self._bytes(), rate, self._packages(), written]))
         if self._building:
             return f"building {_few(list(self._building))}" + (f"; {told}" if told else "")
         if under_way:
@@ -90,20 +91,19 @@ class Fetching:
             return _count(done) if done else ""
         return f"{min(done, self._total)} of {_count(self._total)}" if self._total else ""
 
-    def _unpacking(self) -> str:
-        if not self._sizes:
-            return ""
-        now, written = time.monotonic(), _written_by(self._pid)
+    def _unpacking(self) -> tuple[str, str]:
+        """How fast, over the last seconds, and how much in all."""
+        written = _written_by(self._pid) if self._sizes else None
         if written is None:
-            return ""
+            return "", ""
+        now = time.monotonic()
         self._written.append((now, written))
-        while len(self._written) > 2 and now - self._written[0][0] > _RATE_SECONDS:
+        while len(self._written) > 2 and now - self._written[1][0] > _RATE_SECONDS:
             self._written.popleft()
         since, before = self._written[0]
-        if now == since:
-            return f"{size_of(written)} unpacked"
-        rate = (written - before) / (now - since)
-        return f"{size_of(written)} unpacked at {size_of(int(rate))}/s"
+        rate = (written - before) / (now - since) if now > since else None
+        told = "" if rate is None else f"{size_of(int(rate))}/s unpacked"
+        return told, f"{size_of(written)} unpacked"
 
     def _look_ahead(self) -> None:
         if self._dry_run is None or time.monotonic() - self._began < _COUNTING_SECONDS:

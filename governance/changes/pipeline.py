@@ -130,7 +130,7 @@ def run(session: Session, work: Work, *, timeout: float | None = None) -> Transa
         built = time.monotonic() - started
         log = log_end.name_of(work.tx.txid)
         session.say(f"starting ComfyUI with {work.tx.what}; its log: {log}")
-        with session.during(lambda: "starting ComfyUI"):
+        with session.during(lambda: "looking at the candidate"):
             seen = observing.watch(work, timeout=timeout)
         log_end.show(session, work.tx.txid, seen.observation)
         observing.record(work, seen, environment_seconds=built)
@@ -192,7 +192,7 @@ def _observe(work: Work, approval: Approval) -> None:
         session.say(sentence)
     log = log_end.name_of(tx.txid)
     session.say(f"starting ComfyUI with the new environment; its log: {log}")
-    with session.during(lambda: "starting ComfyUI"):
+    with session.during(lambda: "looking at the candidate"):
         seen = observing.watch(work)
     found = seen.observation
     log_end.show(session, tx.txid, found)

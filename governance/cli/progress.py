@@ -31,7 +31,8 @@ class _Step(NamedTuple):
 
 
 class Line:
-    """Of all steps that are under way, the one that began last is shown.
+    """Of all steps that are under way, the one that began last is shown, with the seconds since
+    the first of them began.
 
     A short step is never seen: nothing is written before the first tick.
     """
@@ -114,11 +115,11 @@ class Line:
 
     def _show(self, over: threading.Event) -> None:
         with self._lock:
-            step = self._steps[-1] if self._steps else None
-        if step is None:
-            return
+            if not self._steps:
+                return
+            step, began = self._steps[-1], self._steps[0].began
         text = step.words()  # may look at the disk: nobody waits for the lock meanwhile
-        tail = f", {time.monotonic() - step.began:.0f} s"
+        tail = f", {int(time.monotonic() - began)} s"
         with self._lock:
             if self._steps[-1:] == [step] and not over.is_set():
                 self._write(text, tail)

@@ -11,6 +11,8 @@ from governance.observation import events
 
 def words(folder: Path, expected: Collection[str], log: comfyui.Log) -> str:
     """`starting ComfyUI: loading node 7 of 20 (name)`; `folder` holds the events of this start."""
+    if log.stopping:
+        return "ending ComfyUI"
     if log.listed:  # ComfyUI lists its nodes once it has loaded them all
         loaded = [name for name, line in list(log.imports.items()) if not line.failed]
         known = [name for name in loaded if name in expected]
