@@ -9,9 +9,12 @@ from governance.changes.session import Session
 from governance.observation import Observation
 from governance.observation.output import printable, without_colours
 
-_LINES = 15
-_TRACEBACKS = 2
+# Of a start that was stopped, where it hung (the traceback of our SIGINT) and what came before.
+_LINES = 25
+_TRACEBACKS, _TRACEBACK_LINES = 2, 15
 _BYTES = 64 << 20
+# One line for each node that gov leaves out of a start, dozens of them.
+_LEFT_OUT = "due to disable_all_custom_nodes and whitelist_custom_nodes"
 
 
 def name_of(name: str) -> str:
@@ -44,7 +47,8 @@ def _lines(path: Path) -> list[str]:
         data = store.plain_bytes(path, _BYTES)
     except OSError:
         return []
-    return without_colours(data or b"").decode(errors="replace").splitlines()
+    lines = without_colours(data or b"").decode(errors="replace").splitlines()
+    return [line for line in lines if _LEFT_OUT not in line]
 
 
 def _tracebacks(seen: Observation) -> list[str]:
@@ -55,4 +59,4 @@ def _tracebacks(seen: Observation) -> list[str]:
 
 
 def _tail(seen: Observation, name: str) -> list[str]:
-    return seen.nodes[name].traceback_tail[-_LINES:]
+    return seen.nodes[name].traceback_tail[-_TRACEBACK_LINES:]
