@@ -55,7 +55,7 @@ def test_the_document_holds_what_the_contract_promises(settled):
 def test_code_that_did_not_change_stays_and_what_does_not_fit_is_told(settled):
     site = settled.site
     before = {k: v for k, v in fingerprint(site.root, site.comfyui).items() if k[:4] == "Comf"}
-    told = site.gov("rollback", settled.before).ok()
+    told = site.gov("rollback", settled.before, "-v").ok()
     after = {k: v for k, v in fingerprint(site.root, site.comfyui).items() if k[:4] == "Comf"}
     assert after == before
     assert any("shares-cowsay is in custom_nodes" in line for line in told.problems("warning"))
