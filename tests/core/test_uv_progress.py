@@ -1,13 +1,20 @@
 """How far uv is, in words."""
 
 import os
+import random
+import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
 from governance.base.errors import GovError
 from governance.boundaries import uv_progress
+from governance.boundaries.uv import Uv
 from governance.boundaries.uv_progress import Fetching, size_of
+from governance.sample.index import serve
+from governance.sample.wheels import Wheel, build_all
+from governance.truth import resolution
 
 # As uv 0.13.9 writes them without a terminal.
 BEGUN = [
@@ -109,3 +116,41 @@ def test_sizes():
     assert [size_of(n) for n in (0, 1_600_000, 999_400_000, 2_140_000_000)] == [
         "0 MB", "2 MB", "999 MB", "2.1 GB",
     ]  # fmt: skip
+
+
+def test_the_real_uv_says_what_is_read_here(tmp_path):
+    """Should another version of uv use other words, this is what tells."""
+    text = f"DATA = '{random.Random(1).randbytes(2_000_000).hex()}'\n"
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    build_all(
+        [Wheel("big", "1.0", ("small",), modules={"big.py": text}), Wheel("small", "1")], folder
+    )
+    seen, foreseen = [], []
+
+    @contextmanager
+    def during(words):
+        shown = words.__self__
+        foreseen.append(shown._dry_run() if shown._dry_run else "")
+        yield
+        seen.append(shown)
+
+    uv = Uv(tmp_path / "cache", os.environ, during=during)
+    version = ".".join(map(str, sys.version_info[:3]))
+    place = tmp_path / "project"
+    with serve(folder) as index:
+        indexes = [resolution.Index(index.url)]
+        settings = resolution.Settings(sys.executable, version, indexes=indexes)
+        project = resolution.Project(resolution.new_project(settings, ["big"]))
+        resolution.stage(place, project, None)
+        assert resolution.lock(uv, place, project).ok
+        environment = tmp_path / "env"
+        uv.sync(place, environment, python=version, link_mode="copy", offline=False)
+    assert "Would download 2 packages" in foreseen[1].splitlines()
+    synced = seen[1]
+    size = next(folder.glob("big-*")).stat().st_size
+    assert abs(synced._sizes["big"] - size) < 60_000, "uv rounds to a tenth of a MiB"
+    assert (synced._done, synced._prepared) == ({"big"}, 2)
+    assert uv_progress._unpacked(uv.cache) - synced._before == 2
+    assert (environment / "bin/python").exists()
+    assert not (uv.cache / "no-environment").exists()
