@@ -3,8 +3,8 @@ and what a program says as it says it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 Say = Callable[[str], None]
 Live = Callable[[str, str], None]
@@ -24,3 +24,17 @@ def silent(stream: str, text: str) -> None:
 def unseen(_: Words) -> AbstractContextManager[object]:
     """A `During` that shows nothing."""
     return nullcontext()
+
+
+@contextmanager
+def following(say: Say, during: During, text: str) -> Iterator[Say]:
+    """Say `text`; of what is said to what this gives, the newest is shown and nothing is kept."""
+    newest = text
+
+    def show(said: str) -> None:
+        nonlocal newest
+        newest = said
+
+    say(text)
+    with during(lambda: newest):
+        yield show

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
+from governance.base import progress
 from governance.base.errors import GovError
 from governance.base.progress import During, Live, Say, Words, quiet, silent, unseen
 from governance.boundaries.uv import Uv
@@ -39,12 +40,9 @@ class Session:
         with self.during(words or (lambda: text)):
             yield
 
-    @contextmanager
-    def following(self, text: str) -> Iterator[Say]:
-        """As `step`; what is said to what this gives is only shown, the newest of it."""
-        newest = [text]
-        with self.step(text, lambda: newest[0]):
-            yield lambda said: newest.__setitem__(0, said)
+    def following(self, text: str) -> AbstractContextManager[Say]:
+        """As `step`, with the newest of what is said to what this gives."""
+        return progress.following(self.say, self.during, text)
 
     @contextmanager
     def tidying(self) -> Iterator[None]:

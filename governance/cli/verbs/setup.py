@@ -62,8 +62,9 @@ def _from_file(arguments: Namespace, folder: Path, options: Options) -> Outcome:
         forms.read(path)  # what cannot be read is told before anything is made
     allowed = approval(arguments)
     notes = []
+    voice = Voice(quiet=arguments.quiet)
     if arguments.comfyui_dir is not None and is_bundle:
-        notes = bare.comfyui(path, arguments.comfyui_dir, Voice(quiet=arguments.quiet).say)
+        notes = bare.comfyui(path, arguments.comfyui_dir, voice.say, voice.during)
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
         if is_bundle:
