@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from governance import comfyui, observation, sandbox
 from governance.base import names
 from governance.base.errors import GovError
-from governance.base.progress import Live
 from governance.boundaries import process, store
 from governance.boundaries.uv import Uv
+from governance.changes import log_end
 from governance.changes.session import Session
 from governance.changes.staging import Stages
 from governance.environments import candidate, generations, surroundings, wheelhouse
@@ -91,7 +91,7 @@ def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Wa
     generation = stages.generation().name
     made = _prepare(workspace, stages, session.uv, generation, load)
     canaries = made.try_fence()
-    request = _request(workspace, made, stages.name, load, timeout, session.live)
+    request = _request(workspace, made, stages.name, load, timeout, session)
     seen = observation.observe(request)
     seen.generation = generation
     seen.limits += made.limits()
@@ -133,8 +133,9 @@ def smoke(session: Session, stages: Stages, load: Load) -> Verdict:
             return Verdict(False, broken)
         timeout = workspace.config.number("tx.timeout_seconds")
         quick = replace(load, governed=(*load.subjects, *load.governed), subjects=())
-        request = _request(workspace, made, name, quick, timeout, session.live, quick=True)
+        request = _request(workspace, made, name, quick, timeout, session, quick=True)
         seen = observation.observe(request)
+        log_end.show(session, name, seen)
         return Verdict(seen.completed, seen.reason)
     finally:
         candidate.discard(workspace, name)
@@ -233,7 +234,7 @@ def _request(
     name: str,
     load: Load,
     timeout: float,
-    live: Live,
+    session: Session,
     *,
     quick: bool = False,
 ) -> observation.Request:
@@ -255,7 +256,8 @@ def _request(
         extra_args=start_arguments(workspace),
         environ=made.environ(),
         enter=made.enter,
-        live=live,
+        live=session.live,
+        during=session.during,
         baseline=load.baseline or _expected(workspace, load.gone),
         contacts=made.contacts,
         door=made.folder / sandbox.DOOR if made.network is not None else None,

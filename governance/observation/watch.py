@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from governance.observation import (
     contacted,
     events,
     findings,
+    loading,
     packages,
     partial,
     recorder,
@@ -175,7 +177,10 @@ def _run_install_script(session: Session, name: str) -> None:
     cwd = folder if is_outside else request.comfyui_dir
     run = Run()
     log = run.log
-    with running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=run.feed) as program:
+    with (
+        request.during(lambda: f"running {script}"),
+        running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=run.feed) as program,
+    ):
         code = program.wait(request.timeout)
     times = session.seen.times
     times["install_script"] = round(times.get("install_script", 0.0) + program.seconds(), 3)
@@ -231,13 +236,19 @@ def _watch(session: Session, phase: str) -> Run:
     main = comfyui.main_path(request.comfyui_dir)
     argv = request.enter([str(request.python), str(main), *arguments])
     environ = session.environ(phase)
-    with running(
-        argv,
-        cwd=request.comfyui_dir,
-        environ=environ,
-        streams=session.streams,
-        feed=run.feed,
-    ) as program:
+    so_far = functools.partial(
+        loading.words, session.events_folder(phase), request.expected, run.log
+    )
+    with (
+        request.during(so_far),
+        running(
+            argv,
+            cwd=request.comfyui_dir,
+            environ=environ,
+            streams=session.streams,
+            feed=run.feed,
+        ) as program,
+    ):
         _follow(run, program, port, request)
     run.exit_code = program.child.returncode
     run.problems += program.problems
@@ -270,7 +281,8 @@ def _follow(run: Run, program: Program, port: int, request: Request) -> None:
         run.unlisted = problem == api.BROKEN and not is_known
         run.problems += [problem] if problem else []
         run.is_server = True
-        program.wait(request.settle)
+        with request.during(lambda: "ComfyUI is up; watching it settle"):
+            program.wait(request.settle)
         run.alive = program.family()
     run.own_end = program.exit_code() is not None
     run.log.stopping = not run.own_end
