@@ -315,6 +315,8 @@ def _conclude(session: Session, run: Run) -> None:
     seen.starts += 1
     seen.classes = run.classes or {}
     seen.said = list(run.log.said)
+    seen.lines = list(run.lines)
+    seen.new_lines = verdict.new_lines(run, request.baseline)
     seen.classes_added, seen.classes_lost = verdict.compare_classes(
         request.subjects, run.classes, request.baseline
     )
