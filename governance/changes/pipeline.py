@@ -207,7 +207,7 @@ def _observe(work: Work, approval: Approval) -> None:
     work.save()
     if found.verdict != "completed" and not approval.failed_run:
         tries.note_promote(work, found)
-        raise _failed(work, found.reason, came_up=found.ready)
+        raise _failed(work, found.reason, came_up=found.came_up)
     if new:
         raise GovError(
             f"{tx.what} installed more at start: {', '.join(new)}",
