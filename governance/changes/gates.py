@@ -26,6 +26,12 @@ class Approval:
     accept_skipped: bool = False
     findings: bool = False
     incompatible: bool = False
+    supply: bool | None = None
+
+    @property
+    def accepts_supply(self) -> bool:
+        """What the gates of a supply chain ask about; as the findings, unless said otherwise."""
+        return self.findings if self.supply is None else self.supply
 
     def check(self) -> None:
         """--approve-core without a reason approves nothing: the reason is what is audited."""
@@ -42,7 +48,8 @@ class Facts:
     """What the gates ask about.  `failed` is why a run failed, `skipped` the transaction whose
     skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node,
     `owners` rows of plan.owner_changes, see owned.rows, `findings` what nodes did that no node
-    should do when ComfyUI starts, `partial` the rows of nodes that loaded in part."""
+    should do when ComfyUI starts, `partial` the rows of nodes that loaded in part, `supply` what
+    policy asks about packages and authors (see supply_chain)."""
 
     what: str
     core: Sequence[Change] = ()
@@ -52,11 +59,13 @@ class Facts:
     owners: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[Mapping[str, Any]] = ()
     partial: Sequence[Mapping[str, Any]] = ()
+    supply: Sequence[Mapping[str, Any]] = ()
 
 
 def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
     """Every gate, in one order for every verb.  Raises Refused."""
     approval.check()
+    require_supply(facts.supply, approval, facts.what)
     if facts.failed and not approval.failed_run:
         raise Refused(
             facts.failed,
@@ -73,6 +82,38 @@ def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
     _require_proper_start(workspace, facts, approval)
     _require_whole(workspace, facts, approval)
     _require_no_finding(facts, approval)
+
+
+def require_supply(found: Sequence[Mapping[str, Any]], approval: Approval, what: str) -> None:
+    """Nothing comes in that policy refuses, or that it asks about and nobody accepted."""
+    for mode in ("refuse", *(() if approval.accepts_supply else ("ask",))):
+        stopped = [one for one in found if one["policy"] == mode]
+        if stopped:
+            raise supply_refusal(stopped, what, mode)
+
+
+def supply_refusal(found: Sequence[Mapping[str, Any]], what: str, mode: str) -> Refused:
+    first = found[0]
+    more = f" (and {len(found) - 1} more)" if found[1:] else ""
+    listed = f"`gov tx inspect {what}` lists what was found; " if what and more else ""
+    return Refused(
+        f"{first['sentence']}{more}",
+        hint=listed + (_refused_by(str(first["kind"])) if mode == "refuse" else _ACCEPT_SUPPLY),
+        code=str(first["kind"]),
+        facts={"supply": [dict(one) for one in found]},
+    )
+
+
+_ACCEPT_SUPPLY = "--accept-findings goes on all the same"
+
+
+def _refused_by(kind: str) -> str:
+    from governance.supply.rules import SETTING_OF
+
+    if kind not in SETTING_OF:
+        return "config.toml refuses it: `allow_source_builds = true` in [policy] lets it in"
+    setting = f'`{SETTING_OF[kind]} = "ask"`'
+    return f"config.toml refuses it: {setting} in [policy] lets --accept-findings go on"
 
 
 def _require_proper_start(workspace: Workspace, facts: Facts, approval: Approval) -> None:
