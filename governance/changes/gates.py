@@ -11,6 +11,7 @@ from governance.base.errors import Refused, UsageError
 from governance.base.names import normalise
 from governance.conflict.shared import OwnerChange
 from governance.observation import partial
+from governance.supply.rules import refusal
 from governance.truth.documents import Transaction
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
@@ -89,31 +90,7 @@ def require_supply(found: Sequence[Mapping[str, Any]], approval: Approval, what:
     for mode in ("refuse", *(() if approval.accepts_supply else ("ask",))):
         stopped = [one for one in found if one["policy"] == mode]
         if stopped:
-            raise supply_refusal(stopped, what, mode)
-
-
-def supply_refusal(found: Sequence[Mapping[str, Any]], what: str, mode: str) -> Refused:
-    first = found[0]
-    more = f" (and {len(found) - 1} more)" if found[1:] else ""
-    listed = f"`gov tx inspect {what}` lists what was found; " if what and more else ""
-    return Refused(
-        f"{first['sentence']}{more}",
-        hint=listed + (_refused_by(str(first["kind"])) if mode == "refuse" else _ACCEPT_SUPPLY),
-        code=str(first["kind"]),
-        facts={"supply": [dict(one) for one in found]},
-    )
-
-
-_ACCEPT_SUPPLY = "--accept-findings goes on all the same"
-
-
-def _refused_by(kind: str) -> str:
-    from governance.supply.rules import SETTING_OF
-
-    if kind not in SETTING_OF:
-        return "config.toml refuses it: `allow_source_builds = true` in [policy] lets it in"
-    setting = f'`{SETTING_OF[kind]} = "ask"`'
-    return f"config.toml refuses it: {setting} in [policy] lets --accept-findings go on"
+            raise refusal(stopped, what, mode)
 
 
 def _require_proper_start(workspace: Workspace, facts: Facts, approval: Approval) -> None:

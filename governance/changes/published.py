@@ -284,7 +284,7 @@ def add(
     offer = look_up(workspace.config, typed)
     unfit = _unfit_here(workspace, offer, chosen)
     cautions = (*offer.notes, *require_offered(offer, accept), *unfit)
-    _require_allowed(session, offer, chosen)
+    require_allowed(session, offer, chosen)
     audited = _audited(offer, accept)
     if offer.release is None:
         added = _cloned(session, plugins, offer, chosen if offer.id else node_id, audited)
@@ -294,7 +294,7 @@ def add(
     return replace(added, warnings=tuple(dict.fromkeys((*cautions, *added.warnings))))
 
 
-def _require_allowed(session: Session, offer: Offer, node: str) -> None:
+def require_allowed(session: Session, offer: Offer, node: str) -> None:
     """Raises Refused for a node or a publisher that policy blocks; a clone is asked about by the
     address that it comes from."""
     known = {"id": offer.id, "publisher": offer.publisher, "repository": offer.repository}
@@ -407,7 +407,7 @@ def newer(
         )
     if offer.release.version == known.get("version"):
         return None
-    _require_allowed(session, offer, plugin.id)
+    require_allowed(session, offer, plugin.id)
     notes = (*require_offered(offer, accept), *_unfit_here(workspace, offer, plugin.id))
     folder = workspace.work / f"fetch-{secrets.token_hex(4)}"
     try:

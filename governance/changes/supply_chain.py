@@ -114,9 +114,8 @@ def gives_up_age(work: Work, log: str) -> bool:
     where = _default_index(work.draft.project)
     why = f"{where} tells no upload times, and policy wants releases to be {given.age} old"
     if given.mode(policy.AGE_UNKNOWN) == policy.REFUSE:
-        raise gates.supply_refusal(
-            [_row(given, policy.AGE_UNKNOWN, where, why)], work.tx.txid, policy.REFUSE
-        )
+        row = _row(given, policy.AGE_UNKNOWN, where, why)
+        raise policy.refusal([row], work.tx.txid, policy.REFUSE)
     work.session.say(f"warning: {why}: locking without it")
     work.tx.supply["timeless"] = True
     return True

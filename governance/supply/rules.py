@@ -9,7 +9,7 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
-from governance.base.errors import UsageError
+from governance.base.errors import Refused, UsageError
 from governance.base.names import normalise
 from governance.boundaries import store
 from governance.boundaries.config import Config
@@ -216,3 +216,27 @@ def _bad(key: str, value: str, hint: str) -> UsageError:
         code="bad_config",
         facts={"key": key},
     )
+
+
+def refusal(found: Sequence[Mapping[str, Any]], what: str, mode: str) -> Refused:
+    """The error for rows (see rows.row) that policy refuses or asks about; `what` is a transaction,
+    "" where there is none yet."""
+    first = found[0]
+    more = f" (and {len(found) - 1} more)" if found[1:] else ""
+    listed = f"`gov tx inspect {what}` lists what was found; " if what and more else ""
+    return Refused(
+        f"{first['sentence']}{more}",
+        hint=listed + (_refused_by(str(first["kind"])) if mode == REFUSE else _ACCEPT),
+        code=str(first["kind"]),
+        facts={"supply": [dict(one) for one in found]},
+    )
+
+
+_ACCEPT = "--accept-findings goes on all the same"
+
+
+def _refused_by(kind: str) -> str:
+    if kind not in SETTING_OF:
+        return "config.toml refuses it: `allow_source_builds = true` in [policy] lets it in"
+    setting = f'`{SETTING_OF[kind]} = "ask"`'
+    return f"config.toml refuses it: {setting} in [policy] lets --accept-findings go on"

@@ -42,12 +42,23 @@ def _parts(made: Audit) -> list[Part]:
     return [*parts, f"looked at {made.packages} packages and {made.nodes} nodes"]
 
 
+def _way_out(made: Audit) -> str:
+    accepted = "[policy] in config.toml says what is accepted"
+    packages = [row["subject"] for row in made.findings if row["version"]]
+    if not packages:
+        return f"`gov node list` shows the nodes; {accepted}"
+    first = packages[0]
+    return (
+        f"`gov why {first}` shows who asks for it, `gov upgrade {first}` looks for a newer one; "
+        f"{accepted}"
+    )
+
+
 def _error(made: Audit) -> GovError | None:
     if made.findings:
         return GovError(
             counted(made.findings),
-            hint="`gov why PACKAGE` shows who asks for it, `gov upgrade PACKAGE` looks for a newer "
-            "one; [policy] in config.toml says what is accepted",
+            hint=_way_out(made),
             code="audit_findings",
             facts={"findings": len(made.findings)},
         )
