@@ -11,26 +11,23 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from governance.base import clock
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.changes import gates, steps
+from governance.changes import gates, steps, verdicts
 from governance.changes.gates import Approval
+from governance.changes.ruled import rules
+from governance.environments import generations
 from governance.supply import advisories, authors, packages, project, withdrawn
 from governance.supply import rules as policy
-from governance.supply.project import Seen
 from governance.supply.rows import Row, counted, gating, marked
 from governance.supply.rules import Rules
 from governance.truth import lockfile, registry, resolution
-from governance.truth.documents import Plugin, Transaction
-from governance.truth.workspace import Workspace
+from governance.truth.documents import Plugin
 
 if TYPE_CHECKING:
-    from governance.changes.draft import Draft
     from governance.changes.session import Session
     from governance.changes.steps import Step
     from governance.changes.work import Work
@@ -43,26 +40,7 @@ _NO_TIMES = "is missing an upload date"
 _MOST_LOCKS = 6
 
 
-def rules(workspace: Workspace) -> Rules:
-    return policy.of(workspace.config)
-
-
-# --- what uv keeps by itself ------------------------------------------------------------------
-
-
-def ruled(workspace: Workspace, draft: Draft, tx: Transaction) -> Draft:
-    """The draft with the rules in its project.  The lock of a snapshot or a bundle is taken as it
-    is, and looked at like any other."""
-    if draft.exact:
-        return draft
-    given = rules(workspace)
-    now = clock.parse(tx.started_at) if tx.started_at else clock.now()
-    made = project.kept(given, draft.project, draft.lock, _seen(tx), now)
-    return replace(draft, project=made)
-
-
-def _seen(tx: Transaction) -> Seen:
-    return Seen(tuple(tx.supply.get("names", ())), bool(tx.supply.get("timeless")))
+# --- the lock that keeps them ----------------------------------------------------------------
 
 
 def prepare(work: Work) -> None:
@@ -169,6 +147,9 @@ def refusal_of(work: Work, folder: Path) -> str | None:
 
 
 def _of_packages(work: Work, given: Rules) -> list[Row]:
+    """What was prod once passed the gates then, and the way back needs no network: only what was
+    blocked since counts."""
+    ran = verdicts.ran(work)
     folder = work.stages.folder
     receipt = work.stages.receipt(folder / _RECEIPT)
     key = {"rules": given.digest, "lock_sha256": store.file_digest(folder / "uv.lock")}
@@ -176,14 +157,12 @@ def _of_packages(work: Work, given: Rules) -> list[Row]:
     if all(receipt.get(name) == value for name, value in key.items()) and age < _FRESH_SECONDS:
         found = list(receipt.get("rows", ()))
     else:
-        found = [*_offline(given, folder), *_online(work, given, folder)]
+        found = [*_offline(given, folder), *([] if ran else _online(work, given, folder))]
         store.write_json(folder / _RECEIPT, {**key, "at": time.time(), "rows": found})
-    return _marked(work, found)
+    return _marked(work, [r for r in found if r["kind"] == policy.PACKAGE] if ran else found)
 
 
 def _marked(work: Work, found: Iterable[Row]) -> list[Row]:
-    from governance.environments import generations
-
     prod = generations.prod(work.workspace)
     return marked(found, prod.locked if prod else {})
 

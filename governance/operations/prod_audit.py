@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from governance.changes import supply_chain
+from governance.changes.ruled import rules
 from governance.changes.session import Session
 from governance.supply import advisories, packages, project, sarif, withdrawn
 from governance.supply import rules as policy
@@ -48,7 +49,7 @@ def _plain(row: Row) -> Row:
 def audit(session: Session) -> Audit:
     """Ask all of it, whatever policy says of transactions; nothing is written."""
     workspace = session.workspace
-    given = supply_chain.rules(workspace)
+    given = rules(workspace)
     truth = snapshots.truth(workspace)
     lock = lockfile.parse(truth.lock, workspace.lock)
     made = resolution.Project.read(truth.pyproject, workspace.pyproject)

@@ -173,15 +173,16 @@ def listed(package: str, version: str, items: Iterable[str]) -> str:
 
 
 def _is_about(package: str, version: str, text: str) -> bool:
-    from packaging.version import InvalidVersion
+    from packaging.version import InvalidVersion, Version
 
     name, ranges = _item(text, "policy")
     if not fits(package, name):
         return False
     try:
-        return not ranges or ranges.contains(version.partition("+")[0], prereleases=True)
+        release = Version(version.partition("+")[0])
     except InvalidVersion:
         return True  # a URL or a commit: nobody can say that it lies outside the range
+    return not ranges or bool(ranges.contains(release, prereleases=True))
 
 
 def _item(text: str, key: str) -> tuple[str, Any]:

@@ -192,6 +192,17 @@ def test_a_node_that_is_blocked_later_is_not_updated_and_no_reason_to_stop_other
     assert [r["kind"] for r in shop.audit().data["findings"]] == ["blocked_node"]
 
 
+def test_the_way_back_meets_the_same_gates(shop):
+    txid = shop.run("wants-plain", "plain").data["txid"]
+    shop.site.gov("tx", "promote", txid).ok()
+    shop.site.gov("node", "remove", "wants-plain", "--purge-code").ok()
+    shop.policy(blocked_packages=["plain"])
+    assert_refused(shop.site, "undo", code=3, named="blocked_package")
+    shop.policy(blocked_nodes=["wants-plain"], lists="ask")
+    assert_refused(shop.site, "undo", code=3, named="blocked_node")
+    shop.site.gov("undo", "--accept-findings").ok()
+
+
 # --- age --------------------------------------------------------------------------------------
 
 
