@@ -157,6 +157,20 @@ def test_what_policy_asks_about_passes_with_a_word_and_is_known_then(shop):
     assert shop.run("wants-nothing").code == 0
 
 
+def test_a_change_of_one_command_is_asked_before_it_builds(shop):
+    lines = shop.site.comfyui / "requirements.txt"
+    kept = lines.read_text()
+    shop.policy(blocked_packages=["plain"], lists="ask")
+    before = generations(shop.site)
+    lines.write_text(f"{kept}plain\n")
+    try:
+        ended = shop.site.gov.json("init", shop.site.root)
+    finally:
+        lines.write_text(kept)
+    assert (ended.code, ended.error["code"]) == (3, "blocked_package"), ended
+    assert generations(shop.site) == before
+
+
 def test_only_allowed_packages_come_in(shop):
     names = [*locked(shop.site), "fresh"]
     shop.policy(allowed_packages=names)
