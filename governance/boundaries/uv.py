@@ -40,6 +40,9 @@ _DISK = re.compile(
 )
 
 
+_AUDIT_SECONDS = 180.0
+
+
 @dataclass(frozen=True)
 class Locked:
     """What one `uv lock` said.  `conflict` means that the requirements cannot stand together."""
@@ -129,6 +132,23 @@ class Uv:
             raise failure("uv export", done)
         return done.stdout
 
+    def audit(self, project: Path, *, service: str, ignored: Sequence[str]) -> process.Completed:
+        """`uv audit` of the lock in `project`, as JSON: exit 1 where something is known, 2 where
+        the service gave no answer."""
+        argv = ["audit", "--project", str(project), "--frozen", "--output-format", "json"]
+        argv += ["--preview-features", "audit-command,json-output"]
+        argv += ["--service-url", service] if service else []
+        argv += [word for one in ignored for word in ("--ignore", one)]
+        return self._run(argv, project, timeout=_AUDIT_SECONDS)
+
+    def look_up(self, project: Path, *, python: str) -> process.Completed:
+        """Ask the indexes for exactly the releases that `project` names, without what they ask
+        for; uv's warnings tell which of them are yanked."""
+        found = str(self.find_python(python))
+        argv = ["pip", "compile", "--no-deps", "--no-header", "--no-annotate"]
+        argv += ["--python", found, str(project / "pyproject.toml")]
+        return self._run(argv, project)
+
     def clean_packages(self, names: Sequence[str]) -> None:
         """Forget packages in the cache, so that the next build fetches them anew."""
         if names:
@@ -176,7 +196,7 @@ class Uv:
             for name, value in self.environ.items()
             if name not in _FOREIGN and (not name.startswith("UV_") or _KEPT.match(name))
         }
-        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1"}
+        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1", **self._credentials()}
         return {
             **kept,
             **fixed,
@@ -188,6 +208,14 @@ class Uv:
     def _shown(self, shown: Fetching, argv: list[str], cwd: Path, **more: str) -> process.Completed:
         with self.during(shown.words):
             return self._run(argv, cwd, shown=shown, timeout=None, **more)
+
+    def _credentials(self) -> dict[str, str]:
+        """Those of `uv auth login`.  Where there are none, uv leaves a lock file for them in the
+        operator's home at the first package that an index does not have."""
+        home = Path(self.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser()
+        if (home / "uv/credentials/credentials.toml").is_file():
+            return {}
+        return {"UV_CREDENTIALS_DIR": str(self.cache / "credentials")}
 
     def _run(
         self,

@@ -24,7 +24,15 @@ from governance.boundaries import process, store
 from governance.bundle import archive, code, contents, portable
 from governance.bundle.contents import COMFYUI, Contents, Node, bad
 from governance.bundle.outgoing import platform_here
-from governance.changes import begin, checkouts, pipeline, provenance, rollback, steps
+from governance.changes import (
+    begin,
+    checkouts,
+    pipeline,
+    provenance,
+    rollback,
+    steps,
+    supply_chain,
+)
 from governance.changes.draft import Target
 from governance.changes.session import Session
 from governance.changes.settings import Options, settings_of, version_of
@@ -95,10 +103,19 @@ def begun(session: Session, path: Path, wish: Wish) -> Work:
     folder = session.workspace.work / f"import-{secrets.token_hex(4)}"
     try:
         arrived = _arrived(session, path, folder, wish)
+        _refuse_blocked(session, arrived)
         _keep(session, arrived)
         return _begun(session, arrived, wish)
     finally:
         store.remove_tree(folder)
+
+
+def _refuse_blocked(session: Session, arrived: Arrived) -> None:
+    """Nodes that policy does not let in, before their code is fetched."""
+    here = {(p.id, p.code) for p in registry.parse_or_none(session.workspace)}
+    for plugin in arrived.plugins:
+        if (plugin.id, plugin.code) not in here:
+            supply_chain.require_node(session, plugin.id, plugin.git_url, plugin.registry)
 
 
 def foresee(session: Session, path: Path, wish: Wish) -> Arrived:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from governance.base.errors import GovError
-from governance.changes import begin, observing, pipeline, steps
+from governance.changes import begin, observing, pipeline, steps, supply_chain
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
 from governance.truth import registry, resolution
@@ -78,7 +78,8 @@ def locks(work: Work) -> bool:
     if not work.stages.is_locked():
         work.session.say("locking the requirements")
     try:
-        return work.stages.lock(work.session.uv).ok
+        locked = work.stages.lock(work.session.uv).ok
+        return locked and supply_chain.refusal_of(work, work.stages.folder) is None
     except GovError:
         return False  # looked at node by node, it is known whose line it is
 
@@ -153,7 +154,9 @@ def _not_locking(session: Session, work: Work, nodes: Sequence[str]) -> list[tup
                 locked = resolution.lock(session.uv, folder, made.project, made.upgrade)
             except GovError as error:
                 return error.message
-        return None if locked.ok else "its requirements conflict with prod or with the others"
+            if locked.ok:
+                return supply_chain.refusal_of(work, folder)
+        return "its requirements conflict with prod or with the others"
 
     return culprits(nodes, fails)
 

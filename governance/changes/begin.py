@@ -14,7 +14,15 @@ from typing import Any
 
 from governance import requirements
 from governance.base.errors import UsageError
-from governance.changes import audit, checkouts, comfyui_fit, gates, provenance, steps
+from governance.changes import (
+    audit,
+    checkouts,
+    comfyui_fit,
+    gates,
+    provenance,
+    steps,
+    supply_chain,
+)
 from governance.changes.session import Session
 from governance.changes.steps import Step
 from governance.changes.work import Work
@@ -48,6 +56,7 @@ def begin(
     workspace = session.workspace
     if not any(step.kind == steps.RESTORE for step in wanted):
         freshness.refuse_tampered_lock(workspace)  # a snapshot is the way out of that
+    supply_chain.require_coming(session, wanted)
     _mention_edit(session, wanted)
     plugins = _named(workspace, wanted)
     tx = ledger.begin(workspace, next(iter(steps.nodes(wanted)), None), kind=kind)

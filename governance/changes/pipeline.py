@@ -20,6 +20,7 @@ from governance.changes import (
     observing,
     plan,
     promotion,
+    supply_chain,
     trial_run,
     tries,
     unmet,
@@ -56,8 +57,9 @@ def stage_plan(session: Session, txid: str, _: Approval | None = None) -> None:
     work.stages.plan(work.draft)
 
 
-def stage_lock(session: Session, txid: str, _: Approval | None = None) -> None:
-    """One `uv lock`; a conflict moves the transaction and is raised."""
+def stage_lock(session: Session, txid: str, approval: Approval | None = None) -> None:
+    """One `uv lock`; a conflict moves the transaction and is raised, and so is what the gates of a
+    supply chain do not let in."""
     work = open_work(session, txid)
     with _promoting(work):
         pins = list(work.tx.resolution_pins)
@@ -67,6 +69,8 @@ def stage_lock(session: Session, txid: str, _: Approval | None = None) -> None:
         if work.tx.resolution_pins != pins:
             work.save()
         _refuse_moved_versions(work)
+        if approval is not None:
+            supply_chain.require(work, approval)
 
 
 def stage_build(session: Session, txid: str, approval: Approval | None = None) -> None:

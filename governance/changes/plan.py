@@ -9,7 +9,7 @@ from typing import Any
 from governance.base.errors import GovError, NeedsResolution, Refused
 from governance.boundaries import store
 from governance.boundaries.uv import Locked
-from governance.changes import gates, owned, provenance, unmet
+from governance.changes import gates, owned, provenance, supply_chain, unmet
 from governance.changes.work import Work
 from governance.conflict.package_changes import steps
 from governance.conflict.problem import NODE, Owned
@@ -23,9 +23,14 @@ def lock(work: Work) -> bool:
     locked = _locked(work)
     if locked.ok and _leave_out_idle(work):
         return lock(work)
+    if locked.ok and supply_chain.learns(work):
+        return lock(work)
     if locked.ok:
         _note(work, locked.log)
+        supply_chain.require_allowed(work)
         return True
+    if supply_chain.gives_up_age(work, locked.log):
+        return lock(work)
     # Explaining is a subject of its own, and its import is paid for only where there is a conflict.
     from governance.changes import conflict_report
 
@@ -37,6 +42,7 @@ def lock(work: Work) -> bool:
 
 def _locked(work: Work) -> Locked:
     """What was given up before is tried again; where that fails, it is given up once more."""
+    supply_chain.prepare(work)
     work.stages.plan(work.draft)
     if not work.stages.is_locked():
         work.session.say("locking the requirements")

@@ -396,6 +396,10 @@ def _import(p: argparse.ArgumentParser) -> None:
     _trying(p)
 
 
+def _audit(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--sarif", type=Path, metavar="FILE", help="write it as SARIF 2.1.0 too")
+
+
 def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--full", action="store_true", help="compare every file's hash")
 
@@ -710,6 +714,15 @@ VERBS = (
         "is prod as gov left it? exits 1 on drift",
         "gov verify --full",
         _verify,
+    ),
+    Verb(
+        "audit",
+        "audit",
+        "known vulnerabilities, yanked releases and what else policy says of prod",
+        "gov audit --sarif prod.sarif",
+        _audit,
+        "Asks whatever [policy] says of transactions. Exits 1 when something is found, and when "
+        "a service or an index does not answer.",
     ),
     Verb("repair", "repair", "build prod anew from the lock where it is broken", "gov repair"),
     Verb(

@@ -67,7 +67,8 @@ def _make(
     (step,), found = _first(session, options, declared)
     session.say("locking ComfyUI's requirements")
     work = begin.begin(session, [step], kind="init", comfyui=found)
-    allowed = replace(options.approval, failed_run=True, findings=True)
+    given = options.approval
+    allowed = replace(given, failed_run=True, findings=True, supply=given.findings)
     done = pipeline.apply(session, work, allowed)
     verdict = work.tx.observation
     failed = verdict.get("verdict") != "completed"

@@ -16,7 +16,14 @@ from governance.base import names
 from governance.base.errors import NeedsResolution, UsageError
 from governance.boundaries import store
 from governance.catalogue import ids
-from governance.changes import comfyui_fit, explanation, gates, pipeline, provenance
+from governance.changes import (
+    comfyui_fit,
+    explanation,
+    gates,
+    pipeline,
+    provenance,
+    supply_chain,
+)
 from governance.changes.session import Session
 from governance.changes.work import Work
 from governance.conflict import notes, shared
@@ -122,6 +129,7 @@ def _unpacked(session: Session, offer: Offer, folder: Path) -> tuple[str, explan
     from governance.changes import published
 
     version = offer.release.version if offer.release else ""
+    published.require_allowed(session, offer, offer.id)
     published.obtain(session, offer.id, version, folder, counted=False)
     command = f"gov node add {shlex.quote(offer.id)}@{{ref}}"
     return names.node_id(offer.id.lower()), explanation.Code(folder, command)
@@ -132,6 +140,8 @@ def _cloned(
 ) -> tuple[str, explanation.Code]:
     workspace = session.workspace
     source = git.source(url, protocols=workspace.config.texts("policy.git_protocols"), cwd=cwd)
+    chosen = known.id if known else names.node_id_from_url(source.url)
+    supply_chain.require_node(session, chosen, source.url)
     session.say(f"cloning {source.url}")
     git.clone(
         source,
@@ -141,8 +151,7 @@ def _cloned(
         timeout=workspace.config.number("policy.clone_timeout_seconds"),
         max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
     )
-    node_id = known.id if known else names.node_id_from_url(source.url)
-    return node_id, explanation.Code(folder, _adding(source.url))
+    return chosen, explanation.Code(folder, _adding(source.url))
 
 
 def _local(workspace: Workspace, folder: Path, known: str | None) -> tuple[str, explanation.Code]:

@@ -17,7 +17,7 @@ LAYERS = (
     ("catalogue", "comfyui", "git", "requirements", "sandbox"),
     ("code",),
     ("truth",),
-    ("observation", "conflict"),
+    ("observation", "conflict", "supply"),
     ("environments",),
     ("changes",),
     ("installation",),

@@ -49,6 +49,7 @@ _HOMES = {
     "resolve": "resolving",
     "rollback": "care",
     "verify": "care",
+    "audit": "auditing",
     "repair": "care",
     "clean": "care",
     "export": "moving",
