@@ -63,11 +63,15 @@ def run(
 ) -> Completed:
     """Run to the end and return both outputs; `on_line` sees stderr line by line meanwhile.
 
+    What it says on stderr is shown and stored in many places: secrets are masked here.
+
     Raises GovError (code `program_missing`, `timed_out`) and lets KeyboardInterrupt pass; in every
     case the child is gone when this returns.
     """
+    from governance.base import masking  # its patterns take a moment, and a question starts nothing
+
     with _started(argv, cwd, env, stdin=input_text is not None) as child:
-        stderr = _Reader(child.stderr, on_line)
+        stderr = _Reader(child.stderr, on_line, masking.masker())
         stdout = _Reader(child.stdout, None)
         if input_text is not None and child.stdin is not None:
             child.stdin.write(input_text.encode())
@@ -78,7 +82,7 @@ def run(
                 f"{Path(argv[0]).name} did not finish within {timeout:.0f} s",
                 hint="check the network and the disk, then try again",
                 code="timed_out",
-                facts={"argv": list(argv)},
+                facts={"argv": masking.words(argv)},
             )
         return Completed(tuple(argv), code, stdout.text(), stderr.text())
 
@@ -261,7 +265,13 @@ class _Reader:
     and print without end.
     """
 
-    def __init__(self, stream: IO[bytes] | None, on_line: OnLine | None) -> None:
+    def __init__(
+        self,
+        stream: IO[bytes] | None,
+        on_line: OnLine | None,
+        shown: Callable[[str], str] = str,
+    ) -> None:
+        self._shown = shown
         self._lines: list[str] = []
         self._room = _MAX_OUTPUT_BYTES
         self._on_line = on_line
@@ -274,7 +284,7 @@ class _Reader:
         leave_signals_to_main()
         with stream:
             for raw in iter(partial(stream.readline, _LONGEST_LINE), b""):
-                line = raw.decode(errors="replace")
+                line = self._shown(raw.decode(errors="replace"))
                 self._room -= len(raw)
                 if self._room >= 0:
                     self._lines.append(line)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from governance.base import clock
+from governance.base import clock, masking
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
 
@@ -22,7 +22,7 @@ def made(workspace: Workspace) -> dict[str, Any]:
         "user": _user(),
         "uid": os.getuid(),
         "host": platform.node(),
-        "argv": [word[:_LONGEST_WORD] for word in sys.argv[1:]],
+        "argv": [word[:_LONGEST_WORD] for word in masking.words(sys.argv[1:])],
     }
 
 
