@@ -17,6 +17,7 @@ def write(error: BaseException, root: Path | None) -> Path | None:
     name = f"bug-{clock.now().strftime('%Y%m%dT%H%M%SZ')}.log"
     try:
         path = _folder(root) / name
+        path.touch(mode=0o600)
         path.write_text(text)
     except OSError:
         return None

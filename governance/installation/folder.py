@@ -26,7 +26,7 @@ def prepare(folder: Path, comfyui_dir: Path | None) -> Workspace:
     _refuse_governed(space, named)
     store.make_folder(space.root)
     for path in space.folders():
-        store.make_folder(path)
+        store.make_folder(path, mode=0o700 if path in space.private else 0o755)
     _write_config(space, named)
     _write_launchers(space)
     return Workspace(space.root)

@@ -178,6 +178,11 @@ class Workspace:
     def truth(self) -> tuple[Path, Path, Path]:
         return self.pyproject, self.lock, self.plugins
 
+    @property
+    def private(self) -> tuple[Path, Path]:
+        """For the operator's eyes alone: logs, records, and what programs said."""
+        return self.state, self.snapshots
+
     def folders(self) -> tuple[Path, ...]:
         return (
             self.state,
@@ -259,6 +264,8 @@ def writing(workspace: Workspace, verb: str) -> Iterator[bool]:
     given = os.umask(0o022)
     os.umask(given | 0o022)
     try:
+        for folder in workspace.private:
+            store.keep_private(store.make_folder(folder))
         yield True
     finally:
         os.umask(given)
@@ -284,7 +291,7 @@ def _acquire(workspace: Workspace, verb: str) -> filelock.BaseFileLock:
     import filelock
 
     store.make_folder(workspace.state)
-    lock = filelock.FileLock(workspace.state / ".lock", timeout=0)
+    lock = filelock.FileLock(workspace.state / ".lock", timeout=0, mode=0o600)
     try:
         _taken(workspace, lock)
     except filelock.Timeout:
@@ -300,6 +307,7 @@ def _acquire(workspace: Workspace, verb: str) -> filelock.BaseFileLock:
     # Not durable on purpose: after a power loss nobody holds the lock.
     store.remove_tree(_owner_path(workspace))  # whatever else lies there: a pipe, a link
     _owner_path(workspace).write_bytes(store.dump_json(owner))
+    _owner_path(workspace).chmod(0o600)
     return lock
 
 
