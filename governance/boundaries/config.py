@@ -157,6 +157,19 @@ SETTINGS = (
         True,
         "Let uv build packages that have no wheel; their set-up code runs on this machine.",
     ),
+    Setting(
+        "policy.require_signature",
+        "off",
+        "Changes need a signature in the audit log by the operator's own ssh key: off, or refuse "
+        "(no change without one).",
+        ("off", "refuse"),
+    ),
+    Setting(
+        "policy.allowed_signers",
+        "",
+        "Who may sign: a file in ssh's form (absolute, or relative to this file). `gov log verify` "
+        "checks signatures with it.",
+    ),
     Setting("policy.clone_timeout_seconds", 600, "`node add`: the longest a clone may take."),
     Setting("policy.clone_limit_mb", 4096, "`node add`: the largest repository taken."),
     Setting(

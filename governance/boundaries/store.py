@@ -97,7 +97,7 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:
     """Add one JSON object, which has an `id`, as the last line, durably; nothing where it is
     there.  What a crash left of a line that was being written goes first."""
-    line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    line = json_line(entry)
     refuse_link(path.parent)
     mode = 0o644 & _allowed_in(path.parent)
     try:
@@ -112,6 +112,10 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
+
+
+def json_line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
 def _drop_torn_line(stream: BinaryIO) -> None:
@@ -250,9 +254,8 @@ def keep_private(folder: Path) -> None:
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = os.path.join(place, name)  # noqa: PTH118 (thousands of them)
-            with suppress(
-                FileNotFoundError, PermissionError
-            ):  # another user's: the folder closes it
+            # One of another user's stays as it is: the folder closes it.
+            with suppress(FileNotFoundError, PermissionError):
                 _close_to_others(path)
     folder.chmod(_PRIVATE)
 

@@ -30,7 +30,7 @@ from governance.changes.promotion import Promotion
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
 from governance.environments import candidate
-from governance.truth import lockfile, redo, snapshots
+from governance.truth import lockfile, redo, signing, snapshots
 from governance.truth.documents import (
     ABORTED,
     COMPLETED,
@@ -137,6 +137,7 @@ def apply(session: Session, work: Work, approval: Approval) -> Promotion:
     `resolve` can act on.
     """
     txid = work.tx.txid
+    signing.require(session.workspace)
     try:
         for stage in STAGES.values():
             stage(session, txid, approval)
@@ -332,6 +333,7 @@ def promotable(session: Session, txid: str, approval: Approval) -> Work:
     if tx.status not in (COMPLETED, "resolved", FAILED, PROMOTE_FAILED):
         tx.move(PROMOTED)
     approval.check()
+    signing.require(workspace)
     promotion.require_run(work, approval)
     promotion.refuse_moved_code(work)
     return work

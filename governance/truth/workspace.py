@@ -125,6 +125,10 @@ class Workspace:
         return self.state / "history.jsonl"
 
     @property
+    def log_head(self) -> Path:
+        return self.state / "log_head.json"
+
+    @property
     def freeze(self) -> Path:
         return self.state / "prod.freeze.txt"
 
