@@ -38,14 +38,22 @@ def signing_key() -> Path | None:
 
 
 def _settings() -> dict[str, Any]:
-    import tomllib
-
     file = path()
     try:
-        found = tomllib.loads(store.read_bytes(file).decode())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError) as error:
+        data = store.read_bytes(file)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}  # none, or $HOME is another user's
+    except OSError as error:
+        raise _bad(file, str(error)) from None
+    return _checked(file, data)
+
+
+def _checked(file: Path, data: bytes) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        found = tomllib.loads(data.decode())
+    except ValueError as error:
         raise _bad(file, str(error)) from None
     for name, value in found.items():
         if name not in _KINDS:

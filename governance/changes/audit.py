@@ -12,6 +12,7 @@ from typing import Any
 
 from governance.base import clock, masking, names
 from governance.base.errors import GovError, Refused
+from governance.boundaries import ownership
 from governance.truth import log, redo
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
@@ -21,7 +22,9 @@ _LONGEST_WORD = 500
 
 def made(workspace: Workspace) -> dict[str, Any]:
     """Who gives the command, and its words."""
+    began_as = os.environ.get(ownership.BEGAN_AS)
     return {
+        **({"began_as": began_as} if began_as else {}),
         "user": _user(),
         "uid": os.getuid(),
         "host": platform.node(),

@@ -167,8 +167,16 @@ def environment(protocols: Sequence[str] = (), settings: Sequence[Setting] = ())
         "GIT_ASKPASS": "",
         "SSH_ASKPASS_REQUIRE": "never",
         "GCM_INTERACTIVE": "never",
-        **_by_environment([*SETTINGS, *settings]),
+        **_by_environment([*SETTINGS, *_trusted(), *settings]),
     }
+
+
+def _trusted() -> list[Setting]:
+    """Folders of others that the operator trusts: git asks the same question once more."""
+    from governance.boundaries import operator
+
+    found = operator.safe_directories()
+    return [("safe.directory", name) for one in found for name in (one, f"{one}/*")]
 
 
 def personal_settings() -> list[Setting]:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from governance.base.errors import GovError, UsageError
-from governance.boundaries import config, store
+from governance.boundaries import config, ownership, store
 from governance.truth import workspace
 from governance.truth.workspace import Workspace
 
@@ -20,6 +20,7 @@ def prepare(folder: Path, comfyui_dir: Path | None) -> Workspace:
     anything is made.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 (links in it are resolved below)
+    ownership.require_own_place(folder)
     _refuse_foreign(folder)
     space = Workspace(folder.resolve())
     named = _comfyui_of(space, comfyui_dir)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from governance import comfyui, git
+from governance.boundaries import ownership
 from governance.truth import redo, registry
 from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
@@ -28,10 +29,13 @@ class Place(NamedTuple):
 
 
 def locate(workspace: Workspace, plugin: Plugin) -> Place:
+    """Raises Refused where it is another user's: git would run by its settings."""
     place = registry.place(workspace, plugin)
     if os.path.lexists(place):
+        ownership.require_own(place, ".git")
         return Place(place, PRESENT)
     for path in _disabled(place):
+        ownership.require_own(path, ".git")
         return Place(path, DISABLED)
     return Place(place, MISSING)
 
