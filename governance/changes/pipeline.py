@@ -137,8 +137,8 @@ def apply(session: Session, work: Work, approval: Approval) -> Promotion:
     `resolve` can act on.
     """
     txid = work.tx.txid
-    signing.require(session.workspace)
     try:
+        signing.require(session.workspace)
         for stage in STAGES.values():
             stage(session, txid, approval)
         work.tx.status = COMPLETED

@@ -247,10 +247,14 @@ class Signed(NamedTuple):
     @property
     def sentences(self) -> list[str]:
         names = sorted(set(self.by_line.values()))
-        found = [f"{len(self.by_line)} lines are signed, by {', '.join(names)}"]
+        found = [f"{counted(len(self.by_line), 'signed line')}, by {', '.join(names)}"]
         if self.unsigned:
-            found.append(f"{len(self.unsigned)} lines before the first of them carry no signature")
+            found.append(f"{counted(len(self.unsigned), 'line')} without a signature before that")
         return found
+
+
+def counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def signatures(data: bytes, allowed: Path) -> Signed:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from support.gov import Gov
 
 from core.death import dying
 from core.house import PYPROJECT, make_bare
@@ -274,3 +275,61 @@ def test_a_key_that_cannot_sign_is_an_error(bare, tmp_path, monkeypatch):
         signing.sign(bare, b"x", "")
     assert caught.value.code == "not_signed"
     assert os.fspath(tmp_path / "broken") in caught.value.message
+
+
+# --- as it is typed ---------------------------------------------------------------------------
+
+
+def test_gov_log_shows_changes_and_refusals(three):
+    with pytest.raises(Refused), recovery.exclusive(three, "tx promote"):
+        raise Refused("not this", hint="h", code="core")
+    gov = Gov(three.root)
+    told = gov("log").ok().out
+    assert "pin (r2)" in told
+    assert "refused: not this" in told
+    head = log.head(three)
+    assert f"4 lines, head 4:{head.digest}" in told
+    assert "r2" not in gov("log", "--limit", "1").ok().out
+    data = gov.json("log").ok().data
+    assert [entry["line"] for entry in data["entries"]] == [1, 2, 3, 4]
+    assert data["head"] == {"lines": 4, "sha256": head.digest}
+    assert gov("log", "show").ok().out == told
+
+
+def test_gov_log_verify_names_the_line(three, tmp_path):
+    gov = Gov(three.root)
+    assert "the audit log is whole: 3 lines" in gov("log", "verify").ok().out
+    head = log.head(three)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(three.history.read_bytes())
+    found = lines(three)
+    three.history.write_bytes(b"".join(found).replace(b"r2", b"r9"))
+    ended = gov("log", "verify")
+    assert ended.code == 1
+    assert "line 2 was changed after line 3 was written" in ended.problems("error")[0]
+    ended = gov.json("log", "verify")
+    assert ended.error["facts"] == {"line": 2}
+    assert [problem["line"] for problem in ended.data["problems"]] == [2]
+    elsewhere = Gov(None)
+    elsewhere("log", "verify", copy).ok()
+    copy.write_bytes(b"".join(found[:2]))
+    elsewhere("log", "verify", copy).ok()  # nothing beside it knows of more
+    ended = elsewhere("log", "verify", copy, "--head", f"3:{head.digest}")
+    assert "line 3 is missing: --head saw 3 lines" in ended.problems("error")[0]
+    assert elsewhere("log", "verify", copy, "--head", "3").code == 2
+    assert elsewhere("log", "verify", tmp_path / "none").code == 2
+
+
+@keygen
+def test_gov_log_verify_checks_who_signed(bare, tmp_path, key):
+    change(bare, 1)
+    copy = tmp_path / "copy.jsonl"
+    shutil.copy(bare.history, copy)
+    signers = allowed(tmp_path, key)
+    gov = Gov(None)
+    told = gov("log", "verify", copy, "--allowed-signers", signers).ok().out
+    assert "1 signed line, by id_ann" in told
+    signers.write_text("")
+    ended = gov("log", "verify", copy, "--allowed-signers", signers)
+    assert (ended.code, "line 1 is signed by nobody" in ended.err) == (1, True)
+    assert gov("log", "verify", copy, "--allowed-signers", tmp_path / "none").code == 2

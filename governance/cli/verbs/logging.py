@@ -28,7 +28,7 @@ def log_show(arguments: Namespace) -> Outcome:
     rows = [(str(number), *_told(row)) for number, row in shown]
     parts: list[Part] = [Table("", heads, rows, marks)] if rows else ["nothing is logged yet"]
     if rows:
-        parts.append(f"{head.lines} lines, head {head.lines}:{head.digest}")
+        parts.append(f"{log.counted(head.lines, 'line')}, head {head.lines}:{head.digest}")
     entries = [{"line": number, **row} for number, row in shown]
     return Outcome({"entries": entries, "total": len(found), "head": head.to_json()}, parts)
 
@@ -76,13 +76,14 @@ def log_verify(arguments: Namespace) -> Outcome:
     if problems:
         error = GovError(
             f"the audit log is not as gov wrote it: {problems[0].sentence}",
-            hint="compare it with a copy from elsewhere (a backup, `gov log verify COPY`); "
-            "`gov log` shows the lines",
+            hint="compare state/history.jsonl with a copy from elsewhere; `gov log --limit 0` "
+            "shows all lines",
             code="log_broken",
             facts={"line": problems[0].line},
         )
         return Outcome(facts, parts[1:], told, EXIT_FAILED, error)
-    parts.append(f"the audit log is whole: {head.lines} lines, head {head.lines}:{head.digest}")
+    told_lines = log.counted(head.lines, "line")
+    parts.append(f"the audit log is whole: {told_lines}, head {head.lines}:{head.digest}")
     if facts["unchained"]:
         parts.append(f"lines 1 to {facts['unchained']} are of an earlier gov, held as one")
     parts += signed.sentences if signed else []
