@@ -112,9 +112,9 @@ def _go_on_as(owner: int, folder: Path) -> None:
     for variable in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         os.environ.pop(variable, None)
     os.environ.update({"HOME": home, "USER": name, "LOGNAME": name, BEGAN_AS: "root"})
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    from governance.boundaries import process
+
+    process.become([sys.executable, *sys.orig_argv[1:]])
 
 
 def _unreadable() -> str | None:

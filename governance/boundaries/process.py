@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, NoReturn, TypeVar
 
 from governance.base.errors import GovError
 
@@ -125,6 +125,13 @@ def spawn(
         raise _missing(argv, error) from None
     finally:
         _let_signals_in(before, child)
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """This process goes on as that program."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(argv[0], list(argv))
 
 
 def _let_signals_in(mask: Iterable[int], child: subprocess.Popen[bytes] | None) -> None:
