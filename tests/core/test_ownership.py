@@ -63,7 +63,10 @@ def test_comfyui_and_a_node_of_another_user_are_refused(bare, tmp_path):
     plugin = Plugin(id="theirs", git_url="", group="node-theirs", path=str(node))
     assert inventory.locate(bare, plugin).state == inventory.PRESENT
     give_away(node)
-    assert str(registry.place(bare, plugin)) in refused(inventory.locate, bare, plugin).message
+    assert str(node) in refused(registry.place, bare, plugin).message
+    refused(inventory.locate, bare, plugin)
+    node.rename(comfyui / "custom_nodes/theirs.disabled")
+    refused(inventory.locate, bare, plugin)
     give_away(comfyui)
     refused(lambda: bare.comfyui_dir)
 
