@@ -144,7 +144,16 @@ def run(
             _watch(child, limits, stdout, stderr)
         finally:
             process.stop(child)
-        return Output(child.returncode, _content(stdout), _content(stderr).decode(errors="replace"))
+        return Output(child.returncode, _content(stdout), _masked(_content(stderr)))
+
+
+def _masked(said: bytes) -> str:
+    """git names addresses with all that stands in them; it is shown and stored."""
+    if not said:
+        return ""
+    from governance.base import masking
+
+    return masking.text(said.decode(errors="replace"))
 
 
 def environment(protocols: Sequence[str] = (), settings: Sequence[Setting] = ()) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 
 from governance.base import masking
 from governance.boundaries import process
+from governance.git import call
 from governance.observation.output import BoundedLog, Tap
 
 TOKEN = "hf_Abcdefgh12345"
@@ -88,6 +89,13 @@ def test_stderr_of_every_program_is_masked():
     done = process.run([sys.executable, "-c", code], on_line=seen.append)
     assert (done.stderr, seen) == ("no ***\n", ["no ***"])
     assert done.stdout == f"{TOKEN}\n"  # it is read by us, not shown
+
+
+def test_stderr_of_git_is_masked():
+    done = call.run(["ls-remote", f"https://me:{TOKEN}@127.0.0.1:1/x"], call.environment(["https"]))
+    assert done.stderr
+    assert TOKEN not in done.stderr
+    assert "me:" not in done.stderr
 
 
 def test_nothing_secret_in_the_environment_costs_nothing(monkeypatch):
