@@ -282,6 +282,19 @@ SETTINGS = (
         "(promote needs --accept-findings), or refuse. Also where nobody answers.",
         _MODES,
     ),
+    Setting(
+        "policy.require_signature",
+        "off",
+        "Changes need a signature in the audit log by the operator's own ssh key: off, or refuse "
+        "(no change without one).",
+        ("off", "refuse"),
+    ),
+    Setting(
+        "policy.allowed_signers",
+        "",
+        "Who may sign: a file in ssh's form (absolute, or relative to this file). `gov log verify` "
+        "checks signatures with it.",
+    ),
     Setting("policy.clone_timeout_seconds", 600, "`node add`: the longest a clone may take."),
     Setting("policy.clone_limit_mb", 4096, "`node add`: the largest repository taken."),
     Setting(

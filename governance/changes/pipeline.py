@@ -32,7 +32,7 @@ from governance.changes.promotion import Promotion
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
 from governance.environments import candidate
-from governance.truth import lockfile, redo, snapshots
+from governance.truth import lockfile, redo, signing, snapshots
 from governance.truth.documents import (
     ABORTED,
     COMPLETED,
@@ -152,6 +152,7 @@ def apply(session: Session, work: Work, approval: Approval) -> Promotion:
     """
     txid = work.tx.txid
     try:
+        signing.require(session.workspace)
         for stage in STAGES.values():
             stage(session, txid, approval)
         work.tx.status = COMPLETED
@@ -349,6 +350,7 @@ def promotable(session: Session, txid: str, approval: Approval) -> Work:
     if tx.status not in (COMPLETED, "resolved", FAILED, PROMOTE_FAILED):
         tx.move(PROMOTED)
     approval.check()
+    signing.require(workspace)
     promotion.require_run(work, approval)
     promotion.refuse_moved_code(work)
     return work

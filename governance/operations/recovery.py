@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from governance.base import names
+from governance.base.errors import Refused
 from governance.boundaries import store
 from governance.environments import generations
 from governance.operations import takeover
@@ -17,8 +18,21 @@ from governance.truth.workspace import Workspace
 def exclusive(space: Workspace, verb: str) -> Iterator[list[str]]:
     """Hold the workspace alone, recovered; yields sentences that tell what recovery did."""
     with workspace.writing(space, verb) as just_now:
-        sentences = recover(space) if just_now else []
-        yield [*sentences, *(takeover.take_over(space) if just_now else [])]
+        if not just_now:
+            yield []
+            return
+        told = [*recover(space), *takeover.take_over(space)]
+        try:
+            yield told
+        except Refused as error:
+            _log_refusal(space, verb, error)
+            raise
+
+
+def _log_refusal(space: Workspace, verb: str, error: Refused) -> None:
+    from governance.changes import audit
+
+    audit.refused(space, verb, error)
 
 
 def recover(space: Workspace) -> list[str]:

@@ -486,6 +486,7 @@ class Snapshot(Document):
     ran: bool | None = None
     name: str | None = None
     keep: bool = False
+    log: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

@@ -20,6 +20,8 @@ _HOMES = {
     "complete": "questions",
     "history": "looking",
     "diff": "looking",
+    "log_show": "logging",
+    "log_verify": "logging",
     "outdated": "looking",
     "node_list": "looking",
     "node_show": "looking",
