@@ -6,12 +6,10 @@ of a folder of packages is copied, and what was built here from source is taken 
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +17,7 @@ from urllib.parse import urlsplit
 from governance.base.errors import GovError
 from governance.boundaries import process, store
 from governance.bundle.contents import WHEELS
+from governance.catalogue.index_page import credentials
 from governance.changes.session import Session
 from governance.environments import generations
 from governance.environments.wheelhouse import name_of
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _TRIES = 3
 _SECONDS = 60.0
+_LEAST_BYTES = 4096
 _SIDE_BY_SIDE = 4
 
 
@@ -189,8 +189,29 @@ class _Fetch:
         known = self.credentials.get(urlsplit(address).netloc)
         if known:
             request.add_header("Authorization", f"Basic {known}")
-        with urlopen(request, timeout=_SECONDS) as answer:
-            return _copied(answer, target)
+        stall = self.session.uv.patience.stall_seconds
+        with urlopen(request, timeout=min(_SECONDS, stall)) as answer:
+            return _copied(_Flowing(answer, stall), target)
+
+
+@dataclass
+class _Flowing:
+    """An answer that is read for as long as it flows: the time-out of a socket lets one byte a
+    second pass for ever."""
+
+    answer: Any
+    stall: float
+    came: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+    def read(self, most: int) -> bytes:
+        piece = bytes(self.answer.read1(most))
+        self.came += len(piece)
+        if self.came >= _LEAST_BYTES:
+            self.came, self.since = 0, time.monotonic()
+        elif piece and time.monotonic() - self.since > self.stall:
+            raise TimeoutError(f"next to nothing came for {self.stall:g} s")
+        return piece
 
 
 def _copied(source: Any, target: Path) -> str:
@@ -210,16 +231,3 @@ def _unreachable(wanted: Wanted, error: OSError) -> GovError:
         code="index_unreachable",
         facts={"url": wanted.address},
     )
-
-
-def credentials(indexes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """By host, as uv takes them from UV_INDEX_<NAME>_USERNAME and _PASSWORD; for HTTP."""
-    found = {}
-    for index in indexes:
-        name = "".join(c if c.isalnum() else "_" for c in str(index.get("name", ""))).upper()
-        user = os.environ.get(f"UV_INDEX_{name}_USERNAME")
-        if user:
-            password = os.environ.get(f"UV_INDEX_{name}_PASSWORD", "")
-            pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-            found[urlsplit(str(index.get("url", ""))).netloc] = pair
-    return found

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from governance.base.errors import GovError
+from governance.boundaries.uv_failures import OUTSIDE
 from governance.changes import begin, observing, pipeline, steps
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
@@ -41,10 +42,13 @@ def run(
     if all_or_nothing:
         return pipeline.run(session, work, timeout=timeout)
     txid = work.tx.txid
-    drop_unfit(session, work)
+    with pipeline.recorded(work):
+        drop_unfit(session, work)
     tx = pipeline.run(session, open_work(session, txid), timeout=timeout)
     if mend is not None and mend(open_work(session, txid)):
-        drop_unfit(session, open_work(session, txid))
+        again = open_work(session, txid)
+        with pipeline.recorded(again):
+            drop_unfit(session, again)
         tx = _again(session, txid, timeout)
     for _ in range(_MOST_STARTS):
         failed = _failed(open_work(session, txid))
@@ -79,7 +83,9 @@ def locks(work: Work) -> bool:
         work.session.say("locking the requirements")
     try:
         return work.stages.lock(work.session.uv).ok
-    except GovError:
+    except GovError as error:
+        if error.code in OUTSIDE:
+            raise
         return False  # looked at node by node, it is known whose line it is
 
 
@@ -152,6 +158,8 @@ def _not_locking(session: Session, work: Work, nodes: Sequence[str]) -> list[tup
             try:
                 locked = resolution.lock(session.uv, folder, made.project, made.upgrade)
             except GovError as error:
+                if error.code in OUTSIDE:
+                    raise
                 return error.message
         return None if locked.ok else "its requirements conflict with prod or with the others"
 

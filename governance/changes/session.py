@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from governance.base.errors import GovError
 from governance.base.progress import Live, Say, quiet, silent
+from governance.boundaries.config import Config
+from governance.boundaries.patience import Patience
 from governance.boundaries.uv import Uv
 from governance.truth.workspace import Workspace
 
@@ -38,6 +40,13 @@ class Session:
 
 
 def open_session(workspace: Workspace, say: Say = quiet, live: Live = silent) -> Session:
-    return Session(
-        workspace, Uv(workspace.uv_cache, memory=workspace.state / "interpreter.json"), say, live
+    memory = workspace.state / "interpreter.json"
+    uv = Uv(workspace.uv_cache, memory=memory, patience=patience(workspace.config))
+    return Session(workspace, uv, say, live)
+
+
+def patience(config: Config) -> Patience:
+    lock, stall = (
+        config.number(f"resolution.{key}") for key in ("lock_timeout_seconds", "stall_seconds")
     )
+    return Patience(lock, stall)

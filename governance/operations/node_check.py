@@ -179,7 +179,7 @@ def _checked(
         folder = Path(temporary)
         (folder / "pyproject.toml").write_bytes(project.encoded)
         (folder / "uv.lock").write_bytes(truth.lock)
-        locked = session.uv.lock(folder, python=project.python)
+        locked = resolution.lock(session.uv, folder, project)
         if locked.ok:
             after = (folder / "uv.lock").read_bytes()
             said = (*notes.noted(locked.log, own), *_outvoted(today, after, own))
@@ -291,7 +291,7 @@ def hold(session: Session, package: str, spec: str) -> tuple[tuple[Step, ...], R
         held = project.with_group("node-what-if", [line]).with_overrides(free)
         (folder / "pyproject.toml").write_bytes(held.encoded)
         (folder / "uv.lock").write_bytes(truth.lock)
-        locked = session.uv.lock(folder, python=project.python)
+        locked = resolution.lock(session.uv, folder, held)
         if locked.ok:
             new = lockfile.parse((folder / "uv.lock").read_bytes(), workspace.lock)
             found = steps(generations.lock_of_prod(workspace), new, gates.core_names(workspace))
