@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from governance.base.errors import GovError, UsageError
-from governance.boundaries import process, store
+from governance.boundaries import process, scratch, store
 from governance.boundaries.patience import Patience, Watch
 from governance.boundaries.uv_failures import failure, is_conflict, is_unbuildable
 
@@ -182,14 +182,16 @@ class Uv:
         watch: Watch | None = None,
         **more: str,
     ) -> process.Completed:
-        return process.run(
-            [executable(), *argv, "--color", "never"],
-            cwd=cwd,
-            env=self.environment(**more),
-            timeout=timeout,
-            watch=watch,
-            on_line=None if quiet else self.on_line,
-        )
+        # uv leaves a lock file of every project there that it has ever worked on.
+        with scratch.folder("uv") as temporary:
+            return process.run(
+                [executable(), *argv, "--color", "never"],
+                cwd=cwd,
+                env=self.environment(TMPDIR=str(temporary), **more),
+                timeout=timeout,
+                watch=watch,
+                on_line=None if quiet else self.on_line,
+            )
 
 
 def executable() -> str:

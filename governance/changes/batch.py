@@ -6,13 +6,12 @@ all nodes that fail to load.  Only where a start fails without naming its culpri
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from governance.base.errors import GovError
+from governance.boundaries import scratch
 from governance.boundaries.uv_failures import OUTSIDE
 from governance.changes import begin, observing, pipeline, steps
 from governance.changes.session import Session
@@ -152,8 +151,7 @@ def _not_locking(session: Session, work: Work, nodes: Sequence[str]) -> list[tup
 
     def fails(tried: Sequence[str]) -> str | None:
         made = _only(work, tried).draft
-        with tempfile.TemporaryDirectory(prefix="gov-batch-") as name:
-            folder = Path(name)
+        with scratch.folder("batch") as folder:
             resolution.stage(folder, made.project, made.lock)
             try:
                 locked = resolution.lock(session.uv, folder, made.project, made.upgrade)
