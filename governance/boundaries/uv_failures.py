@@ -309,7 +309,8 @@ def _shortened(log: str) -> str:
 def _place(said: str, project: Path | None) -> _Place:
     address, named, denied = _ADDRESS.search(said), _PACKAGE.search(said), _DENIED.search(said)
     gone = [*_FILTERED.findall(said), *not_there(said)]
-    package = f"{named[1]} {named[2] or ''}".strip() if named else next(iter(gone), "")
+    package = f"{named[1]} {named[2] or ''}".strip() if named else ""
+    package = next(iter(gone), package) if denied or not named else package
     url = without_user(address[1]) if address else ""
     asked = url or (denied[1] if denied else _of_lock(package.partition(" ")[0], project))
     row = _index_of(asked, project)

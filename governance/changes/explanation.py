@@ -59,6 +59,7 @@ def of_project(
     say: Say,
     code: Code | None = None,
     indexes: tuple[NamedIndex, ...] = (),
+    unbuildable: tuple[tuple[str, str], ...] = (),
     causes_only: bool = False,
     thorough: bool = False,
 ) -> Report:
@@ -78,6 +79,7 @@ def of_project(
         log,
         tuple(Scoped(*row) for row in project.scoped),
         indexes,
+        unbuildable,
     )
     # Beside the workspace: questions explain too, and they neither lock nor write in it.
     with scratch.folder("explain") as temporary:
