@@ -312,10 +312,11 @@ def _place(said: str, project: Path | None) -> _Place:
     package = f"{named[1]} {named[2] or ''}".strip() if named else ""
     package = next(iter(gone), package) if denied or not named else package
     url = without_user(address[1]) if address else ""
+    file = "" if url else _file_in_lock(package, project)
     asked = url or (denied[1] if denied else _of_lock(package.partition(" ")[0], project))
     row = _index_of(asked, project)
     index, name = without_user(str(row.get("url", asked))), str(row.get("name", ""))
-    return _Place(_host(asked), _package_in(url) or package, url, index, name)
+    return _Place(_host(asked), _package_in(url) or package, url or file, index, name)
 
 
 def _package_in(url: str) -> str:
@@ -341,15 +342,25 @@ def without_user(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
+def _file_in_lock(package: str, project: Path | None) -> str:
+    """The first file of `lark 1.2.2` that the lock names."""
+    name, _, version = package.partition(" ")
+    start = re.escape(f"{name.replace('-', '_')}-{version}")
+    found = re.search(rf'url = "(https?://[^"]*/{start}[-.][^"]*)"', _lock_text(project))
+    return without_user(found[1]) if found and version else ""
+
+
+def _lock_text(project: Path | None) -> str:
+    try:
+        return (project / "uv.lock").read_text() if project is not None else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def _of_lock(package: str, project: Path | None) -> str:
     """The index that a package comes from, as the lock says; else the project's own."""
-    try:
-        text = (project / "uv.lock").read_text() if project is not None else ""
-    except (OSError, ValueError):
-        text = ""
-    found = re.search(
-        rf'name = "{re.escape(package)}"\nversion = [^\n]*\nsource = {{ registry = "([^"]+)"', text
-    )
+    head = rf'name = "{re.escape(package)}"\nversion = [^\n]*\n'
+    found = re.search(rf'{head}source = {{ registry = "([^"]+)"', _lock_text(project))
     if found is not None:
         return found[1]
     return next(str(one.get("url")) for one in indexes(project) if one.get("default"))

@@ -57,9 +57,10 @@ def _has_nothing(
     absent: tuple[str, ...],
     known: Mapping[str, str],
 ) -> bool:
-    """It answers neither for others that it should have, nor for itself."""
+    """It has none of the others that it should have; where there are few, it answers no root."""
     others = [name for name in _others(folder, rows, url) if name not in absent][:_MOST_OTHERS]
-    asked = [*others, ""] if len(rows) == 1 or others else [""]
+    # A web site's own address in place of its index answers at its root, and for nothing else.
+    asked = others if len(others) == _MOST_OTHERS else [*others, ""]
     return all(index_page.look(url, name, known) == MISSING for name in asked)
 
 

@@ -70,7 +70,7 @@ def test_a_package_that_is_source_only_is_told_with_its_line(site):
     txid = ended.out.split()[0]
     report = json.loads((site.root / f"state/conflicts/{txid}.json").read_text())
     assert [line["text"] for line in report["causes"][0]["lines"]] == ["rawlib"]
-    assert report["causes"][0]["what"].endswith("(fatal: no compiler)")
+    assert report["causes"][0]["what"].endswith("(fatal: no compiler for mathlib)")
     assert report["suggestions"][0]["kind"] == "drop-line"
 
 
