@@ -295,6 +295,18 @@ SETTINGS = (
         "Who may sign: a file in ssh's form (absolute, or relative to this file). `gov log verify` "
         "checks signatures with it.",
     ),
+    Setting(
+        "policy.node_hashes",
+        "check",
+        "A --hash in a node's requirement line: check that the index has such a file, or ignore.",
+        ("check", "ignore"),
+    ),
+    Setting(
+        "policy.missing_hashes",
+        "allow",
+        "Packages of which the index tells no hash: allow (they are named), or refuse.",
+        ("allow", "refuse"),
+    ),
     Setting("policy.clone_timeout_seconds", 600, "`node add`: the longest a clone may take."),
     Setting("policy.clone_limit_mb", 4096, "`node add`: the largest repository taken."),
     Setting(
@@ -324,6 +336,16 @@ SETTINGS = (
         "resolution.explain_all_seconds",
         600,
         "`resolve --suggest --all`: the longest time spent on finding every line that conflicts.",
+    ),
+    Setting(
+        "resolution.lock_timeout_seconds",
+        1800,
+        "The longest time that one lock may take, packages built for it included.",
+    ),
+    Setting(
+        "resolution.stall_seconds",
+        120,
+        "A lock or a download in which nothing gets done for so long is ended.",
     ),
     Setting(
         "storage.link_mode",

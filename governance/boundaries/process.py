@@ -61,9 +61,11 @@ def run(
     on_line: OnLine | None = None,
     on_start: Callable[[int], None] | None = None,
     input_text: str | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run to the end and return both outputs; `on_line` sees stderr line by line meanwhile,
-    `on_start` gets the process id.
+    `on_start` gets the process id.  `watch` is called with the pid once a second; what it raises
+    ends the child.
 
     What it says on stderr is shown and stored in many places: secrets are masked here.
 
@@ -80,7 +82,7 @@ def run(
         if input_text is not None and child.stdin is not None:
             child.stdin.write(input_text.encode())
             child.stdin.close()
-        code = wait(child, timeout)
+        code = _watched(child, watch) if watch is not None else wait(child, timeout)
         if code is None:
             raise GovError(
                 f"{Path(argv[0]).name} did not finish within {timeout:.0f} s",
@@ -173,6 +175,14 @@ def wait(child: subprocess.Popen[bytes], seconds: float | None = None) -> int | 
             del _thread.called_off  # once: the child is still to be stopped
             raise CalledOff
     return poll(child)
+
+
+def _watched(child: subprocess.Popen[bytes], watch: Callable[[int], None]) -> int:
+    while True:
+        code = wait(child, 1.0)
+        if code is not None:
+            return code
+        watch(child.pid)
 
 
 def reap(child: subprocess.Popen[bytes]) -> int:

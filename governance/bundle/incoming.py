@@ -11,7 +11,6 @@ import os
 import platform
 import secrets
 import shlex
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 from governance import git
 from governance.base import names
 from governance.base.errors import GovError, UsageError
-from governance.boundaries import process, store
+from governance.boundaries import process, scratch, store
 from governance.bundle import archive, code, contents, portable
 from governance.bundle.contents import COMFYUI, Contents, Node, bad
 from governance.bundle.outgoing import platform_here
@@ -121,8 +120,8 @@ def _refuse_blocked(session: Session, arrived: Arrived) -> None:
 def foresee(session: Session, path: Path, wish: Wish) -> Arrived:
     """What an import would take, and how; nothing is written here, and code and wheels are not
     looked at."""
-    with tempfile.TemporaryDirectory(prefix="gov-import-") as name:
-        return _arrived(session, path, Path(name) / "bundle", wish, _is_truth)
+    with scratch.folder("import") as name:
+        return _arrived(session, path, name / "bundle", wish, _is_truth)
 
 
 def _is_truth(member: str) -> bool:

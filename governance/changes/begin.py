@@ -6,14 +6,13 @@ ComfyUI would load moves.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from governance import requirements
 from governance.base.errors import UsageError
+from governance.boundaries import scratch
 from governance.changes import (
     audit,
     checkouts,
@@ -218,9 +217,9 @@ def _declared(
             return requirements.Declared()
         return provenance.read_declared(workspace, place.resolve())
     source = checkouts.repository(workspace, plugin.id)
-    with tempfile.TemporaryDirectory(prefix="gov-declared-") as name:
-        source.export(str(part["code"]), Path(name))
-        return provenance.read_declared(workspace, Path(name))
+    with scratch.folder("declared") as name:
+        source.export(str(part["code"]), name)
+        return provenance.read_declared(workspace, name)
 
 
 def known_additions(workspace: Workspace, plugin: Plugin) -> list[str]:

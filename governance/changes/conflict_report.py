@@ -90,6 +90,7 @@ def _looked_for(
         say=work.session.say,
         code=code,
         indexes=sources.named(tx),
+        unbuildable=tuple((row["package"], row["said"]) for row in tx.unbuildable),
         thorough=thorough,
     )
 

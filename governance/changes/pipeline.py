@@ -156,6 +156,7 @@ def apply(session: Session, work: Work, approval: Approval) -> Promotion:
         for stage in STAGES.values():
             stage(session, txid, approval)
         work.tx.status = COMPLETED
+        candidate.let_go(session.workspace, txid)
         done = promotion.commit(work, approval)
         with session.tidying():
             candidate.discard(session.workspace, txid)
@@ -172,6 +173,7 @@ def apply(session: Session, work: Work, approval: Approval) -> Promotion:
 def _give_up(work: Work, reason: str) -> None:
     """What was seen on the way stays to be looked at; all else goes."""
     tx = work.tx
+    candidate.let_go(work.workspace, tx.txid)
     if tx.observation and tx.status not in (PROMOTED, ABORTED):
         end(work.workspace, tx, ABORTED, reason)
     with work.session.tidying():

@@ -9,7 +9,7 @@ from typing import Any
 from governance.base.errors import GovError, NeedsResolution, Refused
 from governance.boundaries import store
 from governance.boundaries.uv import Locked
-from governance.changes import gates, owned, provenance, supply_chain, unmet
+from governance.changes import gates, hashes, owned, provenance, supply_chain, unmet
 from governance.changes.work import Work
 from governance.conflict.package_changes import steps
 from governance.conflict.problem import NODE, Owned
@@ -27,6 +27,7 @@ def lock(work: Work) -> bool:
         return lock(work)
     if locked.ok:
         _note(work, locked.log)
+        _note_hashes(work)
         supply_chain.require_allowed(work)
         return True
     if supply_chain.gives_up_age(work, locked.log):
@@ -114,6 +115,15 @@ def _note(work: Work, log: str) -> None:
     lines = [line for node in tx.nodes for line in owned_lines(tx, node)]
     outvoted = notes.outvoted(standing, work.stages.lock_versions(), lines)
     tx.plan["notes"] = [cause.to_json() for cause in (*notes.noted(log, lines), *outvoted)]
+
+
+def _note_hashes(work: Work) -> None:
+    sentences = hashes.check(work)
+    for sentence in sentences:
+        work.session.say(sentence)
+    if sentences and work.tx.nodes:
+        noted = [{"sentence": sentence} for sentence in sentences]
+        work.tx.plan["notes"] = [*work.tx.plan.get("notes", []), *noted]
 
 
 def owned_lines(tx: Transaction, node: str) -> list[Owned]:

@@ -51,12 +51,9 @@ DOCUMENTS: tuple[type[Any], ...] = (
 
 # Where a code is no constant of the call, and where the class does not tell the exit code.
 COMPUTED = {
-    "governance/boundaries/uv.py": (
-        "bad_download",
-        "build_failed",
-        "disk",
-        "index_unreachable",
-        "uv_failed",
+    "governance/boundaries/uv_failures.py": (
+        *("bad_download", "build_failed", "disk", "uv_failed"),
+        *("index_denied", "index_failed", "index_undated", "index_unreachable"),
     ),
     "governance/supply/rules.py": (
         "blocked_author",

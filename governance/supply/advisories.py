@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.errors import GovError
-from governance.boundaries.uv import Uv, failure
+from governance.boundaries.uv import Uv
+from governance.boundaries.uv_failures import failure
 from governance.supply import rules as policy
 from governance.supply.rows import Row, row
 from governance.supply.rules import Rules

@@ -15,7 +15,8 @@ from typing import Any
 
 from governance.boundaries import store
 from governance.boundaries.process import Completed
-from governance.boundaries.uv import Uv, failure
+from governance.boundaries.uv import Uv
+from governance.boundaries.uv_failures import failure
 from governance.supply import packages
 from governance.supply import rules as policy
 from governance.supply.packages import Package

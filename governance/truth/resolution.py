@@ -414,6 +414,10 @@ def lock(
     extra += [word for name in upgrade if name != "*" for word in ("--upgrade-package", name)]
     extra += [word for name in wheels_only for word in ("--no-build-package", name)]
     locked = uv.lock(folder, python=project.python, extra=extra)
+    if locked.conflict:
+        from governance.truth import lying_index  # with urllib, which few commands need
+
+        lying_index.require_honest(uv, folder, locked.log)
     if locked.ok:
         store.sync_file(folder / "uv.lock")
         if (folder / "pyproject.toml").read_bytes() != project.encoded:

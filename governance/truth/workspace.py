@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MARKER = "[tool.gov]"
 ROOT_VARIABLE = "GOV_ROOT"
+# In a candidate that goes with its transaction, see candidate.let_go.
+GOES = ".goes"
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 # What a verb waits for the kernel to free the lock of a holder that is already gone.
