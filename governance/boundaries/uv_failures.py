@@ -47,6 +47,8 @@ _DENIED = re.compile(
 )
 _NOT_FOUND = re.compile(r"(?<![^\s`(])([\w.-]+)(?:\[\S*\])? was not found in the package registry")
 _NO_VERSIONS = re.compile(r"there are no versions of ([\w.-]*\w)(?=[\s,]|$)")
+# The code of an index that tells no upload times where a date is asked.
+UNDATED = "index_undated"
 _UNDATED = re.compile(r"`([^`]+)` is missing an upload date, but user provided: (\S{10})")
 _FILTERED = re.compile(r"`([\w.-]+)` was filtered by `exclude-newer`")
 
@@ -242,7 +244,7 @@ def _undated(said: str) -> _Fault | None:
         f"{dates[hidden[0]]}, the resolution date"
     )
     hint = "`gov init --resolution-date none` takes packages whatever their date"
-    return _fault("", "index_undated", what, hint)
+    return _fault("", UNDATED, what, hint)
 
 
 def _status(said: str) -> _Fault | None:

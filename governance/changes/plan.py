@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.errors import GovError, NeedsResolution, Refused
-from governance.boundaries import store
+from governance.boundaries import store, uv_failures
 from governance.boundaries.uv import Locked
 from governance.changes import gates, hashes, owned, provenance, supply_chain, unmet
 from governance.changes.work import Work
@@ -20,7 +20,13 @@ from governance.truth.documents import FAILED, NEEDS_RESOLUTION, Transaction
 
 def lock(work: Work) -> bool:
     """Plan and lock; on a conflict write the report, move the transaction and return False."""
-    locked = _locked(work)
+    try:
+        locked = _locked(work)
+    except GovError as error:
+        log = str(error.facts.get("log"))
+        if error.code == uv_failures.UNDATED and supply_chain.gives_up_age(work, log):
+            return lock(work)
+        raise
     if locked.ok and _leave_out_idle(work):
         return lock(work)
     if locked.ok and supply_chain.learns(work):
