@@ -508,3 +508,4 @@ class Generation(Document):
     incompatible: list[dict[str, Any]] | None = None
     shared_files: list[dict[str, Any]] = field(default_factory=list)
     misrecorded: list[dict[str, Any]] = field(default_factory=list)
+    anchors_sha256: str = ""
