@@ -7,8 +7,9 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import process, store
@@ -25,6 +26,10 @@ _KEPT = re.compile(
 # or a date there would decide what is locked.  `--no-config` leaves out the project's own too, and
 # /etc/uv/uv.toml is read where no other is found, so an empty one is put before both.
 _NO_CONFIG = str(Path(__file__).with_name("uv_config"))
+# No build back end is run by uv itself, which has the operator's environment and may write
+# everything: see the file there, and Builds.
+_NO_BUILDS = str(Path(__file__).with_name("no_builds"))
+NOT_BUILT = "gov: what is built is built in the fence"
 _FOREIGN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "PYTHONSTARTUP")
 
 _UNREACHABLE = re.compile(
@@ -47,6 +52,24 @@ class Locked:
     log: str
 
 
+class Builds(Protocol):
+    """What packages say that have to be built to be read (environments/builds.py)."""
+
+    def told(self, python: Path) -> Path | None:
+        """The configuration folder that tells uv what is known of them; None for nothing."""
+
+    def learn(self, uv: Uv, project: Path, python: Path, log: str) -> str | None:
+        """Build what `log` says that uv needs.  None: now more is known; else why there is not."""
+
+    def untold(self, lock: Path, python: Path) -> None:
+        """Take out of a lock that `told` was heard."""
+
+    def wheels(
+        self, uv: Uv, project: Path, lock: bytes, python: Path
+    ) -> Mapping[str, Sequence[Any]]:
+        """archives.Wheel for each package of `lock` that has none for this platform."""
+
+
 @dataclass(frozen=True)
 class Uv:
     """`cache` is the workspace's own (docs/02 says why); `memory` keeps which interpreter a
@@ -56,14 +79,16 @@ class Uv:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     on_line: process.OnLine | None = None
     memory: Path | None = None
+    builds: Builds | None = None
 
     def lock(self, project: Path, *, python: str, extra: Sequence[str] = ()) -> Locked:
         """One `uv lock` in the folder `project`.
 
         Raises GovError where another choice of requirements would not mend it.
         """
-        found = str(self.find_python(python))
-        done = self._run(["lock", "--project", str(project), "--python", found, *extra], project)
+        found = self.find_python(python)
+        argv = ["lock", "--project", str(project), "--python", str(found), *extra]
+        done = self._resolved(argv, project, found)
         if done.ok:
             return Locked(True, False, done.stderr)
         if is_conflict(done.stderr) or is_unbuildable(done.stderr):
@@ -79,7 +104,49 @@ class Uv:
         """
         argv = ["lock", "--project", str(project), "--python", str(python)]
         argv += ["--offline"] if offline else []
-        return self._run(argv, project, quiet=True, timeout=timeout)
+        return self._resolved(argv, project, python, quiet=True, timeout=timeout)
+
+    def _resolved(
+        self,
+        argv: list[str],
+        project: Path,
+        python: Path,
+        *,
+        quiet: bool = False,
+        timeout: float | None = None,
+    ) -> process.Completed:
+        """A lock, once more for each package that has to be built to be read."""
+        while True:
+            told = self.builds.told(python) if self.builds is not None else None
+            more = {"XDG_CONFIG_HOME": str(told)} if told is not None else {}
+            done = self._run(argv, project, quiet=quiet, timeout=timeout, **more)
+            if done.ok and told is not None and self.builds is not None:
+                self.builds.untold(project / "uv.lock", python)
+            if done.ok or self.builds is None or not needs_a_build(done.stderr):
+                return done
+            why = self.builds.learn(self, project, python, done.stderr)
+            if why is not None:
+                return replace(done, stderr=done.stderr.replace(NOT_BUILT, why))
+
+    def prepare_build(self, folder: Path, python: Path, lines: Sequence[str]) -> Path:
+        """The environment that a build runs in, made of wheels; its settings are in `folder`.
+
+        Raises GovError.
+        """
+        environment = folder / "env"
+        if not environment.is_dir():
+            argv = ["venv", "--no-project", "--python", str(python), str(environment)]
+            done = self._run(argv, folder, quiet=True)
+            if not done.ok:
+                raise failure("uv venv", done)
+        if lines:
+            store.write(folder / "needed.txt", "".join(f"{line}\n" for line in lines).encode())
+            argv = ["pip", "install", "--python", str(environment), "--link-mode", "copy"]
+            argv += ["--no-build", "-r", str(folder / "needed.txt")]
+            done = self._run(argv, folder, quiet=True)
+            if not done.ok:
+                raise failure("fetching what the build asks for", done)
+        return environment
 
     def sync(
         self,
@@ -100,7 +167,7 @@ class Uv:
         found = str(self.find_python(python))
         argv = ["sync", "--project", str(project), "--python", found, "--exact"]
         argv += ["--frozen" if frozen else "--locked"]
-        argv += ["--link-mode", link_mode, "--no-progress"]
+        argv += ["--link-mode", link_mode, "--no-progress", "--no-build"]
         argv += ["--offline"] if offline else []
         argv += ["--reinstall-package", again] if again else []
         done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
@@ -163,7 +230,7 @@ class Uv:
             for name, value in self.environ.items()
             if name not in _FOREIGN and (not name.startswith("UV_") or _KEPT.match(name))
         }
-        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1"}
+        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1", "PYTHONPATH": _NO_BUILDS}
         return {
             **kept,
             **fixed,
@@ -207,6 +274,15 @@ def executable() -> str:
 
 def is_conflict(log: str) -> bool:
     return "No solution found" in log and not _could_not_look(log)
+
+
+def needs_a_build(log: str) -> bool:
+    return NOT_BUILT in log
+
+
+def lacks_a_wheel(error: GovError) -> bool:
+    """A sync came to a package of which the lock has no wheel that fits."""
+    return "no binary distribution" in str(error.facts.get("log", ""))
 
 
 def is_unbuildable(log: str) -> bool:

@@ -17,7 +17,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from governance.base.errors import Damaged, GovError
 from governance.boundaries import store
 from governance.boundaries.uv import Uv
 from governance.conflict.shared import same_files
-from governance.environments import anchors, compatibility, interpreter, owners, records
+from governance.environments import anchors, builds, compatibility, interpreter, owners, records
 from governance.environments.compatibility import Incompatible
 from governance.environments.records import Finding as Finding
 from governance.environments.records import check_records as check_records
@@ -290,6 +290,8 @@ def _described(
 ) -> Generation:
     environment = path(workspace, name)
     lock = (folder / "uv.lock").read_bytes()
+    locked = lockfile.versions(lockfile.parse(lock, folder / "uv.lock"))
+    own = builds.made_for(workspace, locked, python_of(environment))
     return Generation(
         name=name,
         key=key,
@@ -303,7 +305,8 @@ def _described(
         platform=f"{platform.system()}-{platform.machine()}",
         link_mode=mode,
         packages=freeze(environment),
-        locked=lockfile.versions(lockfile.parse(lock, folder / "uv.lock")),
+        locked=locked,
+        built=[asdict(one) for one in own],
         incompatible=[one.to_json() for one in find_incompatible(environment, folder)],
         shared_files=[entry.to_json() for entry in same_files(site_packages(environment))],
     )

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from support.refusal import assert_refused
 
-from governance.bundle import wheels
-from governance.environments import wheelhouse
+from governance.environments import archives, wheelhouse
 from governance.truth.workspace import Workspace
 
 from .conftest import FILE
@@ -32,21 +31,20 @@ def package(*names, kind="registry"):
     ],
 )
 def test_which_wheel_fits(names, wanted):
-    ranks = wheels.ranking("3.11.7")
-    found = wheels.choose(package(*names), ranks)
+    ranks = archives.ranking("3.11.7")
+    found = archives.choose(package(*names), ranks)
     assert (found.name if found else None) == (None if wanted is None else names[wanted])
 
 
 def test_what_comes_from_no_index_is_not_chosen():
-    assert (
-        wheels.choose(package("a_b-1.0-py3-none-any.whl", kind="url"), wheels.ranking("")) is None
-    )
+    alone = package("a_b-1.0-py3-none-any.whl", kind="url")
+    assert archives.choose(alone, archives.ranking("")) is None
 
 
 def test_credentials_are_uvs(monkeypatch):
     monkeypatch.setenv("UV_INDEX_MY_OWN_USERNAME", "ann")
     monkeypatch.setenv("UV_INDEX_MY_OWN_PASSWORD", "pw")
-    found = wheels.credentials(
+    found = archives.credentials(
         [{"name": "my-own", "url": "https://x.example/simple"}, {"url": "y"}]
     )
     assert found == {"x.example": "YW5uOnB3"}

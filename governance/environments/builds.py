@@ -1,0 +1,586 @@
+"""Packages that have to be built: their back ends run inside the fence, as observed programs do.
+
+uv itself builds nothing (boundaries/no_builds).  Where it needs what a package says of itself, the
+package's metadata is made here and told to uv as `dependency-metadata`; where it needs the files,
+a wheel is made here and the environment is built from it.  So nothing that a back end ran reaches
+uv's cache, the lock or an environment by another road than the text of METADATA and the wheel.
+
+What a build asks for is fetched beforehand, by uv, outside, and only as wheels.  Both results are
+kept in `.wheels/built/<python>/<name>-<version>/`: one build for a lock, every try of a fix and
+every environment, offline too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import sys
+import threading
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from governance import observation, sandbox
+from governance.base import clock
+from governance.base.errors import GovError
+from governance.base.names import normalise
+from governance.base.progress import Say, quiet
+from governance.boundaries import process, store
+from governance.boundaries.uv import NOT_BUILT
+from governance.environments import archives, variables
+from governance.environments.archives import Wheel
+from governance.truth import lockfile
+from governance.truth.workspace import Workspace
+
+if TYPE_CHECKING:
+    from governance.boundaries.uv import Uv
+
+_HOOK = Path(__file__).with_name("build_hook.py")
+_PYTHON = (
+    "import sys, sysconfig;"
+    "print(sys.implementation.cache_tag, sysconfig.get_platform(), *sys.version_info[:2])"
+)
+_LEGACY = "setuptools.build_meta:__legacy__"
+_SETUPTOOLS = "setuptools>=40.8.0"
+_LIMIT = 4 << 20
+_SAID = 16000
+# Settings of the project that say where packages come from, and from when.
+_OF_INDEXES = ("index", "exclude-newer", "exclude-newer-package", "index-strategy")
+_TOLD_TO_UV = re.compile(
+    r'\[\[manifest\.dependency-metadata\]\]\nname = "(?P<name>[^"]+)"\n'
+    r'(?:version = "(?P<version>[^"]+)"\n)?(?:(?!\[).*\n)*'
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A wheel that was made here: `source` is the sha256 of what it was made of, `wheel` the
+    file's name, `isolation` how its build was fenced ("none": it could have done anything)."""
+
+    package: str
+    version: str
+    source: str
+    wheel: str
+    sha256: str
+    isolation: str
+    at: str
+
+
+@dataclass(frozen=True)
+class _Failed(Exception):
+    """What a build said when it failed."""
+
+    said: str
+
+
+@dataclass(frozen=True)
+class _Python:
+    """The interpreter that is built for; `name` is part of a path."""
+
+    path: Path
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Builds:
+    """See boundaries/uv.py for what its functions are for.  With `learns` false nothing is built,
+    and what was built before is known all the same."""
+
+    workspace: Workspace
+    say: Say = quiet
+    learns: bool = True
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def store(self) -> Path:
+        return folder(self.workspace)
+
+    # --- metadata, for a lock -----------------------------------------------------------------
+
+    def told(self, python: Path) -> Path | None:
+        if not self.store.is_dir():
+            return None
+        config = self.store / _python(python).name / "config"
+        return config if (config / "uv/uv.toml").is_file() else None
+
+    def learn(self, uv: Uv, project: Path, python: Path, log: str) -> str | None:
+        if not self.learns:
+            return NOT_BUILT
+        from governance.conflict import message
+
+        failed = [one for one in message.failed_builds(log) if one[1]]
+        if not failed:
+            return "what comes from no index cannot be built in the fence"
+        with self._one_at_a_time:
+            name, version = failed[0]
+            place = self._place(_python(python), name, version)
+            if (place / "metadata.json").is_file():
+                # Told, and asked for all the same: somebody's build asks for it.
+                return f"a build asks for {name} {version}, which has no wheel"
+            source = _fetched_source(uv.cache, name, version)
+            if source is None:
+                return f"the source of {name} {version} is not in {uv.cache}"
+            try:
+                self._keep_metadata(uv, project, _python(python), name, version, source)
+            except _Failed as error:
+                return error.said
+            except GovError as error:
+                return error.message
+        return None
+
+    def untold(self, lock: Path, python: Path) -> None:
+        known = {(row["name"], row["version"]) for row in self._rows(_python(python))}
+
+        def kept(match: re.Match[str]) -> str:
+            return "" if (match["name"], match["version"]) in known else match[0]
+
+        text = store.read_bytes(lock).decode()
+        clean = re.sub(r"(?m)^\[manifest\]\n+(?=\[|\Z)", "", _TOLD_TO_UV.sub(kept, text))
+        if clean != text:
+            store.write(lock, clean.encode())
+
+    def _keep_metadata(
+        self, uv: Uv, project: Path, python: _Python, name: str, version: str, source: Path
+    ) -> None:
+        self.say(f"asking {name} {version} what it needs: its build runs in the fence")
+        with self._build(uv, project, python, name) as build:
+            build.unpack(source)
+            row = build.metadata()
+            isolation = build.isolation
+        if (normalise(row["name"]), row["version"]) != (name, version):
+            raise _Failed(f"it calls itself {row['name']} {row['version']}")
+        place = self._place(python, name, version)
+        store.make_folder(place.parent.parent.parent)
+        store.make_folder(place.parent.parent)
+        store.make_folder(place.parent)
+        store.make_folder(place)
+        kept = {"schema": 1, **row, "name": name, "isolation": isolation, "at": clock.stamp()}
+        store.write_json(place / "metadata.json", kept)
+        _write_config(place.parent)
+
+    def _rows(self, python: _Python) -> list[dict[str, Any]]:
+        return _metadata(self.store / python.name)
+
+    def _place(self, python: _Python, name: str, version: str) -> Path:
+        return self.store / python.name / _safe(f"{name}-{version}")
+
+    # --- wheels, for an environment -----------------------------------------------------------
+
+    def wheels(self, uv: Uv, project: Path, lock: bytes, python: Path) -> dict[str, list[Wheel]]:
+        """A wheel for each package of the lock that has none for this platform, by name.
+
+        Raises GovError (code `build_failed`).
+        """
+        known = _python(python)
+        ranks = archives.ranking(known.version)
+        found = {}
+        for package in lockfile.parse(lock, project / "uv.lock").get("package", []):
+            source = package.get("source", {})
+            if "registry" in source and archives.choose(package, ranks) is None:
+                wheel = self._wheel(uv, project, known, package)
+                found[str(package["name"])] = [wheel]
+        return found
+
+    def _wheel(self, uv: Uv, project: Path, python: _Python, package: Mapping[str, Any]) -> Wheel:
+        name, version = normalise(str(package["name"])), str(package.get("version", ""))
+        row = package.get("sdist", {})
+        digest = str(row.get("hash", "")).partition(":")[2]
+        place = self._place(python, name, version)
+        known = _kept(place / digest[:16]) if digest else None
+        if known is None:
+            try:
+                known = self._make(uv, project, python, package, place)
+            except _Failed as error:
+                raise _build_failed(name, version, error.said) from None
+        path = place / known.source[:16] / known.wheel
+        return Wheel(archives.named(row), path, f"sha256:{known.sha256}")
+
+    def _make(
+        self, uv: Uv, project: Path, python: _Python, package: Mapping[str, Any], place: Path
+    ) -> Built:
+        name, version = normalise(str(package["name"])), str(package["version"])
+        self.say(f"building {name} {version} in the fence: it has no wheel for this machine")
+        with self._build(uv, project, python, name) as build:
+            wanted = _sdist(package, project)
+            archive = build.folder / _safe(wanted.name)
+            source = archives.fetch(wanted, archive, archives.credentials(_indexes(project)))
+            known = _kept(place / source[:16])
+            if known is not None:
+                return known
+            build.unpack(archive)
+            wheel = build.wheel(name, version)
+            data = wheel.read_bytes()
+            made = Built(
+                *(name, version, source, wheel.name, store.digest(data)),
+                *(build.isolation, clock.stamp()),
+            )
+        final = place / source[:16]
+        for path in (place.parent.parent.parent, place.parent.parent, place.parent, place):
+            store.make_folder(path)
+        store.remove_tree(final)  # of a build that was killed
+        record = {"schema": 1, **asdict(made)}
+        unfinished = place / f"{store.TEMPORARY}{final.name}"
+        store.remove_tree(unfinished)
+        store.write_folder(unfinished, {wheel.name: data, "built.json": store.dump_json(record)})
+        store.move(unfinished, final)
+        return made
+
+    @contextmanager
+    def _build(self, uv: Uv, project: Path, python: _Python, name: str) -> Iterator[_Build]:
+        place = self.workspace.candidates / f"build-{secrets.token_hex(4)}"
+        for inner in ("", "work", *(f"work/{name}" for name in ("out", "home", "tmp", "pycache"))):
+            store.make_folder(place / inner)
+        try:
+            store.write(place / "pyproject.toml", _settings(project))
+            yield _Build(self.workspace, uv, place, python, _more_needed(project, name))
+        finally:
+            store.remove_tree(place)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """One build in `folder`, which is thrown away: each step is a program of its own.
+
+    It may write in `work` alone.  The environment lies beside that, since uv, outside of the
+    fence, starts what is in it and adds to it.
+    """
+
+    workspace: Workspace
+    uv: Uv
+    folder: Path
+    python: _Python
+    more: tuple[str, ...]
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def source(self) -> Path:
+        return self.work / "source"
+
+    @property
+    def out(self) -> Path:
+        return self.work / "out"
+
+    @cached_property
+    def _support(self) -> sandbox.Support:
+        return sandbox.probe(self.workspace.candidates)
+
+    @property
+    def _view(self) -> sandbox.View:
+        """Nothing may be written but the build's own folder.  What it may reach of the network is
+        to be said here: `View.network`."""
+        closed = (self.workspace.root, self.uv.cache)
+        return sandbox.View(writable=(self.work,), read_only=closed)
+
+    @property
+    def isolation(self) -> str:
+        return sandbox.isolation(self._view, self._support)
+
+    def unpack(self, archive: Path) -> None:
+        self._step("unpack", sys.executable, {"archive": str(archive)})
+
+    def metadata(self) -> dict[str, Any]:
+        """As METADATA says it."""
+        told = self._step("metadata", *self._ready())
+        if not told:
+            return _of_wheel(self._step_wheel())
+        data = self._plain(self.out / _safe(str(told)) / "METADATA")
+        return _fields(data.decode(errors="replace"))
+
+    def wheel(self, name: str, version: str) -> Path:
+        self._ready()
+        made = self._step_wheel()
+        row = _of_wheel(made)
+        if (normalise(row["name"]), row["version"]) != (name, version):
+            raise _Failed(f"it made a wheel of {row['name']} {row['version']}")
+        return made
+
+    def _step_wheel(self) -> Path:
+        told = self._step("wheel", *self._ready())
+        path = self.out / _safe(str(told))
+        if path.suffix != ".whl" or not self._is_plain(path):
+            raise _Failed(f"it made no wheel: {told!a}")
+        return path
+
+    def _ready(self) -> tuple[str, dict[str, Any]]:
+        """The Python of an environment with all that the build asks for, and its back end."""
+        return self._prepared
+
+    @cached_property
+    def _prepared(self) -> tuple[str, dict[str, Any]]:
+        system = self._build_system()
+        named = system.get("build-backend")
+        lines = [str(line) for line in system.get("requires", [])]
+        backend = {
+            "backend": str(named or _LEGACY),
+            "paths": [str(path) for path in system.get("backend-path", [])],
+        }
+        lines += [] if named else [_SETUPTOOLS]
+        environment = self._with([*lines, *self.more])
+        python = str(environment / "bin/python")
+        self._with([str(line) for line in self._step("requires", python, backend) or []])
+        return python, backend
+
+    def _build_system(self) -> dict[str, Any]:
+        """PEP 518; none where there is no such file."""
+        path = self.source / "pyproject.toml"
+        if not os.path.lexists(path):
+            return {"requires": [_SETUPTOOLS]}
+        try:
+            document = tomllib.loads(self._plain(path).decode())
+        except ValueError as error:
+            raise _Failed(f"its pyproject.toml cannot be read: {error}") from None
+        found = document.get("build-system", {"requires": [_SETUPTOOLS]})
+        listed = [found.get(key, []) for key in ("requires", "backend-path")]
+        if not all(isinstance(one, list) for one in listed):
+            raise _Failed("its pyproject.toml has no proper build-system")
+        return dict(found)
+
+    def _with(self, lines: Sequence[str]) -> Path:
+        """The build's environment with these too.  Requirements are a stranger's words: only what
+        an index has is fetched, never an address or an option."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        wanted = []
+        for line in lines:
+            try:
+                parsed = Requirement(line)
+            except InvalidRequirement:
+                raise _Failed(f"its build asks for {line!a}, which is no requirement") from None
+            if parsed.url:
+                raise _Failed(f"its build asks for {line!a}, which comes from no index")
+            wanted.append(str(parsed))
+        try:
+            return self.uv.prepare_build(self.folder, self.python.path, wanted)
+        except GovError as error:
+            raise _Failed(str(error.facts.get("log") or error.message)) from None
+
+    def _step(self, step: str, python: str, more: Mapping[str, Any]) -> Any:
+        request = {"step": step, "source": str(self.source), "out": str(self.out)}
+        path = self.folder / f"{step}.request.json"
+        store.write_json(path, {**request, **more})
+        argv = [python, "-I", str(_HOOK), str(path)]
+        wrapped = sandbox.wrap(self._view, self._support, argv, folder=self.work)
+        done = process.run(wrapped, env=self._environ())
+        if not done.ok:
+            said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
+            raise _Failed(said[-_SAID:])
+        try:
+            return json.loads(self._plain(self.out / f"{step}.json"))
+        except (ValueError, RecursionError):
+            raise _Failed("its back end left no answer") from None
+
+    def _environ(self) -> dict[str, str]:
+        """What a candidate gets, and no caches: the operator's secrets stay where they are."""
+        asked_for = self.workspace.config.texts("sandbox.pass_environment")
+        passed = variables.sort(os.environ, asked_for).passed
+        kept = {name: value for name, value in passed.items() if not variables.is_cache(name)}
+        own = self.folder / "env"
+        return {
+            **kept,
+            **observation.own_environ(self.work),
+            "XDG_CACHE_HOME": str(self.work / "home/.cache"),
+            "VIRTUAL_ENV": str(own),
+            "PATH": f"{own / 'bin'}:{kept.get('PATH', '')}",
+        }
+
+    def _plain(self, path: Path) -> bytes:
+        """A file that the build left: read only where it really lies in the build's folder."""
+        data = store.plain_bytes(path, _LIMIT) if self._is_plain(path) else None
+        if data is None:
+            raise _Failed(f"it left no {path.name}")
+        return data
+
+    def _is_plain(self, path: Path) -> bool:
+        real = Path(os.path.realpath(self.work)) / path.relative_to(self.work)
+        return Path(os.path.realpath(path)) == real and real.is_file()
+
+
+# --- what was built before --------------------------------------------------------------------
+
+
+def folder(workspace: Workspace) -> Path:
+    return workspace.wheels / "built"
+
+
+def kept(workspace: Workspace) -> Iterator[tuple[tuple[str, str], Path]]:
+    """(name, version) and folder of all that was built here."""
+    for path in sorted(folder(workspace).glob("*/*-*")):
+        name, _, version = path.name.rpartition("-")
+        yield (name, version), path
+
+
+def made_for(workspace: Workspace, locked: Mapping[str, str], python: Path) -> list[Built]:
+    """What was built here of the packages of a lock."""
+    if not folder(workspace).is_dir():
+        return []
+    top = folder(workspace) / _python(python).name
+    places = [top / _safe(f"{name}-{version}") for name, version in locked.items()]
+    found = [_kept(path.parent) for place in places for path in place.glob("*/built.json")]
+    return [one for one in found if one is not None]
+
+
+def tidy(workspace: Workspace) -> None:
+    """What uv is told is what is still kept."""
+    for top in sorted(folder(workspace).glob("*/config")):
+        _write_config(top.parent)
+
+
+def _metadata(top: Path) -> list[dict[str, Any]]:
+    return [store.read_object(path) for path in sorted(top.glob("*/metadata.json"))]
+
+
+def _write_config(top: Path) -> None:
+    """`top` is the folder of one Python."""
+    store.make_folder(top / "config")
+    store.make_folder(top / "config/uv")
+    text = "".join(_entry(row) for row in _metadata(top))
+    store.write(top / "config/uv/uv.toml", text.encode())
+
+
+def _kept(place: Path) -> Built | None:
+    """Whole, with the wheel as it was made; None is built again."""
+    try:
+        row = store.read_object(place / "built.json")
+        found = Built(**{name: row[name] for name in Built.__dataclass_fields__})
+    except (OSError, GovError, KeyError):
+        return None
+    return found if store.file_digest(place / found.wheel) == found.sha256 else None
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=16)
+def _python(path: Path) -> _Python:
+    done = process.run([str(path), "-I", "-S", "-c", _PYTHON], env={})
+    if not done.ok:
+        raise GovError(
+            f"{path} does not run: {done.stderr.strip()[-300:]}",
+            hint="`gov python VERSION` takes another",
+            code="bad_python",
+        )
+    tag, platform, major, minor = done.stdout.split()
+    return _Python(path, _safe(f"{tag}-{platform}"), f"{major}.{minor}")
+
+
+def _safe(name: str) -> str:
+    """As one part of a path."""
+    return re.sub(r"[^\w.+!-]", "_", name).lstrip(".") or "_"
+
+
+def _fetched_source(cache: Path, name: str, version: str) -> Path | None:
+    """Where uv has just unpacked a source distribution; the newest where there are several."""
+    found = [
+        path
+        for index in ("pypi", "index/*", "flat-index/*")
+        for path in cache.glob(f"sdists-v*/{index}/{name}/{version}/*/src")
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _sdist(package: Mapping[str, Any], project: Path) -> archives.Wanted:
+    """A folder of packages is named from where the lock lies."""
+    row = package.get("sdist", {})
+    address = archives.named(row)
+    if not address:
+        raise _Failed("the lock names no source of it")
+    if "://" not in address:
+        address = os.path.normpath(project / str(package["source"]["registry"]) / address)
+    return archives.Wanted(str(package["name"]), address, str(row.get("hash", "")))
+
+
+def _of_wheel(path: Path) -> dict[str, Any]:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n)]
+            if len(names) != 1:
+                raise _Failed("its wheel has no METADATA")
+            with archive.open(names[0]) as stream:
+                return _fields(stream.read(_LIMIT).decode(errors="replace"))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _Failed(f"its wheel cannot be read: {error}") from None
+
+
+def _fields(text: str) -> dict[str, Any]:
+    """What uv takes as dependency-metadata."""
+    from email.parser import HeaderParser
+
+    head = HeaderParser().parsestr(text)
+    if not head.get("Name") or not head.get("Version"):
+        raise _Failed("its METADATA has no name or no version")
+
+    def every(name: str) -> list[str]:
+        return [" ".join(str(value).split()) for value in head.get_all(name, [])]
+
+    return {
+        "name": str(head["Name"]).strip(),
+        "version": str(head["Version"]).strip(),
+        "requires_dist": every("Requires-Dist"),
+        "requires_python": " ".join(str(head.get("Requires-Python", "")).split()),
+        "provides_extra": every("Provides-Extra"),
+    }
+
+
+def _entry(row: Mapping[str, Any]) -> str:
+    lines = [("name", row["name"]), ("version", row["version"])]
+    lines += [("requires-dist", row["requires_dist"])]
+    lines += [("requires-python", row["requires_python"])] if row["requires_python"] else []
+    lines += [("provides-extra", row["provides_extra"])] if row["provides_extra"] else []
+    body = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines)
+    return f"[[dependency-metadata]]\n{body}\n"
+
+
+def _tool_uv(project: Path) -> dict[str, Any]:
+    document = tomllib.loads(store.read_bytes(project / "pyproject.toml").decode())
+    return dict(document.get("tool", {}).get("uv", {}))
+
+
+def _indexes(project: Path) -> list[dict[str, Any]]:
+    return list(_tool_uv(project).get("index", []))
+
+
+def _settings(project: Path) -> bytes:
+    """Build requirements come from where the project's come from; no override of it holds."""
+    import tomlkit
+
+    told = _tool_uv(project)
+    settings = {name: told[name] for name in _OF_INDEXES if name in told}
+    settings["constraint-dependencies"] = told.get("build-constraint-dependencies", [])
+    return tomlkit.dumps({"tool": {"uv": settings}}).encode()
+
+
+def _more_needed(project: Path, name: str) -> tuple[str, ...]:
+    told: Mapping[str, Iterable[Any]] = _tool_uv(project).get("extra-build-dependencies", {})
+    rows = [row for key, lines in told.items() if normalise(key) == name for row in lines]
+    return tuple(str(row) for row in rows if isinstance(row, str))
+
+
+def _build_failed(name: str, version: str, said: str) -> GovError:
+    """In uv's own words, as what reads them knows them."""
+    log = (
+        f"error: Failed to build `{name}=={version}`\n"
+        "  cause: The build backend returned an error\n\n"
+        f"         [stderr]\n{_indented(said)}\n\nhint: it was built in the fence\n"
+    )
+    return GovError(
+        f"{name} {version} has no wheel for this machine and its build failed",
+        hint="the log says why; another version may have a wheel",
+        code="build_failed",
+        facts={"log": log},
+    )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"         {line}" for line in text.splitlines())
