@@ -29,6 +29,7 @@ _NO_CONFIG = str(Path(__file__).with_name("uv_config"))
 # No build back end is run by uv itself, which has the operator's environment and may write
 # everything: see the file there, and Builds.
 _NO_BUILDS = str(Path(__file__).with_name("no_builds"))
+_MOST_BUILDS = 100
 NOT_BUILT = "gov: what is built is built in the fence"
 _FOREIGN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "PYTHONSTARTUP")
 
@@ -61,8 +62,8 @@ class Builds(Protocol):
     def learn(self, uv: Uv, project: Path, python: Path, log: str) -> str | None:
         """Build what `log` says that uv needs.  None: now more is known; else why there is not."""
 
-    def untold(self, lock: Path, python: Path) -> None:
-        """Take out of a lock that `told` was heard."""
+    def untold(self, lock: Path, python: Path) -> bool:
+        """Take out of a lock that `told` was heard.  False: it was wrong, and the lock with it."""
 
     def wheels(
         self, uv: Uv, project: Path, lock: bytes, python: Path
@@ -116,17 +117,24 @@ class Uv:
         timeout: float | None = None,
     ) -> process.Completed:
         """A lock, once more for each package that has to be built to be read."""
-        while True:
+        for _ in range(_MOST_BUILDS):
             told = self.builds.told(python) if self.builds is not None else None
             more = {"XDG_CONFIG_HOME": str(told)} if told is not None else {}
             done = self._run(argv, project, quiet=quiet, timeout=timeout, **more)
-            if done.ok and told is not None and self.builds is not None:
-                self.builds.untold(project / "uv.lock", python)
-            if done.ok or self.builds is None or not needs_a_build(done.stderr):
+            if self.builds is None or not (done.ok or needs_a_build(done.stderr)):
                 return done
+            if done.ok:
+                if told is None or self.builds.untold(project / "uv.lock", python):
+                    return done
+                continue
             why = self.builds.learn(self, project, python, done.stderr)
             if why is not None:
                 return replace(done, stderr=done.stderr.replace(NOT_BUILT, why))
+        raise GovError(
+            f"the lock asks for more than {_MOST_BUILDS} packages that have to be built first",
+            hint="versions with wheels lock without a build: policy.allow_source_builds = false",
+            code="build_failed",
+        )
 
     def prepare_build(self, folder: Path, python: Path, lines: Sequence[str]) -> Path:
         """The environment that a build runs in, made of wheels; its settings are in `folder`.
@@ -282,7 +290,8 @@ def needs_a_build(log: str) -> bool:
 
 def lacks_a_wheel(error: GovError) -> bool:
     """A sync came to a package of which the lock has no wheel that fits."""
-    return "no binary distribution" in str(error.facts.get("log", ""))
+    log = str(error.facts.get("log", ""))
+    return "no binary distribution" in log or "Building source distributions for" in log
 
 
 def is_unbuildable(log: str) -> bool:

@@ -50,6 +50,12 @@ _LEGACY = "setuptools.build_meta:__legacy__"
 _SETUPTOOLS = "setuptools>=40.8.0"
 _LIMIT = 4 << 20
 _SAID = 16000
+_SHORT = 16
+_FROM_GIT = re.compile(r"Failed to [^`]*`(?P<name>[\w.-]+)(?:\[[^`]*\])? @ git\+(?P<url>[^`]+)`")
+_FETCHED = re.compile(r"(?m)^([0-9a-f]{40})\t.*?(\S+)$")
+_LOCKED_GIT = re.compile(
+    r'^name = "([^"]+)"\nversion = "([^"]+)"\nsource = \{ git = "[^"#]*#([0-9a-f]+)" \}', re.M
+)
 # Settings of the project that say where packages come from, and from when.
 _OF_INDEXES = ("index", "exclude-newer", "exclude-newer-package", "index-strategy")
 _TOLD_TO_UV = re.compile(
@@ -72,11 +78,12 @@ class Built:
     at: str
 
 
-@dataclass(frozen=True)
 class _Failed(Exception):
     """What a build said when it failed."""
 
-    said: str
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -113,56 +120,53 @@ class Builds:
     def learn(self, uv: Uv, project: Path, python: Path, log: str) -> str | None:
         if not self.learns:
             return NOT_BUILT
-        from governance.conflict import message
-
-        failed = [one for one in message.failed_builds(log) if one[1]]
-        if not failed:
-            return "what comes from no index cannot be built in the fence"
         with self._one_at_a_time:
-            name, version = failed[0]
-            place = self._place(_python(python), name, version)
-            if (place / "metadata.json").is_file():
-                # Told, and asked for all the same: somebody's build asks for it.
-                return f"a build asks for {name} {version}, which has no wheel"
-            source = _fetched_source(uv.cache, name, version)
-            if source is None:
-                return f"the source of {name} {version} is not in {uv.cache}"
             try:
-                self._keep_metadata(uv, project, _python(python), name, version, source)
+                return self._learn(uv, project, _python(python), log)
             except _Failed as error:
                 return error.said
             except GovError as error:
                 return error.message
+
+    def _learn(self, uv: Uv, project: Path, python: _Python, log: str) -> str | None:
+        source = _asked_for(uv.cache, log)
+        kept = self._place(python, source.name, source.version) / "metadata.json"
+        if source.version and kept.is_file():
+            if not _write_config(kept.parent.parent):
+                # Told, and asked for all the same: the build of another package asks for it.
+                return f"a build asks for {source.name} {source.version}, which has no wheel"
+            return None
+        self._keep_metadata(uv, project, python, source)
         return None
 
-    def untold(self, lock: Path, python: Path) -> None:
-        known = {(row["name"], row["version"]) for row in self._rows(_python(python))}
+    def untold(self, lock: Path, python: Path) -> bool:
+        rows = self._rows(_python(python))
+        text = store.read_bytes(lock).decode()
+        if _forget_moved(self.store / _python(python).name, rows, text):
+            return False
+        known = {(row["name"], row["version"]) for row in rows}
 
         def kept(match: re.Match[str]) -> str:
             return "" if (match["name"], match["version"]) in known else match[0]
 
-        text = store.read_bytes(lock).decode()
         clean = re.sub(r"(?m)^\[manifest\]\n+(?=\[|\Z)", "", _TOLD_TO_UV.sub(kept, text))
         if clean != text:
             store.write(lock, clean.encode())
+        return True
 
-    def _keep_metadata(
-        self, uv: Uv, project: Path, python: _Python, name: str, version: str, source: Path
-    ) -> None:
-        self.say(f"asking {name} {version} what it needs: its build runs in the fence")
-        with self._build(uv, project, python, name) as build:
-            build.unpack(source)
+    def _keep_metadata(self, uv: Uv, project: Path, python: _Python, source: _Source) -> None:
+        self.say(f"asking {source.shown} what it needs: its build runs in the fence")
+        with self._build(uv, project, python, source.name) as build:
+            build.unpack(source.folder)
             row = build.metadata()
             isolation = build.isolation
-        if (normalise(row["name"]), row["version"]) != (name, version):
+        wanted = (source.name, source.version or row["version"])
+        if (normalise(row["name"]), row["version"]) != wanted:
             raise _Failed(f"it calls itself {row['name']} {row['version']}")
-        place = self._place(python, name, version)
-        store.make_folder(place.parent.parent.parent)
-        store.make_folder(place.parent.parent)
-        store.make_folder(place.parent)
-        store.make_folder(place)
-        kept = {"schema": 1, **row, "name": name, "isolation": isolation, "at": clock.stamp()}
-        store.write_json(place / "metadata.json", kept)
+        place = self._place(python, *wanted)
+        _make_folders(place)
+        more = {"name": source.name, "commit": source.commit, "isolation": isolation}
+        store.write_json(place / "metadata.json", {"schema": 1, **row, **more, "at": clock.stamp()})
         _write_config(place.parent)
 
     def _rows(self, python: _Python) -> list[dict[str, Any]]:
@@ -182,25 +186,23 @@ class Builds:
         ranks = archives.ranking(known.version)
         found = {}
         for package in lockfile.parse(lock, project / "uv.lock").get("package", []):
-            source = package.get("source", {})
-            if "registry" in source and archives.choose(package, ranks) is None:
-                wheel = self._wheel(uv, project, known, package)
-                found[str(package["name"])] = [wheel]
+            kinds = package.get("source", {}).keys()
+            if kinds & {"registry", "git"} and archives.choose(package, ranks) is None:
+                found[str(package["name"])] = [self._wheel(uv, project, known, package)]
         return found
 
     def _wheel(self, uv: Uv, project: Path, python: _Python, package: Mapping[str, Any]) -> Wheel:
         name, version = normalise(str(package["name"])), str(package.get("version", ""))
-        row = package.get("sdist", {})
-        digest = str(row.get("hash", "")).partition(":")[2]
         place = self._place(python, name, version)
-        known = _kept(place / digest[:16]) if digest else None
+        named = _commit(package) or str(package.get("sdist", {}).get("hash", "")).partition(":")[2]
+        known = _kept(place / named[:_SHORT]) if named else None
         if known is None:
             try:
                 known = self._make(uv, project, python, package, place)
             except _Failed as error:
                 raise _build_failed(name, version, error.said) from None
-        path = place / known.source[:16] / known.wheel
-        return Wheel(archives.named(row), path, f"sha256:{known.sha256}")
+        path = place / known.source[:_SHORT] / known.wheel
+        return Wheel(archives.named(package.get("sdist", {})), path, f"sha256:{known.sha256}")
 
     def _make(
         self, uv: Uv, project: Path, python: _Python, package: Mapping[str, Any], place: Path
@@ -208,10 +210,8 @@ class Builds:
         name, version = normalise(str(package["name"])), str(package["version"])
         self.say(f"building {name} {version} in the fence: it has no wheel for this machine")
         with self._build(uv, project, python, name) as build:
-            wanted = _sdist(package, project)
-            archive = build.folder / _safe(wanted.name)
-            source = archives.fetch(wanted, archive, archives.credentials(_indexes(project)))
-            known = _kept(place / source[:16])
+            archive, source = _obtained(uv.cache, package, project, build.folder)
+            known = _kept(place / source[:_SHORT])
             if known is not None:
                 return known
             build.unpack(archive)
@@ -221,15 +221,8 @@ class Builds:
                 *(name, version, source, wheel.name, store.digest(data)),
                 *(build.isolation, clock.stamp()),
             )
-        final = place / source[:16]
-        for path in (place.parent.parent.parent, place.parent.parent, place.parent, place):
-            store.make_folder(path)
-        store.remove_tree(final)  # of a build that was killed
-        record = {"schema": 1, **asdict(made)}
-        unfinished = place / f"{store.TEMPORARY}{final.name}"
-        store.remove_tree(unfinished)
-        store.write_folder(unfinished, {wheel.name: data, "built.json": store.dump_json(record)})
-        store.move(unfinished, final)
+        _make_folders(place)
+        _keep_wheel(place / source[:_SHORT], made, data)
         return made
 
     @contextmanager
@@ -239,7 +232,13 @@ class Builds:
             store.make_folder(place / inner)
         try:
             store.write(place / "pyproject.toml", _settings(project))
-            yield _Build(self.workspace, uv, place, python, _more_needed(project, name))
+            build = _Build(self.workspace, uv, place, python, _more_needed(project, name))
+            if build.isolation == "none":
+                self.say(
+                    f"no fence can be had here ({build.lacks}): {name} is built without one "
+                    "(policy.allow_source_builds = false refuses to)"
+                )
+            yield build
         finally:
             store.remove_tree(place)
 
@@ -284,6 +283,10 @@ class _Build:
     @property
     def isolation(self) -> str:
         return sandbox.isolation(self._view, self._support)
+
+    @property
+    def lacks(self) -> str:
+        return self._support.read_only_reason or "neither mounts nor Landlock"
 
     def unpack(self, archive: Path) -> None:
         self._step("unpack", sys.executable, {"archive": str(archive)})
@@ -425,7 +428,7 @@ def made_for(workspace: Workspace, locked: Mapping[str, str], python: Path) -> l
         return []
     top = folder(workspace) / _python(python).name
     places = [top / _safe(f"{name}-{version}") for name, version in locked.items()]
-    found = [_kept(path.parent) for place in places for path in place.glob("*/built.json")]
+    found = [_kept(path.parent) for place in places for path in place.glob("[!.]*/built.json")]
     return [one for one in found if one is not None]
 
 
@@ -439,12 +442,48 @@ def _metadata(top: Path) -> list[dict[str, Any]]:
     return [store.read_object(path) for path in sorted(top.glob("*/metadata.json"))]
 
 
-def _write_config(top: Path) -> None:
-    """`top` is the folder of one Python."""
-    store.make_folder(top / "config")
-    store.make_folder(top / "config/uv")
-    text = "".join(_entry(row) for row in _metadata(top))
-    store.write(top / "config/uv/uv.toml", text.encode())
+def _write_config(top: Path) -> bool:
+    """`top` is the folder of one Python.  Whether uv is told anything new."""
+    _make_folders(top / "config/uv")
+    data = "".join(_entry(row) for row in _metadata(top)).encode()
+    path = top / "config/uv/uv.toml"
+    is_new = not path.is_file() or store.read_bytes(path) != data
+    if is_new:
+        store.write(path, data)
+    return is_new
+
+
+def _forget_moved(top: Path, rows: Iterable[Mapping[str, Any]], lock: str) -> bool:
+    """Of repositories that the lock has at another commit: what they say may be another thing."""
+    known = {(row["name"], row["version"]): row.get("commit") for row in rows}
+    moved = [
+        (name, version)
+        for name, version, commit in _LOCKED_GIT.findall(lock)
+        if known.get((name, version)) not in (None, commit)
+    ]
+    for name, version in moved:
+        store.remove_file(top / _safe(f"{name}-{version}") / "metadata.json")
+    if moved:
+        _write_config(top)
+    return bool(moved)
+
+
+def _make_folders(place: Path) -> None:
+    missing = [folder for folder in (place, *place.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        store.make_folder(folder)
+
+
+def _keep_wheel(final: Path, made: Built, data: bytes) -> None:
+    """Whole, or not at all; what another command has put there meanwhile is as good."""
+    unfinished = final.with_name(f"{store.TEMPORARY}{final.name}-{secrets.token_hex(4)}")
+    record = store.dump_json({"schema": 1, **asdict(made)})
+    store.write_folder(unfinished, {made.wheel: data, "built.json": record})
+    if _kept(final) is None:
+        store.remove_tree(final)
+        store.move(unfinished, final)
+    else:
+        store.remove_tree(unfinished)
 
 
 def _kept(place: Path) -> Built | None:
@@ -478,14 +517,102 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w.+!-]", "_", name).lstrip(".") or "_"
 
 
-def _fetched_source(cache: Path, name: str, version: str) -> Path | None:
+@dataclass(frozen=True)
+class _Source:
+    """What uv fetched and could not read: of a repository `commit` is known and not `version`."""
+
+    name: str
+    version: str
+    folder: Path
+    commit: str = ""
+
+    @property
+    def shown(self) -> str:
+        return f"{self.name} {self.version or self.commit[:12]}"
+
+
+def _asked_for(cache: Path, log: str) -> _Source:
+    """The first of what uv's `log` says was not built."""
+    from governance.conflict import message
+
+    for name, version in message.failed_builds(log):
+        if version:
+            return _Source(name, version, _fetched_source(cache, name, version))
+    asked = _FROM_GIT.search(log)
+    if asked is None:
+        raise _Failed("only what comes from an index or a repository is built in the fence")
+    address, _, fragment = asked["url"].partition("#")
+    checkout, commit = _checkout(cache, address, log)
+    return _Source(normalise(asked["name"]), "", _within(checkout, fragment), commit)
+
+
+def _fetched_source(cache: Path, name: str, version: str) -> Path:
     """Where uv has just unpacked a source distribution; the newest where there are several."""
     found = [
         path
         for index in ("pypi", "index/*", "flat-index/*")
         for path in cache.glob(f"sdists-v*/{index}/{name}/{version}/*/src")
     ]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    if not found:
+        raise _Failed(f"the source of {name} {version} is not in {cache}")
+    return max(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _checkout(cache: Path, address: str, log: str = "", commit: str = "") -> tuple[Path, str]:
+    """What uv checked out of a repository, and the whole commit; `commit` where it is known."""
+    plain = _without_revision(address)
+    told = re.search(rf"Updated {re.escape(plain)}\S* \(([0-9a-f]{{40}})\)", log)
+    wanted = commit or (told[1] if told else "")
+    for place in sorted(cache.glob("git-v*/db/*/.git/FETCH_HEAD")):
+        fetched = _FETCHED.findall(place.read_text(errors="replace"))
+        database = place.parents[1]
+        for whole, url in fetched:
+            if _without_revision(url) == plain and whole.startswith(wanted):
+                found = _checked_out(cache, database, whole)
+                if found is not None:
+                    return found, whole
+    raise _Failed(f"uv's checkout of {plain} is not in {cache}")
+
+
+def _checked_out(cache: Path, database: Path, commit: str) -> Path | None:
+    for path in cache.glob(f"git-v*/checkouts/*/{commit[:7]}*"):
+        config = path / ".git/config"
+        if config.is_file() and f"url = {database}\n" in config.read_text(errors="replace"):
+            return path
+    return None
+
+
+def _without_revision(address: str) -> str:
+    """`https://host/owner/name`, as uv names it whatever was asked for."""
+    plain = re.sub(r"[?#].*", "", address).removeprefix("git+")
+    return re.sub(r"(?<=[^/:])@[^/@]+$", "", plain)
+
+
+def _within(folder: Path, fragment: str) -> Path:
+    inner = re.search(r"subdirectory=([^&]+)", fragment)
+    path = folder / inner[1] if inner else folder
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise _Failed(f"its subdirectory leads out of it: {fragment}")
+    return path
+
+
+def _commit(package: Mapping[str, Any]) -> str:
+    """Of a repository; "" for what comes from an index."""
+    return str(package.get("source", {}).get("git", "")).rpartition("#")[2]
+
+
+def _obtained(
+    cache: Path, package: Mapping[str, Any], project: Path, folder: Path
+) -> tuple[Path, str]:
+    """The source that the lock names, and its digest or commit."""
+    commit = _commit(package)
+    if commit:
+        address = str(package["source"]["git"]).rpartition("#")[0]
+        checkout, _ = _checkout(cache, address, commit=commit)
+        return _within(checkout, address.partition("?")[2]), commit
+    wanted = _sdist(package, project)
+    archive = folder / _safe(wanted.name)
+    return archive, archives.fetch(wanted, archive, archives.credentials(_indexes(project)))
 
 
 def _sdist(package: Mapping[str, Any], project: Path) -> archives.Wanted:

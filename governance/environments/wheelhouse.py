@@ -23,7 +23,7 @@ from governance.environments.archives import Wheel, name_of, named
 from governance.truth import lockfile
 from governance.truth.workspace import Workspace
 
-_REGISTRY = re.compile(r'(source = \{ registry = )"[^"]*"')
+_SOURCE = re.compile(r'source = \{ (?:registry|git) = "[^"]*"')
 _LEFT_BY_UV = "uv_cache.json"
 
 _Known = Mapping[str, Sequence[Wheel]]
@@ -140,7 +140,7 @@ def _block(block: str, known: _Known) -> str:
     if not rows:
         return block
     place = _escaped(rows[0].path.parent)
-    block = _REGISTRY.sub(lambda found: f'{found[1]}"{place}"', block, count=1)
+    block = _SOURCE.sub(lambda _: f'source = {{ registry = "{place}"', block, count=1)
     block = re.sub(r"(?m)^sdist = \{.*\}\n", "", block)
     made = f"wheels = [\n{''.join(map(_entry, rows))}]\n"
     if re.search(r"(?m)^wheels = \[", block):
