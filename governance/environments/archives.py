@@ -119,8 +119,11 @@ def fetch(wanted: Wanted, target: Path, credentials: Mapping[str, str]) -> str:
 def _taken(wanted: Wanted, target: Path, credentials: Mapping[str, str]) -> str:
     if not wanted.address.startswith(("http://", "https://")):
         path = Path(unquote(urlsplit(wanted.address).path))
-        with open(path, "rb") as stream:
-            return _copied(stream, target)
+        try:
+            with open(path, "rb") as stream:
+                return _copied(stream, target)
+        except OSError as error:
+            raise _unreachable(wanted, error) from None
     for number in range(_TRIES):
         try:
             return _fetched(wanted.address, target, credentials)

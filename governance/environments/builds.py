@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from governance import observation, sandbox
 from governance.base import clock
-from governance.base.errors import GovError
+from governance.base.errors import GovError, UsageError
 from governance.base.names import normalise
 from governance.base.progress import Say, quiet
 from governance.boundaries import process, store
@@ -210,7 +210,10 @@ class Builds:
         name, version = normalise(str(package["name"])), str(package["version"])
         self.say(f"building {name} {version} in the fence: it has no wheel for this machine")
         with self._build(uv, project, python, name) as build:
-            archive, source = _obtained(uv.cache, package, project, build.folder)
+            try:
+                archive, source = _obtained(uv.cache, package, project, build.folder)
+            except GovError as error:
+                return _last_kept(place, error)
             known = _kept(place / source[:_SHORT])
             if known is not None:
                 return known
@@ -486,6 +489,14 @@ def _keep_wheel(final: Path, made: Built, data: bytes) -> None:
         store.remove_tree(unfinished)
 
 
+def _last_kept(place: Path, error: GovError) -> Built:
+    """A folder of packages names no hash: where it has the source no more, the wheel stands."""
+    found = [one for path in place.glob("[!.]*/built.json") if (one := _kept(path.parent))]
+    if error.code == "bad_download" or not found:
+        raise error
+    return max(found, key=lambda one: one.at)
+
+
 def _kept(place: Path) -> Built | None:
     """Whole, with the wheel as it was made; None is built again."""
     try:
@@ -503,7 +514,7 @@ def _kept(place: Path) -> Built | None:
 def _python(path: Path) -> _Python:
     done = process.run([str(path), "-I", "-S", "-c", _PYTHON], env={})
     if not done.ok:
-        raise GovError(
+        raise UsageError(
             f"{path} does not run: {done.stderr.strip()[-300:]}",
             hint="`gov python VERSION` takes another",
             code="bad_python",

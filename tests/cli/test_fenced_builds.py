@@ -7,6 +7,7 @@ import pytest
 from support import grabby
 from support.refusal import assert_told
 
+from governance import sandbox
 from governance.sample import world as sample
 
 INIT = "NODE_CLASS_MAPPINGS = {}\n"
@@ -90,3 +91,29 @@ def test_node_check_builds_nothing_unless_asked(trap):
     # What was learnt is known from now on.
     again = trap.site.gov("node", "check", node)
     assert (again.code, "humanize" in again.out) == (4, True), again
+
+
+def test_an_environment_is_built_again_from_the_wheel_that_was_kept(workspace, tmp_path):
+    trap = Trap(workspace, tmp_path)
+    trap.package("grabkept")
+    site = trap.site
+    site.gov("node", "add", trap.node("newcomer", "grabkept\n")).ok()
+    txid = site.gov.json("tx", "run", "newcomer").ok().data["txid"]
+    site.gov("tx", "promote", txid).ok()
+    (site.world.wheels / "grabkept-1.0.tar.gz").unlink()
+    module = next((site.root / ".venv-prod/lib").glob("python*")) / "site-packages/grabkept.py"
+    module.unlink()
+    site.gov("repair").ok()
+    assert trap.seen("grabkept") == {"secret": None, "wrote": []}
+    assert "grabkept-1.0" not in site.gov("clean", "--dry-run").ok().out
+
+
+def test_without_a_fence_it_is_said_and_recorded(trap, monkeypatch):
+    none = sandbox.Support(False, "not today", False, "not today", 0, False, "not today", False)
+    monkeypatch.setattr(sandbox, "probe", lambda folder: none)
+    trap.targets = []
+    trap.package("grabbare")
+    told = trap.site.gov("node", "check", trap.node("bare", "grabbare\n"), "--build").ok()
+    assert "grabbare is built without one" in told.err
+    kept = next((trap.site.root / ".wheels/built").glob("*/grabbare-1.0/metadata.json"))
+    assert json.loads(kept.read_text())["isolation"] == "none"
