@@ -307,11 +307,9 @@ def _relative(path: Path, info: Path) -> str:
 # --- a generation's own -----------------------------------------------------------------------
 
 
-def write(papers: Path, environment: Path) -> str:
-    """Keep the digests of what no RECORD vouches for; the digest of the list itself."""
-    data = store.dump_json(_own(environment))
-    (papers / FILE).write_bytes(data)
-    return store.digest(data)
+def listing(environment: Path) -> bytes:
+    """The digests of what no RECORD vouches for, for `FILE` in a generation's papers."""
+    return store.dump_json(_own(environment))
 
 
 def check(papers: Path, environment: Path, wanted: str) -> list[Finding]:

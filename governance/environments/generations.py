@@ -319,13 +319,14 @@ def _finish(workspace: Workspace, made: Generation, folder: Path) -> Generation:
     for name in ("uv.lock", "pyproject.toml"):
         (own / name).write_bytes((folder / name).read_bytes())
     (own / FILES).write_bytes(listing)
-    anchored = anchors.write(own, path(workspace, made.name))
+    anchored = anchors.listing(path(workspace, made.name))
+    (own / anchors.FILE).write_bytes(anchored)
     store.sync_filesystem(workspace.generations)
     done = replace(
         made,
         files=listing.count(b"\n"),
         files_sha256=store.digest(listing),
-        anchors_sha256=anchored,
+        anchors_sha256=store.digest(anchored),
     )
     store.write_json(own / MANIFEST, done.to_json())
     return done

@@ -94,7 +94,7 @@ def rewritten(tmp_path, *names, own=()):
     known = wheelhouse._at_hand(space, data, Path("uv.lock"))
     if not known:
         return None
-    text = wheelhouse._placed(LOCK, known, space.wheels)
+    text = wheelhouse._placed(LOCK, known)
     rows = {row["name"]: row for row in tomllib.loads(text)["package"]}
     return {name: row.get("wheels") for name, row in rows.items()}
 
