@@ -119,7 +119,7 @@ class Builds:
 
     def learn(self, uv: Uv, project: Path, python: Path, log: str) -> str | None:
         if not self.learns:
-            return NOT_BUILT
+            return f"{NOT_BUILT}; --build does so"
         with self._one_at_a_time:
             try:
                 return self._learn(uv, project, _python(python), log)
@@ -155,7 +155,7 @@ class Builds:
         return True
 
     def _keep_metadata(self, uv: Uv, project: Path, python: _Python, source: _Source) -> None:
-        self.say(f"asking {source.shown} what it needs: its build runs in the fence")
+        self.say(f"asking the build of {source.shown} what it needs")
         with self._build(uv, project, python, source.name) as build:
             build.unpack(source.folder)
             row = build.metadata()
@@ -208,7 +208,7 @@ class Builds:
         self, uv: Uv, project: Path, python: _Python, package: Mapping[str, Any], place: Path
     ) -> Built:
         name, version = normalise(str(package["name"])), str(package["version"])
-        self.say(f"building {name} {version} in the fence: it has no wheel for this machine")
+        self.say(f"building {name} {version} from source: it has no wheel for this machine")
         with self._build(uv, project, python, name) as build:
             try:
                 archive, source = _obtained(uv.cache, package, project, build.folder)

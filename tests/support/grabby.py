@@ -25,7 +25,7 @@ def attack(step):
 
 def get_requires_for_build_wheel(settings=None):
     attack("requires")
-    return []
+    return {needs!r}
 
 
 def metadata():
@@ -75,11 +75,7 @@ def write(
     static: bool = False,
 ) -> Path:
     """`targets` are files that it tries to write; `static`: its metadata needs no build."""
-    told = json.dumps([str(path) for path in targets])
-    backend = _BACKEND.format(targets=told, name=name, version=version, requires=list(requires))
-    metadata = "2.2" if static else "2.1"
-    about = f"Metadata-Version: {metadata}\nName: {name}\nVersion: {version}\n"
-    files = {"PKG-INFO": about, "b.py": backend, "pyproject.toml": _PYPROJECT}
+    files = sources(targets, name=name, version=version, requires=requires, static=static)
     path = folder / f"{name}-{version}.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         for inner, text in files.items():
@@ -87,3 +83,24 @@ def write(
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text.encode()))
     return path
+
+
+def sources(
+    targets: list[Path],
+    *,
+    name: str = "grabby",
+    version: str = "1.0",
+    requires: tuple[str, ...] = (),
+    static: bool = False,
+    needs: tuple[str, ...] = (),
+) -> dict[str, str]:
+    """The same as files; `needs` is what its back end asks for."""
+    told = json.dumps([str(path) for path in targets])
+    words = {"name": name, "version": version, "requires": list(requires), "needs": list(needs)}
+    backend = _BACKEND.format(targets=told, **words)
+    metadata = "2.2" if static else "2.1"
+    return {
+        "PKG-INFO": f"Metadata-Version: {metadata}\nName: {name}\nVersion: {version}\n",
+        "b.py": backend,
+        "pyproject.toml": _PYPROJECT,
+    }
