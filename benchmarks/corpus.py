@@ -41,8 +41,10 @@ from governance.conflict.notes import noted
 from governance.conflict.package_changes import changes, direction
 from governance.conflict.problem import CORE, NODE, Owned, Problem
 from governance.conflict.solver import Question, Solved, UvSolver
+from governance.environments.builds import Builds
 from governance.requirements import Declared, Policy, read_node
 from governance.truth import resolution
+from governance.truth.workspace import Workspace
 
 CORE_PACKAGES = frozenset(config.CORE_PACKAGES)
 # Causes that lie in the line itself: without the line, the node may well fit.
@@ -162,7 +164,10 @@ def _world(folder: Path, cache: Path) -> World:
     settings = resolution.Settings(python=sys.executable, version=version)
     base = resolution.new_project(settings, [])
     index = Index(cache / "metadata-of-wheels")
-    return World(folder, Uv(cache.resolve()), base, sys.executable, index)
+    space = Workspace(folder / "builds")
+    space.candidates.mkdir(parents=True)
+    uv = Uv(cache.resolve(), builds=Builds(space))
+    return World(folder, uv, base, sys.executable, index)
 
 
 def _run(world: World, corpus: dict[str, Any], options: argparse.Namespace) -> Iterable[Row]:

@@ -132,6 +132,12 @@ SETTINGS = (
         ("record", "open", "index", "none"),
     ),
     Setting(
+        "sandbox.build_network",
+        "index",
+        "The network of package builds: index (as above), none, or open.",
+        ("index", "none", "open"),
+    ),
+    Setting(
         "sandbox.network_hosts",
         [],
         'What the policy index lets through beside the index: ["huggingface.co:443"].',

@@ -7,8 +7,9 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from governance.base.errors import GovError, UsageError
 from governance.base.progress import During, unseen
@@ -29,6 +30,11 @@ _KEPT = re.compile(
 # or a date there would decide what is locked.  `--no-config` leaves out the project's own too, and
 # /etc/uv/uv.toml is read where no other is found, so an empty one is put before both.
 _NO_CONFIG = str(Path(__file__).with_name("uv_config"))
+# No build back end is run by uv itself, which has the operator's environment and may write
+# everything: see the file there, and Builds.
+_NO_BUILDS = str(Path(__file__).with_name("no_builds"))
+_MOST_BUILDS = 100
+NOT_BUILT = "gov: what is built is built in the fence"
 _FOREIGN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "PYTHONSTARTUP")
 
 
@@ -44,6 +50,24 @@ class Locked:
     log: str
 
 
+class Builds(Protocol):
+    """What packages say that have to be built to be read (environments/builds.py)."""
+
+    def told(self, python: Path) -> Path | None:
+        """The configuration folder that tells uv what is known of them; None for nothing."""
+
+    def learn(self, uv: Uv, project: Path, python: Path, log: str) -> str | None:
+        """Build what `log` says that uv needs.  None: now more is known; else why there is not."""
+
+    def untold(self, lock: Path, python: Path) -> bool:
+        """Take out of a lock that `told` was heard.  False: it was wrong, and the lock with it."""
+
+    def wheels(
+        self, uv: Uv, project: Path, lock: bytes, python: Path
+    ) -> Mapping[str, Sequence[Any]]:
+        """archives.Wheel for each package of `lock` that has none for this platform."""
+
+
 @dataclass(frozen=True)
 class Uv:
     """`cache` is the workspace's own (docs/02 says why); `memory` keeps which interpreter a
@@ -55,16 +79,18 @@ class Uv:
     memory: Path | None = None
     during: During = unseen
     patience: Patience = field(default_factory=Patience)
+    builds: Builds | None = None
 
     def lock(self, project: Path, *, python: str, extra: Sequence[str] = ()) -> Locked:
         """One `uv lock` in the folder `project`.
 
         Raises GovError where another choice of requirements would not mend it.
         """
-        found = str(self.find_python(python))
-        argv = ["lock", "--project", str(project), "--python", found, *extra]
-        watch = self.patience.of_lock(project)
-        done = self._shown(Fetching("locking", self.cache), argv, project, watch)
+        found = self.find_python(python)
+        argv = ["lock", "--project", str(project), "--python", str(found), *extra]
+        shown, watch = Fetching("locking", self.cache), self.patience.of_lock(project)
+        with self.during(shown.words):
+            done = self._resolved(argv, project, found, shown=shown, watch=watch)
         if done.ok:
             return Locked(True, False, done.stderr)
         if is_conflict(done.stderr) or is_unbuildable(done.stderr):
@@ -80,7 +106,57 @@ class Uv:
         """
         argv = ["lock", "--project", str(project), "--python", str(python)]
         argv += ["--offline"] if offline else []
-        return self._run(argv, project, timeout=timeout)
+        return self._resolved(argv, project, python, timeout=timeout)
+
+    def _resolved(
+        self,
+        argv: list[str],
+        project: Path,
+        python: Path,
+        *,
+        shown: Fetching | None = None,
+        watch: Watch | None = None,
+        timeout: float | None = None,
+    ) -> process.Completed:
+        """A lock, once more for each package that has to be built to be read."""
+        for _ in range(_MOST_BUILDS):
+            told = self.builds.told(python) if self.builds is not None else None
+            more = {"XDG_CONFIG_HOME": str(told)} if told is not None else {}
+            done = self._run(argv, project, shown=shown, watch=watch, timeout=timeout, **more)
+            if self.builds is None or not (done.ok or needs_a_build(done.stderr)):
+                return done
+            if done.ok:
+                if told is None or self.builds.untold(project / "uv.lock", python):
+                    return done
+                continue
+            why = self.builds.learn(self, project, python, done.stderr)
+            if why is not None:
+                return replace(done, stderr=done.stderr.replace(NOT_BUILT, why))
+        raise GovError(
+            f"the lock asks for more than {_MOST_BUILDS} packages that have to be built first",
+            hint="versions with wheels lock without a build: policy.allow_source_builds = false",
+            code="build_failed",
+        )
+
+    def prepare_build(self, folder: Path, python: Path, lines: Sequence[str]) -> Path:
+        """The environment that a build runs in, made of wheels; its settings are in `folder`.
+
+        Raises GovError.
+        """
+        environment = folder / "env"
+        if not environment.is_dir():
+            argv = ["venv", "--no-project", "--python", str(python), str(environment)]
+            done = self._run(argv, folder)
+            if not done.ok:
+                raise failure("uv venv", done)
+        if lines:
+            store.write(folder / "needed.txt", "".join(f"{line}\n" for line in lines).encode())
+            argv = ["pip", "install", "--python", str(environment), "--link-mode", "copy"]
+            argv += ["--no-build", "-r", str(folder / "needed.txt")]
+            done = self._run(argv, folder)
+            if not done.ok:
+                raise failure("fetching what the build asks for", done)
+        return environment
 
     def sync(
         self,
@@ -101,7 +177,7 @@ class Uv:
         found = str(self.find_python(python))
         argv = ["sync", "--project", str(project), "--python", found, "--exact"]
         argv += ["--frozen" if frozen else "--locked"]
-        argv += ["--link-mode", link_mode, "--no-progress"]
+        argv += ["--link-mode", link_mode, "--no-progress", "--no-build"]
         argv += ["--offline"] if offline else []
         argv += ["--reinstall-package", again] if again else []
 
@@ -196,7 +272,12 @@ class Uv:
             for name, value in self.environ.items()
             if name not in _FOREIGN and (not name.startswith("UV_") or _KEPT.match(name))
         }
-        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1", **self._credentials()}
+        fixed = {
+            "UV_CACHE_DIR": str(self.cache),
+            "UV_NO_ENV_FILE": "1",
+            "PYTHONPATH": _NO_BUILDS,
+            **self._credentials(),
+        }
         return {
             **kept,
             **fixed,
@@ -255,3 +336,13 @@ def executable() -> str:
             code="program_missing",
         )
     return found
+
+
+def needs_a_build(log: str) -> bool:
+    return NOT_BUILT in log
+
+
+def lacks_a_wheel(error: GovError) -> bool:
+    """A sync came to a package of which the lock has no wheel that fits."""
+    log = str(error.facts.get("log", ""))
+    return "no binary distribution" in log or "Building source distributions for" in log

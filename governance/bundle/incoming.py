@@ -39,7 +39,7 @@ from governance.changes.steps import Step
 from governance.changes.work import Work
 from governance.code.capture import CLONE, FOLDER, LINK
 from governance.environments import wheelhouse
-from governance.environments.wheelhouse import name_of
+from governance.environments.archives import name_of
 from governance.git.call import Limits
 from governance.requirements import group_name, requirement_name
 from governance.truth import freshness, lockfile, registry, snapshots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from governance.base import progress
 from governance.base.errors import GovError
@@ -12,6 +12,7 @@ from governance.base.progress import During, Live, Say, Words, quiet, silent, un
 from governance.boundaries.config import Config
 from governance.boundaries.patience import Patience
 from governance.boundaries.uv import Uv
+from governance.environments.builds import Builds
 from governance.truth.workspace import Workspace
 
 
@@ -46,6 +47,11 @@ class Session:
         """As `step`, with the newest of what is said to what this gives."""
         return progress.following(self.say, self.during, text)
 
+    def building_nothing(self) -> Session:
+        """The same, and what has to be built to be read stays unknown."""
+        knowing = Builds(self.workspace, self.say, learns=False)
+        return replace(self, uv=replace(self.uv, builds=knowing))
+
     @contextmanager
     def tidying(self) -> Iterator[None]:
         """Around what follows a commit: it was made, so a failure or a Ctrl-C now is told and
@@ -61,9 +67,16 @@ class Session:
 def open_session(
     workspace: Workspace, say: Say = quiet, live: Live = silent, during: During = unseen
 ) -> Session:
+    """What has to be built is built inside the fence."""
     memory = workspace.state / "interpreter.json"
     waits = patience(workspace.config)
-    uv = Uv(workspace.uv_cache, memory=memory, during=during, patience=waits)
+    uv = Uv(
+        workspace.uv_cache,
+        memory=memory,
+        during=during,
+        patience=waits,
+        builds=Builds(workspace, say),
+    )
     return Session(workspace, uv, say, live, during)
 
 

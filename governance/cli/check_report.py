@@ -6,7 +6,7 @@ import shlex
 from argparse import Namespace
 from pathlib import Path
 
-from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, NeedsResolution
+from governance.base.errors import EXIT_OK, GovError, NeedsResolution
 from governance.cli import conflicts, inspection, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
@@ -19,15 +19,20 @@ def check(arguments: Namespace) -> Outcome:
     voice = Voice(quiet=arguments.quiet)
     session = voice.session(space)
     done = node_check.check(
-        session, arguments.what, ref=arguments.ref, cwd=Path.cwd(), every_cause=arguments.everything
+        session,
+        arguments.what,
+        ref=arguments.ref,
+        cwd=Path.cwd(),
+        every_cause=arguments.everything,
+        build=arguments.build,
     )
-    conflicts = done.verdict == node_check.CONFLICTS
+    error = _error(done, arguments)
     return Outcome(
         done.to_json(),
         _told(done, arguments),
         [*filter(None, [done.unfit]), *(cause.sentence for cause in done.notes)],
-        EXIT_NEEDS_RESOLUTION if conflicts else EXIT_OK,
-        _error(done) if conflicts else None,
+        error.exit_code if error is not None else EXIT_OK,
+        error,
     )
 
 
@@ -35,6 +40,7 @@ _WORDS = {
     node_check.FITS: "fits: nothing that prod has would change",
     node_check.CHANGES: "fits, but changes packages that prod has",
     node_check.CONFLICTS: "conflicts with today's truth",
+    node_check.UNJUDGED: "cannot be judged before a package is built",
 }
 
 
@@ -53,11 +59,24 @@ def _told(done: node_check.Checked, arguments: Namespace) -> list[Part]:
 
 
 def _in_full(arguments: Namespace) -> str:
+    return f"{_again(arguments)} --all"
+
+
+def _again(arguments: Namespace) -> str:
     ref = f" --ref {shlex.quote(arguments.ref)}" if arguments.ref else ""
-    return f"gov node check {shlex.quote(arguments.what)}{ref} --all"
+    return f"gov node check {shlex.quote(arguments.what)}{ref}"
 
 
-def _error(done: node_check.Checked) -> NeedsResolution:
+def _error(done: node_check.Checked, arguments: Namespace) -> GovError | None:
+    if done.verdict == node_check.UNJUDGED:
+        return GovError(
+            f"{' and '.join(done.needs_build)} has to be built before anybody knows what it needs",
+            hint=f"`{_again(arguments)} --build` builds it, inside the fence",
+            code="needs_build",
+            facts={"needs_build": list(done.needs_build)},
+        )
+    if done.verdict != node_check.CONFLICTS:
+        return None
     return NeedsResolution(
         f"{done.node_id} does not lock with today's truth",
         hint="nothing was changed; `gov node add` and `gov tx run` it to resolve it",

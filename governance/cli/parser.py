@@ -294,6 +294,11 @@ def _node_check(p: argparse.ArgumentParser) -> None:
         dest="everything",
         help="look for every line that it conflicts with, and show each with its chain",
     )
+    p.add_argument(
+        "--build",
+        action="store_true",
+        help="build packages, inside the fence, that do not say otherwise what they need",
+    )
 
 
 def _tx_run(p: argparse.ArgumentParser) -> None:

@@ -23,6 +23,7 @@ from governance import observation, sandbox
 from governance.base.errors import GovError
 from governance.boundaries import process, store, uv
 from governance.environments import (
+    bounds,
     copied,
     generations,
     reachable,
@@ -103,7 +104,7 @@ class Candidate:
             ),
             hidden=secrets.places(self.workspace, (self.environment, self.comfyui_dir)),
             strict=True,
-            limits=unknown_limits(self.workspace),
+            limits=bounds.limits(self.workspace),
             contacts=self.contacts,
             network=self.network,
         )
@@ -258,21 +259,8 @@ class Candidate:
             "UV_NO_CONFIG": "1",
             "UV_LINK_MODE": "copy",
             **_index_variables(self.indexes),
-            **self._proxies(),
+            **bounds.proxies(self.network),
         }
-
-    def _proxies(self) -> dict[str, str]:
-        """The road to the index, for who asks these variables."""
-        if self.network is None or not self.network.allowed:
-            return {}
-        host, port = sandbox.PROXY
-        is_near = any(place.startswith(("127.", "localhost:")) for place in self.network.allowed)
-        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-        given = dict.fromkeys(names, f"http://{host}:{port}")
-        given["NO_PROXY"] = "" if is_near else "localhost,127.0.0.1,::1"
-        given |= {name.lower(): value for name, value in given.items()}
-        own = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or ""
-        return {**given, sandbox.PROXY_VARIABLE: own}
 
     def _within_reach(self, name: str, value: str) -> str:
         """A cache that the program could not write is replaced by an empty one of its own."""
@@ -293,16 +281,6 @@ class Candidate:
 
     def _takes_writes(self, real: Path) -> bool:
         return written.layer_over(self.view.scratch, real) is not None
-
-
-def unknown_limits(workspace: Workspace) -> sandbox.Limits:
-    """What a program that nobody knows may take of the machine."""
-    config = workspace.config
-    return sandbox.Limits(
-        processes=int(config.number("sandbox.max_processes")),
-        memory=int(config.number("sandbox.max_memory_gb") * (1 << 30)),
-        disk=int(config.number("sandbox.max_disk_gb") * (1 << 30)),
-    )
 
 
 def prepare(

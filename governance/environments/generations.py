@@ -17,7 +17,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from governance.base.errors import Damaged, GovError
 from governance.boundaries import store
 from governance.boundaries.uv import Uv
 from governance.conflict.shared import same_files
-from governance.environments import compatibility, interpreter, owners, records
+from governance.environments import anchors, builds, compatibility, interpreter, owners, records
 from governance.environments.compatibility import Incompatible
 from governance.environments.records import Finding as Finding
 from governance.environments.records import check_records as check_records
@@ -228,7 +228,7 @@ def _build(
     laid.lay(offline=offline)
     with uv.during(lambda: "checking the files of the environment"):
         started = time.monotonic()
-        misrecorded = _checked(laid, check_records(laid.environment))
+        misrecorded = _checked(laid)
         checked = time.monotonic() - started
         made = _described(workspace, uv, folder, name, key, mode)
         whole = replace(
@@ -239,19 +239,31 @@ def _build(
         return _finish(workspace, whole, folder)
 
 
-def _checked(laid: owners.Laid, damaged: Sequence[Finding]) -> list[records.Misrecorded]:
+def _checked(laid: owners.Laid) -> list[records.Misrecorded]:
     """What came otherwise than its package's RECORD says.  Raises GovError for damage.
 
-    A damaged file came from uv's cache: those packages are cleaned out and fetched once more.  uv
-    compares what it fetches with the lock's hash, so a file that comes the same twice is as it was
-    published, and its RECORD is wrong (decord 0.6.0).
+    A damaged file came from uv's cache, and so did a package that came otherwise than before:
+    those are cleaned out and fetched once more.  uv compares what it fetches with the lock's hash,
+    so a file that comes the same twice is as it was published, and its RECORD is wrong (decord
+    0.6.0).
     """
-    if not damaged:
-        return []
-    first = records.misrecorded(laid.environment, damaged)
-    if set(first) <= _known_misrecorded(laid.workspace):
+    space = laid.workspace
+    damaged = check_records(laid.environment)
+    packages = anchors.laid(space, laid.environment, laid.lock)
+    strangers = anchors.strangers(space, packages)
+    first = records.misrecorded(laid.environment, damaged) if damaged else []
+    if not strangers and set(first) <= _known_misrecorded(space):
+        anchors.remember(space, packages)
         return first
-    laid.uv.clean_packages(sorted({finding.detail for finding in damaged}))
+    again = _fetched_anew(laid, [*damaged, *strangers], first)
+    anchors.remember(space, anchors.laid(space, laid.environment, laid.lock))
+    return again
+
+
+def _fetched_anew(
+    laid: owners.Laid, strange: Sequence[Finding], first: Sequence[records.Misrecorded]
+) -> list[records.Misrecorded]:
+    laid.uv.clean_packages(sorted({finding.detail for finding in strange}))
     store.remove_tree(laid.environment)
     laid.lay(offline=False)
     still = check_records(laid.environment)
@@ -279,6 +291,8 @@ def _described(
 ) -> Generation:
     environment = path(workspace, name)
     lock = (folder / "uv.lock").read_bytes()
+    locked = lockfile.versions(lockfile.parse(lock, folder / "uv.lock"))
+    own = builds.made_for(workspace, locked, python_of(environment))
     return Generation(
         name=name,
         key=key,
@@ -292,7 +306,8 @@ def _described(
         platform=f"{platform.system()}-{platform.machine()}",
         link_mode=mode,
         packages=freeze(environment),
-        locked=lockfile.versions(lockfile.parse(lock, folder / "uv.lock")),
+        locked=locked,
+        built=[asdict(one) for one in own],
         incompatible=[one.to_json() for one in find_incompatible(environment, folder)],
         shared_files=[entry.to_json() for entry in same_files(site_packages(environment))],
     )
@@ -305,8 +320,15 @@ def _finish(workspace: Workspace, made: Generation, folder: Path) -> Generation:
     for name in ("uv.lock", "pyproject.toml"):
         (own / name).write_bytes((folder / name).read_bytes())
     (own / FILES).write_bytes(listing)
+    anchored = anchors.listing(path(workspace, made.name))
+    (own / anchors.FILE).write_bytes(anchored)
     store.sync_filesystem(workspace.generations)
-    done = replace(made, files=listing.count(b"\n"), files_sha256=store.digest(listing))
+    done = replace(
+        made,
+        files=listing.count(b"\n"),
+        files_sha256=store.digest(listing),
+        anchors_sha256=store.digest(anchored),
+    )
     store.write_json(own / MANIFEST, done.to_json())
     return done
 

@@ -10,21 +10,22 @@ loopback either (`unshare -n`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from governance.base.errors import GovError
 from governance.boundaries import scratch, store
-from governance.boundaries.uv import Uv
+from governance.boundaries.uv import Uv, lacks_a_wheel
+from governance.environments.archives import Wheel, name_of, named
 from governance.truth import lockfile
 from governance.truth.workspace import Workspace
 
-_REGISTRY = re.compile(r'(source = \{ registry = )"[^"]*"')
+_SOURCE = re.compile(r'source = \{ (?:registry|git) = "[^"]*"')
 _LEFT_BY_UV = "uv_cache.json"
 
-# By package: (the file's address in the lock, where it lies here).
-_Known = Mapping[str, list[tuple[str, Path]]]
+_Known = Mapping[str, Sequence[Wheel]]
 
 
 def sync(
@@ -42,24 +43,42 @@ def sync(
     there, else as uv finds them.  `again` is as in Uv.sync."""
     data = store.read_bytes(folder / "uv.lock")
     known = _at_hand(workspace, data, folder / "uv.lock")
+
+    def lay(known: _Known, offline: bool) -> None:
+        with _beside(workspace, folder, data, known) as place:
+            uv.sync(
+                place,
+                environment,
+                python=python,
+                link_mode=link_mode,
+                offline=offline,
+                frozen=bool(known),
+                again=again,
+            )
+        if known:
+            _take_out_times(environment)
+
+    try:
+        lay(known, offline or bool(known))
+    except GovError as error:
+        if known or uv.builds is None or not lacks_a_wheel(error):
+            raise
+        found = uv.builds.wheels(uv, folder, data, uv.find_python(python))
+        if not again:
+            store.remove_tree(environment)
+        lay(found, offline)
+
+
+@contextmanager
+def _beside(workspace: Workspace, folder: Path, data: bytes, known: _Known) -> Iterator[Path]:
+    """A folder with the lock in which what is `known` lies here; `folder` itself for nothing."""
     if not known:
-        uv.sync(
-            folder, environment, python=python, link_mode=link_mode, offline=offline, again=again
-        )
+        yield folder
         return
     with scratch.folder("lock") as staged:
         store.write(staged / "pyproject.toml", store.read_bytes(folder / "pyproject.toml"))
-        store.write(staged / "uv.lock", _placed(data.decode(), known, workspace.wheels).encode())
-        uv.sync(
-            staged,
-            environment,
-            python=python,
-            link_mode=link_mode,
-            offline=True,
-            frozen=True,
-            again=again,
-        )
-    _take_out_times(environment)
+        store.write(staged / "uv.lock", _placed(data.decode(), known).encode())
+        yield staged
 
 
 def _at_hand(workspace: Workspace, data: bytes, path: Path) -> _Known:
@@ -91,53 +110,46 @@ def built(workspace: Workspace, lock: bytes) -> Path:
 
 def _rows(
     package: Mapping[str, Any], here: Mapping[str, Path], own: Mapping[str, Path]
-) -> list[tuple[str, Path]]:
+) -> list[Wheel]:
     hashed = [row for row in package.get("wheels", []) if row.get("hash")]
-    files = [(_named(row), here[name_of(row)]) for row in hashed if name_of(row) in here]
+    files = [
+        Wheel(named(row), here[name_of(row)], str(row["hash"]))
+        for row in hashed
+        if name_of(row) in here
+    ]
     return files or _unhashed(package, own)
 
 
-def _unhashed(package: Mapping[str, Any], here: Mapping[str, Path]) -> list[tuple[str, Path]]:
+def _unhashed(package: Mapping[str, Any], here: Mapping[str, Path]) -> list[Wheel]:
     start = f"{str(package['name']).replace('-', '_')}-{package.get('version')}-"
     sdist = package.get("sdist", {})
-    return [(_named(sdist), path) for name, path in here.items() if name.startswith(start)][:1]
+    return [Wheel(named(sdist), path) for name, path in here.items() if name.startswith(start)][:1]
 
 
-def _named(row: Mapping[str, Any]) -> str:
-    return str(row.get("url") or row.get("path") or "")
-
-
-def name_of(row: Mapping[str, Any]) -> str:
-    """The file's name, of a row of the lock."""
-    return unquote(urlsplit(_named(row)).path).rpartition("/")[2]
-
-
-def _placed(text: str, known: _Known, wheels: Path) -> str:
+def _placed(text: str, known: _Known) -> str:
     """The lock with nothing but the files at hand, by their paths."""
     blocks = re.split(r"(?m)^(?=\[\[package\]\]\n)", text)
-    return blocks[0] + "".join(_block(block, known, wheels) for block in blocks[1:])
+    return blocks[0] + "".join(_block(block, known) for block in blocks[1:])
 
 
-def _block(block: str, known: _Known, wheels: Path) -> str:
+def _block(block: str, known: _Known) -> str:
     name = re.search(r'^name = "([^"]+)"$', block, re.M)
     rows = known.get(name[1], []) if name else []
     if not rows:
         return block
-    place = _escaped(wheels)
-    block = _REGISTRY.sub(lambda found: f'{found[1]}"{place}"', block, count=1)
+    place = _escaped(rows[0].path.parent)
+    block = _SOURCE.sub(lambda _: f'source = {{ registry = "{place}"', block, count=1)
     block = re.sub(r"(?m)^sdist = \{.*\}\n", "", block)
-    files = "".join(_entry(block, named, path) for named, path in rows)
-    made = f"wheels = [\n{files}]\n"
+    made = f"wheels = [\n{''.join(map(_entry, rows))}]\n"
     if re.search(r"(?m)^wheels = \[", block):
         return re.sub(r"(?ms)^wheels = \[\n.*?^\]\n", lambda _: made, block, count=1)
     return re.sub(r"(?m)^source = .*\n", lambda found: found[0] + made, block, count=1)
 
 
-def _entry(block: str, named: str, path: Path) -> str:
-    """With the hash that the lock names, which uv checks; one that was built here has none."""
-    given = re.search(rf'url = "{re.escape(named)}", hash = "([^"]+)"', block)
-    hashed = f', hash = "{given[1]}"' if given is not None else ""
-    return f'    {{ path = "{_escaped(path)}"{hashed} }},\n'
+def _entry(row: Wheel) -> str:
+    """uv checks the hash; one that was built elsewhere has none."""
+    hashed = f', hash = "{row.hashed}"' if row.hashed else ""
+    return f'    {{ path = "{_escaped(row.path)}"{hashed} }},\n'
 
 
 def _escaped(path: Path) -> str:

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name, canonicalize_version
 from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.boundaries.uv import Uv
-from governance.environments import generations
+from governance.environments import builds, generations
 from governance.truth import ledger, lockfile, snapshots
 from governance.truth.workspace import Workspace
 
@@ -32,6 +32,22 @@ def forget(workspace: Workspace, without: frozenset[str], *, dry_run: bool) -> l
     `without`: generations that go in the same clean-up.  A cache outside the workspace may be
     another's, and is left alone.
     """
+    return [*_built(workspace, without, dry_run), *_fetched(workspace, without, dry_run)]
+
+
+def _built(workspace: Workspace, without: frozenset[str], dry_run: bool) -> list[str]:
+    """What gov built itself from source."""
+    rows = list(builds.kept(workspace))
+    needed = _needed(workspace, without) if rows else set()
+    spare = [(named, path) for named, path in rows if _package(*named) not in needed]
+    if spare and not dry_run:
+        for _, path in spare:
+            store.remove_tree(path)
+        builds.tidy(workspace)
+    return [f"{path.relative_to(workspace.root)}" for _, path in spare]
+
+
+def _fetched(workspace: Workspace, without: frozenset[str], dry_run: bool) -> list[str]:
     cache = workspace.uv_cache
     if not cache.is_dir() or not cache.resolve().is_relative_to(workspace.root.resolve()):
         return []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from governance import comfyui, git, requirements
 from governance.base import names
 from governance.base.errors import NeedsResolution, UsageError
-from governance.boundaries import scratch, store
+from governance.boundaries import scratch, store, uv
 from governance.catalogue import ids
 from governance.changes import (
     comfyui_fit,
@@ -25,7 +25,7 @@ from governance.changes import (
 )
 from governance.changes.session import Session
 from governance.changes.work import Work
-from governance.conflict import notes, shared
+from governance.conflict import message, notes, shared
 from governance.conflict.answer import Cause, Report
 from governance.conflict.package_changes import Step, steps
 from governance.conflict.problem import NODE, Owned
@@ -39,13 +39,14 @@ from governance.truth.workspace import Workspace
 if TYPE_CHECKING:
     from governance.changes.published import Offer
 
-FITS, CHANGES, CONFLICTS = "fits", "changes", "conflicts"
+FITS, CHANGES, CONFLICTS, UNJUDGED = "fits", "changes", "conflicts", "unjudged"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """`verdict` is fits, changes (packages that prod has move) or conflicts; `unfit` says that it
-    is made for another ComfyUI."""
+    """`verdict` is fits, changes (packages that prod has move), conflicts, or unjudged: of the
+    packages in `needs_build` nobody knows what they need before they are built.  `unfit` says that
+    it is made for another ComfyUI."""
 
     node_id: str
     verdict: str
@@ -56,6 +57,7 @@ class Checked:
     notes: tuple[Cause, ...] = ()
     report: Report | None = None
     unfit: str | None = None
+    needs_build: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -68,18 +70,27 @@ class Checked:
             "notes": [cause.to_json() for cause in self.notes],
             "conflict": self.report.to_json() if self.report else None,
             "unfit": self.unfit,
+            "needs_build": list(self.needs_build),
         }
 
 
 def check(
-    session: Session, what: str, *, ref: str | None, cwd: Path, every_cause: bool = False
+    session: Session,
+    what: str,
+    *,
+    ref: str | None,
+    cwd: Path,
+    every_cause: bool = False,
+    build: bool = False,
 ) -> Checked:
     """`what` is a git URL, a folder, the id of a node in custom_nodes, or `ID[@VERSION]` at the
     Comfy Registry, which does not count it as an installation.
 
-    `every_cause`: where it conflicts, look for every line that it conflicts with.
+    `every_cause`: where it conflicts, look for every line that it conflicts with.  `build`:
+    packages may be built, inside the fence, to see what they need.
     """
     workspace = session.workspace
+    session = session if build else session.building_nothing()
     with _folder(session, what, ref, cwd) as (node_id, code):
         declared = provenance.read_declared(workspace, code.checkout)
         commit = git.head(code.checkout) if git.is_repository(code.checkout) else None
@@ -191,6 +202,9 @@ def _checked(
             after = (folder / "uv.lock").read_bytes()
             said = (*notes.noted(locked.log, own), *_outvoted(today, after, own))
             return _fitting(workspace, node_id, commit, declared, after, said)
+    if uv.needs_a_build(locked.log):
+        waiting = tuple("==".join(filter(None, one)) for one in message.failed_builds(locked.log))
+        return Checked(node_id, UNJUDGED, commit, declared, needs_build=waiting)
     report = _explained(session, project, owner, own, locked.log, code=code)
     if every_cause:
         session.say("looking for every line that conflicts")

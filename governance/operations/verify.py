@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from governance.base import clock, names
@@ -12,8 +14,9 @@ from governance.boundaries import store
 from governance.changes import audit, gates, observed, staging, trial_run, unmet
 from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.environments import generations, interpreter, records
+from governance.environments import anchors, generations, interpreter, records
 from governance.environments.records import Finding
+from governance.operations import byte_code_plants
 from governance.truth import freshness, inventory, lockfile, redo, registry, resolution, snapshots
 from governance.truth.documents import Generation
 from governance.truth.workspace import Workspace
@@ -26,7 +29,9 @@ _LIMIT = 200
 _SWITCHED = frozenset({"no_prod", "other_generation"})
 _NO_PYTHON = "python_gone"
 INCOMPATIBLE = "incompatible"
-_REBUILT = _SWITCHED | {_NO_PYTHON, "missing", "changed", "extra", "size", "hash"}
+_REBUILT = _SWITCHED | {_NO_PYTHON, "missing", "changed", "extra", "size", "hash", "anchor"}
+# What is taken out: gov makes it anew from what is trusted.
+_TAKEN_OUT = frozenset({"cache", byte_code_plants.KIND})
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Report:
             return f"{interpreter.HINT}; `gov repair` suffices where the same version is found"
         if kinds & _REBUILT:
             return "`gov repair` builds anew what the lock determines"
+        if kinds & _TAKEN_OUT:
+            return "`gov repair` takes out what was put there"
         if kinds == {INCOMPATIBLE}:
             name = self.findings[0].path
             return (
@@ -75,7 +82,8 @@ class Report:
 
 def verify(workspace: Workspace, *, full: bool = False) -> Report:
     """Prod against its files and lock, truth against prod's frozen copy, registry against groups
-    and clones.  `full` compares every file's hash with its RECORD."""
+    and clones.  `full` compares every file's hash with its RECORD, each RECORD with what came from
+    the index, and looks into uv's cache and the byte code of every generation."""
     name = generations.current(workspace)
     findings = _truth_findings(workspace)
     if name is None:
@@ -85,6 +93,8 @@ def verify(workspace: Workspace, *, full: bool = False) -> Report:
         findings += _interpreter(workspace, name)
         findings += _inside(workspace, name, full)
         findings += _against_lock(workspace, name)
+    if full:
+        findings += [*anchors.in_cache(workspace), *byte_code_plants.findings(workspace)]
     findings += _registry_findings(workspace)
     unasked, accepted = _incompatible(workspace, name) if name is not None else ([], [])
     findings += unasked
@@ -150,9 +160,10 @@ def repair(session: Session) -> Repaired:
     store.refuse_other_than_link(workspace.prod)
     report = verify(workspace, full=True)
     broken = [f for f in report.findings if f.kind in _REBUILT]
-    left = tuple(f for f in report.findings if f.kind not in _REBUILT)
+    left = tuple(f for f in report.findings if f.kind not in _REBUILT | _TAKEN_OUT)
+    taken_out = _take_out(session, report.findings)
     if not broken:
-        return Repaired((), left)
+        return Repaired(taken_out, left)
     stages = _stage(workspace, "repair", _built_from(workspace))
     damaged = any(finding.kind not in _SWITCHED for finding in broken)
     made = generations.build(workspace, session.uv, stages.folder, fresh=damaged)
@@ -171,7 +182,20 @@ def repair(session: Session) -> Repaired:
         _keep_baseline(workspace, report.generation, made.name)
         stages.clear()
     told = f"{len(broken)} findings in {report.generation or 'prod'}; prod is {made.name} now"
-    return Repaired((told,), left)
+    return Repaired((*taken_out, told), left)
+
+
+def _take_out(session: Session, findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Planted byte code, and packages of uv's cache that are fetched anew when they are needed."""
+    found = list(findings)
+    planted = [finding.path for finding in found if finding.kind == byte_code_plants.KIND]
+    for path in planted:
+        store.remove_tree(Path(path))
+    packages = sorted({finding.detail for finding in found if finding.kind == "cache"})
+    session.uv.clean_packages(packages)
+    done = [f"{len(planted)} files of byte code deleted"] if planted else []
+    done += [f"{', '.join(packages)} taken out of uv's cache"] if packages else []
+    return tuple(done)
 
 
 def _built_from(workspace: Workspace) -> snapshots.Truth:
@@ -292,7 +316,10 @@ def _against_records(workspace: Workspace, name: str) -> list[Finding]:
     rows = [records.Misrecorded(**row) for row in made.misrecorded] if made else []
     undecided = [package for row in _by_chance(made) for package in row["packages"]]
     folder = generations.path(workspace, name)
-    return records.check_records(folder, misrecorded=rows, undecided=undecided)
+    papers = generations.papers(workspace, name)
+    anchored = made.anchors_sha256 if made else ""
+    findings = anchors.check(papers, folder, anchored) if anchored else []
+    return [*findings, *records.check_records(folder, misrecorded=rows, undecided=undecided)]
 
 
 def _by_chance(made: Generation | None) -> list[dict[str, Any]]:

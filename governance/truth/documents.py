@@ -80,6 +80,15 @@ _MISRECORDED: Shape = {
     "recorded": str,
     "found": str,
 }
+_BUILT: Shape = {
+    "package": str,
+    "version": str,
+    "source": str,
+    "wheel": str,
+    "sha256": str,
+    "isolation": str,
+    "at": str,
+}
 _INCOMPATIBLE: Shape = {
     "package": str,
     "version": str,
@@ -498,6 +507,7 @@ class Generation(Document):
         "shared_files": [_SHARED],
         "incompatible": ([_INCOMPATIBLE], type(None)),
         "misrecorded": [_MISRECORDED],
+        "built": [_BUILT],
     }
 
     schema: int = SCHEMA
@@ -520,3 +530,5 @@ class Generation(Document):
     incompatible: list[dict[str, Any]] | None = None
     shared_files: list[dict[str, Any]] = field(default_factory=list)
     misrecorded: list[dict[str, Any]] = field(default_factory=list)
+    anchors_sha256: str = ""
+    built: list[dict[str, Any]] = field(default_factory=list)

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from support.refusal import assert_refused
 
-from governance.bundle import wheels
 from governance.catalogue import index_page
-from governance.environments import wheelhouse
+from governance.environments import archives, wheelhouse
 from governance.truth.workspace import Workspace
 
 from .conftest import FILE
@@ -33,15 +32,14 @@ def package(*names, kind="registry"):
     ],
 )
 def test_which_wheel_fits(names, wanted):
-    ranks = wheels.ranking("3.11.7")
-    found = wheels.choose(package(*names), ranks)
+    ranks = archives.ranking("3.11.7")
+    found = archives.choose(package(*names), ranks)
     assert (found.name if found else None) == (None if wanted is None else names[wanted])
 
 
 def test_what_comes_from_no_index_is_not_chosen():
-    assert (
-        wheels.choose(package("a_b-1.0-py3-none-any.whl", kind="url"), wheels.ranking("")) is None
-    )
+    alone = package("a_b-1.0-py3-none-any.whl", kind="url")
+    assert archives.choose(alone, archives.ranking("")) is None
 
 
 def test_credentials_are_uvs(monkeypatch):
@@ -95,7 +93,7 @@ def rewritten(tmp_path, *names, own=()):
     known = wheelhouse._at_hand(space, data, Path("uv.lock"))
     if not known:
         return None
-    text = wheelhouse._placed(LOCK, known, space.wheels)
+    text = wheelhouse._placed(LOCK, known)
     rows = {row["name"]: row for row in tomllib.loads(text)["package"]}
     return {name: row.get("wheels") for name, row in rows.items()}
 

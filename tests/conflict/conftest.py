@@ -14,10 +14,12 @@ from governance.boundaries.uv import Uv
 from governance.conflict.explain import explain
 from governance.conflict.problem import NODE, Owned, Problem
 from governance.conflict.solver import Question, UvSolver
+from governance.environments.builds import Builds
 from governance.requirements.grammar import leading_name
 from governance.sample.index import serve
 from governance.sample.wheels import Wheel, build_all
 from governance.truth import resolution
+from governance.truth.workspace import Workspace
 
 COMPILED = str(next(tag for tag in sys_tags() if tag.abi != "none"))
 WHEELS = (
@@ -122,7 +124,10 @@ class World:
         settings = resolution.Settings(sys.executable, version, indexes=indexes, **self.settings)
         base = resolution.new_project(settings, [])
         given = {"base": base, "python": sys.executable, "folder": self.folder, "lock": lock}
-        return UvSolver(Uv(self.cache, os.environ | self.environ), **given, **more)
+        space = Workspace(self.folder.parent / "space")
+        space.candidates.mkdir(parents=True, exist_ok=True)
+        uv = Uv(self.cache, os.environ | self.environ, builds=Builds(space))
+        return UvSolver(uv, **given, **more)
 
     def lines(self, without=()):
         lines = owned("core", *self.core)

@@ -102,7 +102,7 @@ class StandIn(Uv):
         locked = self.lock(project, python=str(python))
         return process.Completed((), 0 if locked.ok else 1, "", locked.log)
 
-    def sync(self, project, environment, *, python, link_mode, offline, again=""):
+    def sync(self, project, environment, *, python, link_mode, offline, frozen=False, again=""):
         packages = locked_versions((project / "uv.lock").read_bytes())
         site = environment / "lib/python3.11/site-packages"
         (environment / "bin").mkdir(parents=True)
