@@ -283,7 +283,7 @@ class _Build:
     @property
     def _view(self) -> sandbox.View:
         """Nothing may be written but the build's own folder."""
-        needed = (self.folder, self.uv.cache, self.workspace.comfyui_dir)
+        needed = (self.folder, self.uv.cache)
         return sandbox.View(
             writable=(self.work,),
             read_only=(self.workspace.root, self.uv.cache),
