@@ -217,7 +217,7 @@ _PORT_TAKEN = re.compile(r"address already in use|Errno 98\b", re.IGNORECASE)
 _PIP_SKIPS = re.compile(r"WARNING: Skipping \S+ as it is not installed")
 _LOADED_IN_PART = re.compile(
     r"no module named|cannot import name"
-    r"|(?:failed|unable|could ?n[o']t|can ?not) (?:to )?(?:import|load)\b"
+    r"|(?:failed|unable|could ?n[o']t|can ?not) (?:to |be )?(?:import|load)(?:ed|ing)?\b"
     r"|\b(?:(?:is|are) not|un|not )available\b|missing (?:optional )?(?:dependenc|package|module)"
     r"|not installed|\b(?:will be|is|are|been) (?:disabled|dropped|skipped)\b"
     r"|did not import correctly",

@@ -136,6 +136,13 @@ SETTINGS = (
         ("ask", "allow", "refuse"),
     ),
     Setting(
+        "policy.partial",
+        "allow",
+        "A node that loads in part, so that some of its classes are missing: allow (it is told), "
+        "ask (promote needs --accept-findings), or refuse (no promotion).",
+        ("allow", "ask", "refuse"),
+    ),
+    Setting(
         "policy.allow_git_requirements",
         False,
         "Take requirement lines that name a git repository (`name @ git+https://...`).",

@@ -64,8 +64,10 @@ def explained(
 
 
 def missing(workspace: Workspace, nodes: Mapping[str, Any], seen: Observation) -> list[Missing]:
-    """The modules that nodes failed for and that a package would bring; `nodes` as a transaction
-    has them, id -> part with `declared`."""
+    """The modules that nodes, or parts of them, failed for and that a package would bring.
+
+    `nodes` as a transaction has them, id -> part with `declared`.
+    """
     locked = frozen_versions(seen.post_freeze)
     return [
         _missing(nodes, name, module, locked)
@@ -85,7 +87,8 @@ def _missing(
 
 
 def _absent(seen: Observation) -> Iterator[tuple[str, str, str]]:
-    """Node, module and the whole error, of every node that failed for a missing module."""
+    """Node, module and the whole error, of every node that failed for a missing module; without
+    an error where only a part of it did not load."""
     for name in seen.subjects:
         report = seen.nodes.get(name)
         if report is None or report.loaded is not False:
@@ -95,6 +98,9 @@ def _absent(seen: Observation) -> Iterator[tuple[str, str, str]]:
         module = found[1] if found else _cause(report.causes)
         if module:
             yield name, module, error
+    for row in seen.partial:
+        for module in dict.fromkeys(m for part in row["parts"] for m in part["needs"]):
+            yield row["node"], module, ""
 
 
 def _cause(errors: list[str]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 from governance.base.errors import Refused, UsageError
 from governance.base.names import normalise
 from governance.conflict.shared import OwnerChange
+from governance.observation import partial
 from governance.truth.documents import Transaction
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
@@ -41,7 +42,7 @@ class Facts:
     """What the gates ask about.  `failed` is why a run failed, `skipped` the transaction whose
     skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node,
     `owners` rows of plan.owner_changes, see owned.rows, `findings` what nodes did that no node
-    should do when ComfyUI starts."""
+    should do when ComfyUI starts, `partial` the rows of nodes that loaded in part."""
 
     what: str
     core: Sequence[Change] = ()
@@ -50,6 +51,7 @@ class Facts:
     rewritten: Mapping[str, Sequence[str]] = field(default_factory=dict)
     owners: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[Mapping[str, Any]] = ()
+    partial: Sequence[Mapping[str, Any]] = ()
 
 
 def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
@@ -69,6 +71,7 @@ def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
         raise skipped_refusal(tx, "they would not be installed")
     require_core(facts.core, approval)
     _require_proper_start(workspace, facts, approval)
+    _require_whole(workspace, facts, approval)
     _require_no_finding(facts, approval)
 
 
@@ -91,6 +94,32 @@ _FINDING_HINTS = {
     "refuse": 'config.toml refuses it: `start_actions = "ask"` in [policy] lets --accept-findings '
     "promote it",
 }
+
+
+def _require_whole(workspace: Workspace, facts: Facts, approval: Approval) -> None:
+    """No node loads in part, where policy asks."""
+    policy = partial_policy(workspace)
+    found = partial.new(facts.partial)
+    if not found or policy == "allow" or (policy == "ask" and approval.findings):
+        return
+    more = f" (and {len(found) - 1} more)" if found[1:] else ""
+    raise Refused(
+        f"{found[0]['node']} loaded in part: {partial.sentence(found[0])}{more}",
+        hint=f"`gov tx inspect {facts.what}` lists what is missing; {_PARTIAL_HINTS[policy]}",
+        code="partial",
+        facts={"partial": list(found)},
+    )
+
+
+_PARTIAL_HINTS = {
+    "ask": "--accept-findings promotes it all the same",
+    "refuse": 'config.toml refuses it: `partial = "ask"` in [policy] lets --accept-findings '
+    "promote it",
+}
+
+
+def partial_policy(workspace: Workspace) -> str:
+    return workspace.config.text("policy.partial")
 
 
 def new_findings(seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -81,6 +81,7 @@ def require_run(work: Work, approval: Approval) -> None:
             skipped=tx,
             rewritten=dict(tx.observation.get("rewritten", {})),
             findings=gates.new_findings(tx.observation),
+            partial=tx.observation.get("partial", ()),
         ),
         approval,
     )

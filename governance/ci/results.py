@@ -10,6 +10,7 @@ from typing import Any
 from governance.boundaries import store
 from governance.changes import gates
 from governance.ci.workflows import Workflow
+from governance.observation import partial
 from governance.requirements import requirement_name
 from governance.truth import ledger
 from governance.truth.documents import COMPLETED, NEEDS_RESOLUTION, Transaction
@@ -158,6 +159,9 @@ def _findings(node: str, tx: Transaction) -> Iterator[str]:
     yield from _writes(node, tx)
     for row in _own(node, seen.get("hosts", [])):
         yield f"contacts {row.get('host')}" + (f":{row['port']}" if row.get("port") else "")
+    for row in seen.get("partial", ()):
+        if row["node"] == node:
+            yield f"loads in part: {partial.sentence(row)}"
     rewritten = seen.get("rewritten", {}).get(node, [])
     if rewritten:
         yield f"rewrites its own files: {', '.join(rewritten[:5])}"

@@ -124,18 +124,26 @@ def next_steps(data: Mapping[str, Any]) -> list[Part]:
         skipped = " --accept-skipped" if data["skipped_requirements"] else ""
         skipped += " --accept-findings" if _has_findings(data) else ""
         skipped += " --accept-incompatible" if _is_incompatible(data) else ""
-        return [f"next: gov tx promote {txid}{core}{skipped}"]
+        return [f"next: gov tx promote {txid}{core}{skipped}", *_with_missing(data)]
     if data["status"] == NEEDS_RESOLUTION:
         return []
-    missing = data["observation"].get("missing_modules", [])
-    told: list[Part] = [
-        f"next: gov tx run {row['node']} --with '{row['distribution']}'"
-        for row in missing
-        if row.get("distribution") and not row.get("declared")
-    ]
+    told = _with_missing(data)
     for row in data["observation"].get("comfyui_lacks", []):
         told += _other_versions(row)
     return [*told, f"next: gov tx inspect {txid}, or gov tx abort {txid}"]
+
+
+def _with_missing(data: Mapping[str, Any]) -> list[Part]:
+    """How to try a node with the packages that it, or a part of it, failed for: all at once."""
+    wanted: dict[str, list[str]] = {}
+    for row in data["observation"].get("missing_modules", []):
+        if row.get("distribution") and not row.get("declared"):
+            wanted.setdefault(row["node"], []).append(row["distribution"])
+    told: list[Part] = []
+    for node, names in wanted.items():
+        given = " ".join(f"--with '{name}'" for name in dict.fromkeys(names))
+        told.append(f"next: gov tx run {node} {given}")
+    return told
 
 
 def _has_findings(data: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from governance.cli.outcome import Part
+from governance.observation import partial
 
 Row = Mapping[str, Any]
 
@@ -86,10 +87,12 @@ def _findings(rows: Iterable[Row]) -> list[Part]:
 
 def _loads(names: Sequence[str], seen: Mapping[str, Any]) -> list[Part]:
     """Of the other nodes: in one line, but for those that failed."""
-    loaded = [name for name in names if seen["nodes"][name].get("loaded")]
-    failed = [name for name in names if name not in loaded and not _is_warned_of(name, seen)]
+    lacks = {row["node"] for row in seen.get("partial", ())}
+    loaded = [n for n in names if seen["nodes"][n].get("loaded") and n not in lacks]
+    failed = [n for n in names if n not in loaded and not _is_warned_of(n, seen)]
+    failed.sort(key=lambda name: name in lacks)
     told = [line for name in failed[:_OTHERS] for line in _node(name, seen)]
-    told += _more("NOT LOADED", len(failed) - _OTHERS)
+    told += _more("NOT LOADED or in part:", len(failed) - _OTHERS)
     if len(loaded) == 1:
         told += _node(loaded[0], seen)
     elif loaded:
@@ -105,9 +108,17 @@ def _is_warned_of(name: str, seen: Mapping[str, Any]) -> bool:
 def _node(name: str, seen: Mapping[str, Any]) -> list[Part]:
     node, reason = seen["nodes"][name], str(seen.get("reason", ""))
     if node.get("loaded"):
-        return [f"  loaded {name}{_classes(node.get('classes', []))}"]
+        lacks = [row for row in seen.get("partial", ()) if row["node"] == name]
+        told = [line for row in lacks for line in _in_part(row)]
+        return [f"  loaded {name}{_classes(node.get('classes', []))}", *told]
     error = str(node.get("error") or "").strip()
     return [f"  NOT LOADED {name}" + (f": {error}" if error and error not in reason else "")]
+
+
+def _in_part(row: Row) -> list[Part]:
+    known = " (as in prod)" if row.get("known") else ""
+    told = [f"  IN PART: {row['node']}: {partial.sentence(row)}{known}"]
+    return [*told, *(f"      {line}" for line in partial.lines(row))]
 
 
 def _classes(names: Sequence[str]) -> str:

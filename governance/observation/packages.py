@@ -60,6 +60,31 @@ def read_sources(
     return found
 
 
+_FIND = """
+import sys
+from importlib.util import find_spec
+sys.path.insert(0, sys.argv[1])
+print(*(name for name in sys.argv[2:] if find_spec(name) is None))
+"""
+
+
+def absent(
+    environment: Path,
+    comfyui_dir: Path,
+    modules: Sequence[str],
+    enter: Enter,
+    environ: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Those of the top-level `modules` that neither the environment nor ComfyUI has; nothing of
+    them is run.  Raises GovError."""
+    wanted = [name for name in modules if name.isidentifier()]
+    command = [str(environment / "bin/python"), "-I", "-c", _FIND, str(comfyui_dir), *wanted]
+    done = process.run(enter(command), env=environ, timeout=_SECONDS)
+    if not done.ok:
+        raise _failed(environment, done.stderr.strip().rpartition("\n")[2])
+    return [name for name in wanted if name in done.stdout.split()]
+
+
 def find_site_packages(environment: Path) -> Path:
     """Raises GovError where `environment` is no environment."""
     found = sorted(environment.glob("lib/python3*/site-packages"))

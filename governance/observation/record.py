@@ -71,6 +71,7 @@ class Observation:
     is what the API told (class -> python_module) and is left out of the JSON: see `baseline`.
     `subjects` are the nodes under observation, `failed_subjects` those that failed, each with its
     reason; `taken_over` are classes of which another node's is served: {class, by, from}.
+    `partial` are subjects that loaded in part, and others that lost classes, see partial.py.
     `came_up`: ComfyUI came up, whatever became of the nodes; `ready`: its API answered, which a
     quick start never waits for.  `missing_modules` are {node, module, distribution, declared},
     `comfyui_lacks` {node, place, wanted, version, since, until, requires, fits}.
@@ -82,6 +83,7 @@ class Observation:
     subjects: list[str] = field(default_factory=list)
     failed_subjects: dict[str, str] = field(default_factory=dict)
     taken_over: list[dict[str, str]] = field(default_factory=list)
+    partial: list[dict[str, Any]] = field(default_factory=list)
     missing_modules: list[dict[str, Any]] = field(default_factory=list)
     comfyui_lacks: list[dict[str, Any]] = field(default_factory=list)
     run_exit_code: int | None = None

@@ -3,17 +3,18 @@
 Run by path (`python -I -S source.py NAME=PATH...`) inside the layer, where alone a candidate's new
 code can be seen; it imports the standard library only.  Tells of each place the names that it puts
 into NODE_CLASS_MAPPINGS (or gives as node_id to a Schema of the newer API), as far as they are
-written out, and whether there is an install.py.
+written out, whether there is an install.py, and which parts it goes on without (see parts.py).
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,17 @@ def tell(place: Path) -> dict[str, Any]:
     return {
         "classes": sorted(registered(place)),
         "install_script": (place / _INSTALL_SCRIPT).is_file(),
+        "parts": _parts(place),
     }
+
+
+def _parts(place: Path) -> list[dict[str, Any]]:
+    """Beside this file where it is run by path, and has no package around it."""
+    if not __package__:
+        sys.path.insert(0, str(Path(__file__).parent))
+    parts = importlib.import_module("parts" if not __package__ else f"{__package__}.parts")
+    found: list[dict[str, Any]] = parts.tell(place, parse, names_of)
+    return found
 
 
 def registered(place: Path) -> set[str]:
@@ -67,26 +78,37 @@ def _text(path: Path) -> bytes:
 
 
 def _names_in(text: bytes) -> set[str]:
-    if not any(mark in text for mark in _MARKS):
-        return set()
+    return names_of(_parsed(text)) if any(mark in text for mark in _MARKS) else set()
+
+
+def parse(path: Path) -> list[ast.stmt]:
+    """The statements of a file; none where it cannot be read."""
+    return _parsed(_text(path))
+
+
+def _parsed(text: bytes) -> list[ast.stmt]:
     try:
-        tree = ast.parse(text)
+        return ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
+        return []
+
+
+def names_of(statements: list[ast.stmt], roots: Collection[str] = (MAPPINGS,)) -> set[str]:
+    """Names that are put into one of the variables `roots`, or given as node_id."""
     keys: _Found = {}  # variable -> keys that are written into it
     parts: _Found = {}  # variable -> variables that go into it
     ids: set[str] = set()
-    for node in ast.walk(tree):
+    for node in (inner for statement in statements for inner in ast.walk(statement)):
         for variable, value in _written(node):
             _take(value, keys.setdefault(variable, set()), parts.setdefault(variable, set()))
         ids |= _schema_id(node)
-    return ids | _reached(MAPPINGS, keys, parts)
+    return ids | _reached(roots, keys, parts)
 
 
-def _reached(variable: str, keys: _Found, parts: _Found) -> set[str]:
-    """The keys of a variable and of all that goes into it."""
+def _reached(roots: Collection[str], keys: _Found, parts: _Found) -> set[str]:
+    """The keys of variables and of all that goes into them."""
     seen: set[str] = set()
-    left = [variable]
+    left = list(roots)
     while left:
         name = left.pop()
         if name not in seen:

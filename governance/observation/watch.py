@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from governance.observation import (
     events,
     findings,
     packages,
+    partial,
     recorder,
     takeover,
     verdict,
@@ -274,9 +275,14 @@ def _conclude(session: Session, run: Run) -> None:
     seen.subjects = list(request.subjects)
     seen.collateral = verdict.collateral(request.subjects, reports, request.baseline)
     taken = _note_takeovers(session, run, reports)
+    seen.partial = _left_out(session, run, reports)
     is_completed, seen.reason = verdict.judge(
         run, request.subjects, reports, seen.collateral, takeover.sentence(taken)
     )
+    if is_completed:
+        seen.reason += "".join(
+            f"; {r['node']} in part: {partial.sentence(r)}" for r in seen.partial
+        )
     seen.collateral += takeover.robbed(taken, (*request.subjects, *seen.collateral))
     seen.failed_subjects = {
         **takeover.culprits(taken, request.subjects),
@@ -316,6 +322,23 @@ def _note_takeovers(
     for text in takeover.shadow_sentences(hidden):
         session.warn(text)
     return taken
+
+
+def _left_out(
+    session: Session, run: Run, reports: Mapping[str, NodeReport]
+) -> list[dict[str, Any]]:
+    request = session.request
+
+    def absent(modules: Sequence[str]) -> list[str]:
+        place, nodes = request.environment, request.comfyui_dir
+        try:
+            return packages.absent(place, nodes, modules, request.enter, request.environ)
+        except GovError as error:
+            session.limit(f"what is missing could not be looked up: {error.message}")
+            return []
+
+    start = partial.Start(run.classes, run.log, reports, session.source, request.baseline, absent)
+    return partial.find(start, request.subjects)
 
 
 def _record_deeds(session: Session) -> None:

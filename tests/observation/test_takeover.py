@@ -167,4 +167,4 @@ def test_what_is_no_source_of_the_node_is_left_out(tmp_path):
     assert source.registered(tmp_path) == set()
     single = tmp_path / "one.py"
     single.write_text('NODE_CLASS_MAPPINGS = {"X": A}')
-    assert source.tell(single) == {"classes": ["X"], "install_script": False}
+    assert source.tell(single) == {"classes": ["X"], "install_script": False, "parts": []}
