@@ -1,7 +1,7 @@
 """Real nodes on a real ComfyUI: what `gov tx run` says of each, beside a start by hand.
 
     python benchmarks/real_nodes.py COMFYUI NODE ... [--workspace DIR] [--promoted NODE ...]
-                                    [--scratch DIR] [--inside COMMAND] [--out FILE]
+                                    [--scratch DIR] [--inside COMMAND] [--together N] [--out FILE]
 
 NODE is a git repository or what `gov node add` takes else; with @FILE a list, one a line.  COMFYUI
 is a checkout; nothing in it is changed but custom_nodes.  For each node: `gov node add`, `gov tx
@@ -12,7 +12,8 @@ with pip in it; the nodes lie in a second checkout of the same commit; the node'
 as ComfyUI-Manager runs it; then ComfyUI is started there without gov, twice where the first start
 installed something, and asked for its classes.  Where the requirements do not lock, uv alone adds
 the node's lines to prod's project.  These programs are not fenced in: `--inside` names a command
-that is put before each of them.
+that is put before each of them.  `--together N` observes N nodes in one transaction and one start
+by hand, and judges each of them; those that do not lock together follow one by one.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ class Bench:
         subprocess.run(["git", "clone", "-q", "-s", self.comfyui, self.copy], check=True)
         subprocess.run(["git", "-C", self.copy, "checkout", "-q", "--detach", head], check=True)
         for row in self._nodes():
-            if row["last_snapshot"]:
+            if row["state"] == "promoted":
                 self._copy_node(row["id"])
 
     def _copy_node(self, node: str) -> Path:
@@ -178,41 +179,65 @@ class Bench:
         shutil.copytree(self.comfyui / "custom_nodes" / node, target, symlinks=True)
         return target
 
-    def judge(self, source: str) -> Row:
-        """One node, from `node add` to `node remove`."""
+    def judge(self, sources: Sequence[str]) -> list[Row]:
+        """Nodes in one transaction, from `node add` to `node remove`; those that do not lock
+        together one by one."""
+        rows = [self._added(source) for source in sources]
+        there = [row for row in rows if not row.reason]
+        try:
+            if there and not self._observed(there, alone=len(sources) == 1):
+                for row in there:
+                    self._observed([row], alone=True)
+        finally:
+            for row in there:
+                self.gov.data("node", "remove", row.node, "--purge-code")
+        return rows
+
+    def _added(self, source: str) -> Row:
         row = Row(_name(source))
         code, said = self.gov.screen("node", "add", source)
         if code:
             row.reason = said.strip().splitlines()[0]
-            return row
-        started = time.monotonic()
-        code, said = self.gov.screen("tx", "run", row.node, "--timeout", "600")
-        row.seconds = time.monotonic() - started
-        (self.scratch / f"{row.node}.screen").write_text(said)
-        tx = self.gov.data("tx", "inspect", "last")
-        (self.scratch / f"{row.node}.json").write_text(json.dumps(tx, indent=1))
-        _record(row, tx, said)
-        row.hand = self.by_hand(row.node, tx)
-        row.verdict, row.why = verdict(row, tx)
-        self.gov.data("tx", "abort", tx["txid"])
-        self.gov.data("node", "remove", row.node, "--purge-code")
         return row
 
-    def by_hand(self, node: str, tx: Mapping[str, Any]) -> Hand:
+    def _observed(self, rows: Sequence[Row], *, alone: bool) -> bool:
+        """Fill the rows; False where several do not lock together."""
+        names = [row.node for row in rows]
+        started = time.monotonic()
+        words = ["tx", "run", *names, "--timeout", "600"]
+        _, said = self.gov.screen(*words, *([] if alone else ["--all-or-nothing"]))
+        seconds = time.monotonic() - started
+        tx = self.gov.data("tx", "inspect", "last")
+        (self.scratch / f"{names[0]}.screen").write_text(said)
+        (self.scratch / f"{names[0]}.json").write_text(json.dumps(tx, indent=1))
+        try:
+            if tx["status"] == "needs_resolution" and not alone:
+                return False
+            hand = self.by_hand(names, tx)
+            for row in rows:
+                _record(row, tx, said, len(rows))
+                row.seconds, row.hand = seconds, hand
+                row.verdict, row.why = verdict(row, tx)
+        finally:
+            self.gov.data("tx", "abort", tx["txid"])
+        return True
+
+    def by_hand(self, names: Sequence[str], tx: Mapping[str, Any]) -> Hand:
         staged = self.gov.root / "state/work" / tx["txid"]
         if tx["status"] == "needs_resolution" or not (staged / "uv.lock").is_file():
-            return self._lock_by_hand(node)
+            return self._lock_by_hand(names[0])
         self._sync(staged)
-        place = self._copy_node(node)
+        places = [self._copy_node(name) for name in names]
         try:
-            return self._start_and_ask(place)
+            return self._start_and_ask(places)
         finally:
-            shutil.rmtree(place)
+            for place in places:
+                shutil.rmtree(place)
 
     def usual_start(self) -> None:
         """What the log says without any new node."""
         self._sync(self.gov.root)
-        hand = self._start_and_ask(None)
+        hand = self._start_and_ask([])
         print(f"prod by hand: {sum(map(len, hand.classes.values()))} classes, {hand.failed}")
         self.usual = set(hand.complaints)
 
@@ -251,22 +276,12 @@ class Bench:
         command = [executable(), "-q", "--cache-dir", str(cache), *words]
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
-    def _start_and_ask(self, place: Path | None) -> Hand:
+    def _start_and_ask(self, places: Sequence[Path]) -> Hand:
         """Twice where the first start installed something, as a person starts again."""
-        if place is not None and (place / "install.py").is_file():
-            environ = {**self._environ(), "COMFYUI_PATH": str(self.copy)}
-            command = [*self.inside, str(self.python), "install.py"]
-            with (self.scratch / "install.log").open("wb") as log:
-                subprocess.run(
-                    command,
-                    cwd=place,
-                    env=environ,
-                    stdout=log,
-                    stderr=log,
-                    timeout=900,
-                    check=False,
-                )
-        name = place.name if place else "usual"
+        for place in places:
+            if (place / "install.py").is_file():
+                self._install(place)
+        name = places[0].name if places else "usual"
         before = self._installed()
         hand = self._start(name)
         hand.starts = 1
@@ -275,6 +290,18 @@ class Bench:
             hand.starts = 2
         return hand
 
+    def _install(self, place: Path) -> None:
+        with (self.scratch / f"{place.name}.install.log").open("wb") as log:
+            subprocess.run(
+                [*self.inside, str(self.python), "install.py"],
+                cwd=place,
+                env={**self._environ(), "COMFYUI_PATH": str(self.copy)},
+                stdout=log,
+                stderr=log,
+                timeout=900,
+                check=False,
+            )
+
     def _installed(self) -> list[str]:
         library = self.python.parent.parent / "lib"
         return sorted(path.name for path in library.glob("*/site-packages/*.dist-info"))
@@ -282,8 +309,14 @@ class Bench:
     def _environ(self) -> dict[str, str]:
         home = self.scratch / "home"
         home.mkdir(exist_ok=True)
-        path = f"{self.python.parent}:{os.environ['PATH']}"
-        return {**os.environ, "HOME": str(home), "PATH": path}
+        own = {
+            "HOME": str(home),
+            "PATH": f"{self.python.parent}:{os.environ['PATH']}",
+            # Every environment is new, and most of its files are those of the one before.
+            "PYTHONPYCACHEPREFIX": str(self.scratch / "pycache"),
+        }
+        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return inherited | own
 
     def _start(self, name: str) -> Hand:
         port = _free_port()
@@ -315,9 +348,8 @@ def verdict(row: Row, tx: Mapping[str, Any]) -> tuple[str, str]:
         return NOT_JUDGED, row.reason
     completed = row.status == "completed"
     if completed != hand.loaded(row.node):
-        others = [name for name in hand.failed if name != row.node]
-        if not completed and others:
-            return NOT_JUDGED, f"by hand {', '.join(others)} fails"
+        if not completed and row.node not in tx["observation"].get("failed_subjects", {}):
+            return NOT_JUDGED, f"by hand {', '.join(hand.failed) or 'nothing'} fails"
         return WRONG, "by hand it loads" if not completed else "by hand it does not load"
     if not completed:
         said = hand.failed.get(row.node, "")
@@ -350,11 +382,17 @@ def _facts(node: str, tx: Mapping[str, Any]) -> Iterator[str]:
         yield str(line)
 
 
-def _record(row: Row, tx: Mapping[str, Any], screen: str) -> None:
+def _record(row: Row, tx: Mapping[str, Any], screen: str, together: int) -> None:
+    """Of several nodes in one transaction each has the verdict that the record has of it."""
     seen = tx.get("observation", {})
     row.status, row.reason = tx["status"], seen.get("reason") or ""
-    row.partial = bool(seen.get("partial"))
-    row.added = len(seen.get("classes_added", ()))
+    if together > 1:
+        failed = seen.get("failed_subjects", {})
+        loaded = seen.get("nodes", {}).get(row.node, {}).get("loaded")
+        row.status = "failed" if row.node in failed or not loaded else "completed"
+        row.reason = failed.get(row.node, "")
+    row.partial = any(one["node"] == row.node for one in seen.get("partial", ()))
+    row.added = len(seen.get("nodes", {}).get(row.node, {}).get("classes", ()))
     row.lines = len(screen.splitlines())
     row.unshown = unshown(row.node, tx, screen)
 
@@ -392,7 +430,7 @@ def _get(port: int, path: str, seconds: float = 5.0) -> dict[str, Any] | None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    for number, seconds in ((signal.SIGINT, 10.0), (signal.SIGKILL, 10.0)):
+    for number, seconds in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0)):
         if child.poll() is None:
             os.killpg(child.pid, number)
             try:
@@ -437,6 +475,7 @@ def main() -> int:
     parser.add_argument("--promoted", nargs="*", default=[])
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--inside", default="")
+    parser.add_argument("--together", type=int, default=1)
     parser.add_argument("--out", type=Path)
     told = parser.parse_args()
     comfyui = told.comfyui.resolve()
@@ -445,11 +484,11 @@ def main() -> int:
     bench = Bench(comfyui, workspace.resolve(), scratch.resolve(), shlex.split(told.inside))
     bench.make(told.promoted)
     bench.usual_start()
-    rows = []
-    for source in told.nodes:
-        row = bench.judge(source)
-        rows.append(row)
-        print(row.line(), flush=True)
+    rows: list[Row] = []
+    for start in range(0, len(told.nodes), told.together):
+        new = bench.judge(told.nodes[start : start + told.together])
+        rows += new
+        print("\n".join(row.line() for row in new), flush=True)
         if told.out:
             told.out.write_text(json.dumps([asdict(one) for one in rows], indent=1))
     counts = {word: sum(row.verdict == word for row in rows) for word in (RIGHT, WRONG)}
