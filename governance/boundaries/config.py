@@ -23,6 +23,7 @@ class Setting(NamedTuple):
     default: Value
     comment: str
     choices: tuple[str, ...] = ()
+    may_be_zero: bool = False
 
 
 CORE_PACKAGES = [
@@ -38,6 +39,18 @@ CORE_PACKAGES = [
     "pillow",
     "scipy",
     "comfyui-frontend-package",
+]
+
+# Where keys and tokens lie by default, of ssh, clouds, package registries, browsers, shells.
+HIDDEN = [
+    *("~/.ssh", "~/.gnupg", "~/.aws", "~/.azure", "~/.kube", "~/.docker", "~/.netrc", "~/.pgpass"),
+    *("~/.config/gcloud", "~/.config/gh", "~/.config/git/credentials", "~/.git-credentials"),
+    *("~/.config/rclone", "~/.config/op", "~/.config/containers", "~/.config/pip", "~/.pip"),
+    *("~/.pypirc", "~/.npmrc", "~/.cargo/credentials.toml", "~/.local/share/uv/credentials"),
+    *("~/.huggingface", "~/.cache/huggingface/token", "~/.cache/huggingface/stored_tokens"),
+    *("~/.password-store", "~/.local/share/keyrings", "~/.local/share/kwalletd", "~/.pki"),
+    *("~/.mozilla", "~/.config/google-chrome", "~/.config/chromium", "~/.config/BraveSoftware"),
+    *("~/.bash_history", "~/.zsh_history", "~/.python_history", "~/.config/wandb"),
 ]
 
 SETTINGS = (
@@ -102,6 +115,30 @@ SETTINGS = (
         [],
         "Environment variables that observed programs get beside the harmless ones, by name or "
         'pattern, for example ["HF_TOKEN", "MYAPP_*"].',
+    ),
+    Setting(
+        "sandbox.hidden",
+        HIDDEN,
+        "Folders and files that look empty to observed programs: keys, passwords, tokens.",
+    ),
+    Setting(
+        "sandbox.max_processes",
+        4096,
+        "An observed program that runs more processes than this at a time is ended; 0: no limit.",
+        may_be_zero=True,
+    ),
+    Setting(
+        "sandbox.max_memory_gb",
+        0,
+        "An observed program that takes more memory than this is ended; 0: when the machine "
+        "has nearly none left.",
+        may_be_zero=True,
+    ),
+    Setting(
+        "sandbox.max_disk_gb",
+        200,
+        "An observed program that writes more than this is ended; 0: no limit.",
+        may_be_zero=True,
     ),
     Setting(
         "policy.core_packages",
@@ -318,7 +355,7 @@ def _fits(setting: Setting, value: Any) -> bool:
         return isinstance(value, bool)
     if isinstance(default, int | float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and 0 < value < 10**9
+        return number and (0 < value < 10**9 or (setting.may_be_zero and value == 0))
     if isinstance(default, list):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     clean = isinstance(value, str) and "\0" not in value
@@ -328,6 +365,8 @@ def _fits(setting: Setting, value: Any) -> bool:
 def _wanted(setting: Setting) -> str:
     if setting.choices:
         return "one of " + ", ".join(setting.choices)
+    if setting.may_be_zero:
+        return "a positive number, or 0"
     kinds = {bool: "true or false", int: "a positive number", list: "a list of strings"}
     return kinds.get(type(setting.default), "a string")
 

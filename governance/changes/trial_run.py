@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from governance import comfyui, observation
+from governance import comfyui, observation, sandbox
 from governance.base import names
 from governance.base.errors import GovError
 from governance.base.progress import Live
@@ -97,7 +97,11 @@ def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Wa
     seen.limits += made.limits()
     seen.warnings += load.absent
     stage_baseline(stages, seen)
-    seen.isolation = made.isolation() if all(c.stopped for c in canaries) else "none"
+    writes = [canary for canary in canaries if canary.action != sandbox.READ]
+    seen.isolation = made.isolation() if all(c.stopped for c in writes) else "none"
+    open_secrets = [c.path for c in canaries if c.action == sandbox.READ and not c.stopped]
+    if open_secrets:
+        seen.limits.append(f"these could be read by the node: {', '.join(open_secrets)}")
     seen.canaries = [asdict(canary) for canary in canaries]
     undeclared = changes(frozen_versions(seen.installed_freeze), frozen_versions(seen.post_freeze))
     return Watched(seen, made, undeclared, _additions(seen, undeclared))
@@ -253,6 +257,7 @@ def _request(
         enter=made.enter,
         live=live,
         baseline=load.baseline or _expected(workspace, load.gone),
+        contacts=made.contacts,
         log_limit=int(workspace.config.number("tx.log_limit_mb") * 1024 * 1024),
     )
 

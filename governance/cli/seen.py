@@ -225,7 +225,7 @@ def _group(where: str, rows: Sequence[Row]) -> str:
 def _is_told(row: Row, seen: Mapping[str, Any]) -> bool:
     """By another line: a program that is an install or a finding, an address whose name was
     looked up."""
-    if row.get("argv"):
+    if row.get("argv") and not row.get("host"):
         installs = seen.get("installs", [])
         line = " ".join(" ".join(map(str, row["argv"])).split())
         return any(row["argv"] == install.get("command") for install in installs) or any(
@@ -253,11 +253,12 @@ _DEEDS = (
 
 
 def _subject(row: Row) -> str:
-    if row.get("argv"):
-        return _short(" ".join(map(str, row["argv"])))[:160]
     if row.get("host"):
         port = f":{row['port']}" if row.get("port") else ""
-        return f"{row['host']}{port}"
+        by = f" by {str(row['argv'][0]).rpartition('/')[2]}" if row.get("argv") else ""
+        return f"{row['host']}{port}{by}"
+    if row.get("argv"):
+        return _short(" ".join(map(str, row["argv"])))[:160]
     return _short(str(row.get("path", "")))
 
 

@@ -22,7 +22,14 @@ import governance
 from governance import observation, sandbox
 from governance.base.errors import GovError
 from governance.boundaries import process, store, uv
-from governance.environments import copied, generations, surroundings, variables, written
+from governance.environments import (
+    copied,
+    generations,
+    secrets,
+    surroundings,
+    variables,
+    written,
+)
 from governance.truth.resolution import Project
 from governance.truth.workspace import Workspace
 
@@ -88,8 +95,22 @@ class Candidate:
             layer=layer,
             scratch=self._scratch(),
             writable=(self.folder,),
-            read_only=(self.workspace.root, *map(self._at, self.sealed)),
+            read_only=(
+                self.workspace.root,
+                *map(self._at, self.sealed),
+                *([self.contacts] if self.contacts else []),
+            ),
+            hidden=secrets.places(self.workspace, (self.environment, self.comfyui_dir)),
+            strict=True,
+            limits=unknown_limits(self.workspace),
+            contacts=self.contacts,
         )
+
+    @property
+    def contacts(self) -> Path | None:
+        """The fence's record of addresses, which nothing inside may write."""
+        path = self.folder / "contacts"
+        return path if self.support.calls and path.exists() else None
 
     def _scratch(self) -> tuple[sandbox.Layer, ...]:
         if not self.is_scratch:
@@ -146,7 +167,16 @@ class Candidate:
 
     def limits(self) -> list[str]:
         """In words, what this trial lacks and prod has."""
-        return [*self._lacking_variables(), *self._closed_places()]
+        return [*self._lacking_variables(), *self._closed_places(), *self._open_roads()]
+
+    def _open_roads(self) -> Iterator[str]:
+        """What the fence of this machine leaves open, beyond writes (see isolation)."""
+        support = self.support
+        if not support.private or not support.read_only_mounts:
+            why = support.private_reason or support.read_only_reason
+            yield f"it shared memory and sockets with other programs of this machine: {why}"
+        if not support.calls:
+            yield f"its system calls were not filtered: {support.calls_reason}"
 
     def _lacking_variables(self) -> Iterator[str]:
         names = self._variables.left_out
@@ -171,7 +201,8 @@ class Candidate:
         return sandbox.isolation(self.view, self.support)
 
     def try_fence(self) -> list[sandbox.Canary]:
-        """Try, from inside, to write to prod and the truth: all of it must be stopped."""
+        """Try, from inside, to write to prod and the truth, and to read what is hidden: all of it
+        must be stopped."""
         space = self.workspace
         protected = [space.pyproject, space.plugins, space.state]
         prod = space.generation
@@ -224,6 +255,16 @@ class Candidate:
 
     def _takes_writes(self, real: Path) -> bool:
         return written.layer_over(self.view.scratch, real) is not None
+
+
+def unknown_limits(workspace: Workspace) -> sandbox.Limits:
+    """What a program that nobody knows may take of the machine."""
+    config = workspace.config
+    return sandbox.Limits(
+        processes=int(config.number("sandbox.max_processes")),
+        memory=int(config.number("sandbox.max_memory_gb") * (1 << 30)),
+        disk=int(config.number("sandbox.max_disk_gb") * (1 << 30)),
+    )
 
 
 def prepare(
@@ -281,6 +322,7 @@ def _fresh(workspace: Workspace, name: str) -> Path:
     store.remove_tree(folder)
     for inner in ("upper", "work", "home", "tmp", "cache", "pycache", "bin", "base"):
         store.make_folder(folder / inner)
+    (folder / "contacts").touch()
     return folder
 
 

@@ -24,7 +24,7 @@ class Request:
     `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
     for what `own_environ` sets.  `enter` turns an argv into one that runs inside the candidate's
     layer and fence.  `live(stream, line)` gets lines without their end, safe for a terminal,
-    from threads.
+    from threads.  `contacts` is the fence's own record of addresses, where it keeps one.
     """
 
     comfyui_dir: Path
@@ -48,6 +48,7 @@ class Request:
     live: Callable[[str, str], None]
     baseline: Baseline | None = None
     log_limit: int = 20 << 20
+    contacts: Path | None = None
 
     @property
     def expected(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from governance import comfyui
+from governance import comfyui, sandbox
 from governance.observation import alike
 from governance.observation.record import Baseline, NodeReport
 
@@ -20,7 +20,7 @@ class Run:
 
     `own_end`: it ended before it was told to.  `classes` is None where the API did not tell;
     `unlisted` where it failed at telling.  `alive` are the command lines of what ran beside it
-    when it was told to end.
+    when it was told to end.  `ended_for` is the limit that it was ended for.
     """
 
     log: comfyui.Log = field(default_factory=comfyui.Log)
@@ -33,10 +33,18 @@ class Run:
     timeout: float = 0.0
     classes: dict[str, str] | None = None
     unlisted: bool = False
+    ended_for: str = ""
     last_loaded: str | None = None
     limits: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     alive: list[tuple[str, ...]] = field(default_factory=list)
+
+    def feed(self, stream: str, line: str) -> None:
+        """One line of its output; the fence's own is none of ComfyUI's."""
+        if line.startswith(sandbox.ENDED):
+            self.ended_for = line.removeprefix(sandbox.ENDED)
+        else:
+            self.log.feed(stream, line)
 
     @property
     def timed_out(self) -> bool:
@@ -173,6 +181,8 @@ def exit_words(code: int | None) -> str:
 
 
 def _failed_start(run: Run, expected: tuple[str, ...]) -> str | None:
+    if run.ready and run.ended_for:
+        return f"ComfyUI came up and was ended, since {run.ended_for}"
     if run.ready:
         return (
             f"ComfyUI came up, then {exit_words(run.exit_code)} by itself" if run.own_end else None
@@ -196,6 +206,8 @@ def _missed_step(run: Run) -> str:
 
 def _crash(run: Run) -> str:
     where = f" while it was loading {run.loading}" if run.loading else ""
+    if run.ended_for:
+        return f"ComfyUI was ended{where}, since {run.ended_for}"
     if run.log.port_taken:
         said = ": another program took its port"
     else:

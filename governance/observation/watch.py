@@ -14,6 +14,7 @@ from governance.base.errors import GovError, UsageError
 from governance.observation import (
     alike,
     api,
+    contacted,
     events,
     findings,
     packages,
@@ -29,6 +30,10 @@ from governance.observation.verdict import Run
 from governance.truth.workspace import require_comfyui
 
 _SEEN = "seen is what passes through Python; other programs are known by their command line only"
+_SEEN_TOO = (
+    "seen is what passes through Python; other programs are known by their command line and by the "
+    "addresses that they connect to"
+)
 
 
 @dataclass
@@ -149,7 +154,7 @@ def _put_recorder(session: Session) -> None:
     request = session.request
     try:
         packages.put_recorder(request.environment, request.enter, request.environ)
-        session.limit(_SEEN)
+        session.limit(_SEEN if request.contacts is None else _SEEN_TOO)
     except GovError as error:
         session.limit(f"what nodes do could not be recorded: {error.message}")
 
@@ -171,13 +176,16 @@ def _run_install_script(session: Session, name: str) -> None:
     is_outside = folder.is_dir()  # else it is in the layer only
     argv = request.enter(command) if is_outside else request.enter(command, folder)
     cwd = folder if is_outside else request.comfyui_dir
-    log = comfyui.Log()
-    with running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=log.feed) as program:
+    run = Run()
+    log = run.log
+    with running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=run.feed) as program:
         code = program.wait(request.timeout)
     times = session.seen.times
     times["install_script"] = round(times.get("install_script", 0.0) + program.seconds(), 3)
     if code is None:
         session.warn(f"{script} was stopped after {request.timeout:g} s")
+    elif run.ended_for:
+        session.warn(f"{script} was ended, since {run.ended_for}")
     elif code != 0:
         why = f": {log.last_traceback[-1].strip()}" if log.last_traceback else ""
         session.warn(f"{script} {verdict.exit_words(code)}{why}")
@@ -231,7 +239,7 @@ def _watch(session: Session, phase: str) -> Run:
         cwd=request.comfyui_dir,
         environ=environ,
         streams=session.streams,
-        feed=run.log.feed,
+        feed=run.feed,
     ) as program:
         _follow(run, program, port, request)
     run.exit_code = program.child.returncode
@@ -353,6 +361,8 @@ def _record_deeds(session: Session) -> None:
     found = events.deeds(session.phases, places)
     seen.installs, seen.programs = found.installs, found.programs
     seen.hosts, seen.writes = found.hosts, found.writes
+    if session.request.contacts is not None:
+        seen.hosts += contacted.unseen(session.request.contacts, seen.hosts, seen.programs)
     seen.findings = findings.find(found, places.custom_nodes)
     _mark_known(session)
     if found.cut:

@@ -16,8 +16,13 @@ What is done, in this order (`enter` tells the processes apart):
 3. The fence by mounts: every mount outside the writable places becomes read-only, which stops
    chmod, utime and xattr too.  Raw disks and the sockets of daemons that act for others are
    covered; the machine's switches in /proc are read-only.
+   For a program that nobody knows (`View.strict`, `View.hidden`; `covers`) places with secrets look
+   empty, /dev/shm, message queues and System V's memory are its own, and sockets that somebody
+   outside listens at are covered, but for those that names are looked up with.
 4. Privileges are given away, so that root cannot mount, make a disk's device, open files by
-   handle, or enter processes outside.
+   handle, read the wire, or enter processes outside.  `calls` refuses what no node needs of the
+   kernel: tracing others, keys, io_uring, bpf, modules, mounts.  `limits` bound processes, memory
+   and disk; the keeper ends who goes beyond with one line and exit 124.
 5. The fence by Landlock, which needs no privilege, holds for root, and denies all mounting.
 
 At the end every descendant gets SIGTERM, after `View.grace` seconds SIGKILL; also when the outer
@@ -29,13 +34,14 @@ other lack degrades as `isolation` tells: "full" (3 and 5), "mounts", "landlock"
 
 What stays open.  Inside a writable place everything is allowed, also writing through a hardlink
 that was there before: nothing that shares inodes with prod may lie in one.  With Landlock alone,
-chmod, chown, utime, xattr and inode flags still reach files of the same owner.  Without a process
-namespace and below Landlock's ABI 6, processes outside can be signalled, the keeper included.  The
-network is open, and with it whatever a daemon does for its callers; of the sockets on disk only
-the well-known are covered.  Below kernel 6.2, or with dev.tty.legacy_tiocsti=1, a program on the
-operator's terminal may type into it (TIOCSTI).  With
-`read_only` and no writable set, Landlock (used where mounts fail) also forbids new entries in
-the folders that lead to a closed place.  Two programs in one layer at the same time are
+chmod, chown, utime, xattr and inode flags still reach files of the same owner; secrets are closed
+by it too, but the folders that lead to them cannot be listed then; memory is shared with the
+machine.  Without a process namespace and below Landlock's ABI 6, processes outside can be
+signalled, the keeper included.  The network is open, and with it whatever a daemon does for its
+callers.  Without `strict`, of the sockets on disk only the well-known are covered and, below kernel
+6.2 or with dev.tty.legacy_tiocsti=1, a program on the operator's terminal may type into it
+(TIOCSTI).  With `read_only` and no writable set, Landlock (used where mounts fail) also forbids new
+entries in the folders that lead to a closed place.  Two programs in one layer at the same time are
 undefined by the kernel: enter one after the other.  A socket on a disk with a layer over it cannot
 be reached.  In a user namespace no folder that holds another disk can be covered as a whole.
 
@@ -46,15 +52,19 @@ read-only.
 
 from __future__ import annotations
 
-from governance.sandbox.canary import Canary, covered, self_test
+from governance.sandbox.canary import READ, Canary, covered, self_test
 from governance.sandbox.disk import scratch
+from governance.sandbox.limits import ENDED
 from governance.sandbox.support import probe
-from governance.sandbox.view import Layer, Support, View
+from governance.sandbox.view import Layer, Limits, Support, View
 from governance.sandbox.wrapping import isolation, wrap
 
 __all__ = [
+    "ENDED",
+    "READ",
     "Canary",
     "Layer",
+    "Limits",
     "Support",
     "View",
     "covered",

@@ -13,10 +13,16 @@ from governance.base.errors import GovError
 from governance.boundaries import process
 from governance.sandbox import mounts
 from governance.sandbox.view import Support, View
-from governance.sandbox.wrapping import wrap
+from governance.sandbox.wrapping import isolation, wrap
 
 _TRESPASS = Path(__file__).with_name("trespass.py")
 _SECONDS = 60.0
+
+
+_ALL = ["create", "append", "chmod", "utime"]
+# See landlock: the other two it does not know.
+_PROMISED = {"landlock": ["create", "append"]}
+READ = "read"
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,18 @@ class Canary:
 
 
 def self_test(view: View, support: Support, protected: Sequence[Path]) -> tuple[Canary, ...]:
-    """Try to change each existing file or folder of `protected` from inside the view.
+    """Try to change each existing file or folder of `protected` from inside the view, by what its
+    fence promises to stop, and to read what it hides.
 
     Nothing is changed where the fence does not hold.  Raises GovError where the view cannot be
     entered at all, or a path does not exist.
     """
-    inside = [sys.executable, "-I", "-S", str(_TRESPASS), *map(str, protected)]
+    asked = {
+        "change": list(map(str, protected)),
+        "actions": _PROMISED.get(isolation(view, support), _ALL),
+        "read": list(map(str, view.hidden)),
+    }
+    inside = [sys.executable, "-I", "-S", str(_TRESPASS), json.dumps(asked)]
     # From "/": a caller's working directory may be closed to whoever runs inside.
     done = process.run(wrap(view, support, inside), cwd=Path("/"), timeout=_SECONDS)
     if not done.ok:

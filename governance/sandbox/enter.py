@@ -8,6 +8,7 @@ gives up its privileges and becomes the program.
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import json
 import os
@@ -27,7 +28,17 @@ if not __package__:
         _package.__path__ = [f"{_here}/{_folder}"]
         sys.modules[_name] = _package
 
-from governance.sandbox import landlock, mounts, privileges, processes, terminal
+from governance.sandbox import (
+    calls,
+    contacts,
+    covers,
+    landlock,
+    mounts,
+    privileges,
+    processes,
+    terminal,
+)
+from governance.sandbox import limits as bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Set
@@ -35,6 +46,7 @@ if TYPE_CHECKING:
     from governance.sandbox.wrapping import LayerPlan, Plan
 
 SETUP_FAILED = 125
+LIMIT_REACHED = 124
 
 
 class Program:
@@ -45,6 +57,8 @@ class Program:
         self.mask = mask
         self.folder = folder or _current_folder()
         self.terminal = terminal.in_our_hands()
+        self.contacts = -1  # a file that was opened before the fence closed it
+        self.channel = (-1, -1)
 
 
 def outer(plan: Plan, command: list[str]) -> int:
@@ -54,10 +68,14 @@ def outer(plan: Plan, command: list[str]) -> int:
     program = Program(
         command, signal.pthread_sigmask(signal.SIG_BLOCK, processes.WATCHED), plan["folder"]
     )
+    if plan["contacts"]:
+        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        program.contacts = os.open(plan["contacts"], how, 0o600)
     privileges.enter_namespaces(
         user=plan["user_namespace"],
         mounts=bool(plan["layers"]) or plan["seal"],
         processes=plan["pid_namespace"],
+        memory=plan["own_memory"],
     )
     read_end, write_end = os.pipe()
     _signal_on_news(read_end)
@@ -83,9 +101,14 @@ def keep(plan: Plan, program: Program, report: int) -> NoReturn:
     if not is_first:
         processes.adopt_orphans()
     build(plan)
+    if plan["contacts"]:
+        program.channel = _pair()
     main = os.fork()
     if main == 0:
         _guarded(become, plan, program)
+    if plan["contacts"]:
+        os.close(program.channel[1])
+        _thread.start_new_thread(contacts.attend, (program.channel[0], program.contacts))
     # Out of the caller's group, whose signals we get from the outer process.
     os.setpgid(0, 0)
     try:
@@ -93,12 +116,34 @@ def keep(plan: Plan, program: Program, report: int) -> NoReturn:
             main,
             lambda status: _tell(report, status),
             lambda: terminal.give(program.terminal, main),
+            _exceeded(plan),
+            bounds.EVERY,
         )
+    except processes.Exceeded as error:
+        processes.force_namespace() if is_first else processes.force_family()
+        os.write(2, os.fsencode(f"{bounds.ENDED}{error}\n"))
+        os._exit(LIMIT_REACHED)
     except processes.Abandoned:
         processes.force_family()
         os._exit(SETUP_FAILED)
     processes.end_family(plan["grace"])
     os._exit(0)
+
+
+def _pair() -> tuple[int, int]:
+    import socket
+
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+def _exceeded(plan: Plan) -> Callable[[], str] | None:
+    if plan["limits"] is None:
+        return None
+    bounds.go_before()
+    me = os.getpid()
+    family = processes.everybody if me == 1 else lambda: processes.descendants(me)
+    return bounds.Watch(plan["limits"], family).exceeded
 
 
 def build(plan: Plan) -> None:
@@ -109,6 +154,8 @@ def build(plan: Plan) -> None:
     mounts.make_private()
     if plan["pid_namespace"]:
         mounts.mount_processes()
+        if plan["limits"] is not None:
+            bounds.restrict_namespace(plan["limits"])
     mounted = [layer for layer in layers if _is_mounted(layer, plan["user_namespace"])]
     if plan["seal"]:
         # Written past the overlay, its upper folder would change under the kernel's hands.
@@ -118,6 +165,10 @@ def build(plan: Plan) -> None:
         kept = failed.union(*(layer["keep"] for layer in mounted)) - own
         places = mounts.Places(plan["writable"], plan["open"], plan["read_only"], behind, own, kept)
         mounts.fence(places)
+        covers.hide(plan["hidden"])
+    if plan["own_memory"]:
+        covers.own_memory()
+        covers.close_sockets(plan["writable"] or ())
 
 
 def _is_mounted(layer: LayerPlan, user_namespace: bool) -> bool:
@@ -134,13 +185,20 @@ def become(plan: Plan, program: Program) -> NoReturn:
     # A signal to the caller's group must not reach the program twice.
     os.setpgid(0, 0)
     terminal.give(program.terminal, os.getpgrp())
-    _close_all_but_standard()
+    _close_all_but_standard(program.channel[1])
     if program.folder is not None:
         os.chdir(program.folder)  # once more, now by way of the new mounts
+    if plan["limits"] is not None:
+        bounds.restrict(plan["limits"])
     if plan["fence"]:
         privileges.drop()
     if plan["landlock"]:
-        landlock.restrict(plan["landlock"], _landlock_places(plan))
+        hidden = [] if plan["seal"] else plan["hidden"]
+        landlock.restrict(plan["landlock"], _landlock_places(plan), hidden)
+    if plan["calls"]:
+        calls.refuse()
+    if plan["contacts"]:
+        contacts.hand_over(contacts.listen(), program.channel[1])
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, program.mask)
@@ -212,10 +270,10 @@ def _current_folder() -> str | None:
         return None  # deleted: nothing can be written there
 
 
-def _close_all_but_standard() -> None:
+def _close_all_but_standard(kept: int) -> None:
     """An inherited descriptor would lead past every mount."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        if int(name) > 2:
+        if int(name) > 2 and int(name) != kept:
             try:
                 os.close(int(name))
             except OSError:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from governance.sandbox import kernel
 
 _WRITE_FILE = 1 << 1
+_READ = (1 << 2) | (1 << 3)  # files and folders
 _CHANGE_ENTRIES = sum(1 << bit for bit in range(4, 13))  # remove_* and make_*, ABI 1
 _REFER = 1 << 13  # ABI 2; before it, no rename or link between folders is ever allowed
 _TRUNCATE = 1 << 14  # ABI 3
@@ -80,7 +81,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         return  # gone since it was listed, as others' temporary files go: nothing to allow
     try:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
-            rights &= _WRITE_FILE | _TRUNCATE
+            rights &= _WRITE_FILE | _TRUNCATE | (1 << 2)
         rule = _PathBeneath(rights, place)
         kernel.syscall(
             kernel.SYS_LANDLOCK_ADD_RULE,
@@ -93,12 +94,17 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         os.close(place)
 
 
-def restrict(version: int, places: Iterable[str]) -> None:
-    """From here on this process and its children write in `places` only; needs no_new_privs."""
+def restrict(version: int, places: Iterable[str], hidden: Sequence[str] = ()) -> None:
+    """From here on this process and its children write in `places` only; needs no_new_privs.
+
+    What lies in `hidden` they cannot read, and the folders that lead there they cannot list.
+    """
     rights = _write_rights(version)
-    ruleset = _create(version, rights)
+    ruleset = _create(version, rights | (_READ if hidden else 0))
     for path in places:
         _allow(ruleset, path, rights)
+    for path in around(hidden) if hidden else ():
+        _allow(ruleset, path, _READ)
     kernel.syscall(kernel.SYS_LANDLOCK_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     os.close(ruleset)
 

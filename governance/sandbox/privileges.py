@@ -9,20 +9,25 @@ from governance.sandbox import kernel
 
 # What root keeps inside a fence, by the numbers of capability.h.  Everything else could open a
 # second road to the disk: SYS_ADMIN remounts, MKNOD makes the disk's device, DAC_READ_SEARCH
-# opens files by handle, SYS_PTRACE enters outside processes, SYS_MODULE and RAWIO the kernel.
+# opens files by handle, SYS_PTRACE enters outside processes, SYS_MODULE and RAWIO the kernel,
+# NET_RAW reads what others send, SYS_RESOURCE lifts limits.
 _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _KILL, _SETGID, _SETUID = 0, 1, 3, 4, 5, 6, 7
-_NET_BIND, _NET_RAW, _IPC_LOCK, _SYS_NICE, _SYS_RESOURCE = 10, 13, 14, 23, 24
+_NET_BIND, _IPC_LOCK, _SYS_NICE = 10, 14, 23
 _ON_FILES = {_CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID}
-_ON_ITSELF = {_KILL, _SETGID, _SETUID, _IPC_LOCK, _SYS_NICE, _SYS_RESOURCE}
-_HARMLESS = _ON_FILES | _ON_ITSELF | {_NET_BIND, _NET_RAW}
+_ON_ITSELF = {_KILL, _SETGID, _SETUID, _IPC_LOCK, _SYS_NICE}
+_HARMLESS = _ON_FILES | _ON_ITSELF | {_NET_BIND}
 
 
-def enter_namespaces(*, user: bool, mounts: bool, processes: bool) -> None:
-    """New namespaces for this process; the one for processes begins with its next child."""
+def enter_namespaces(*, user: bool, mounts: bool, processes: bool, memory: bool = False) -> None:
+    """New namespaces for this process; the one for processes begins with its next child.
+
+    `memory` is what processes share by System V's calls and message queues.
+    """
     uid, gid = os.geteuid(), os.getegid()
     flags = kernel.CLONE_NEWUSER if user else 0
     flags |= kernel.CLONE_NEWNS if mounts or processes else 0
     flags |= kernel.CLONE_NEWPID if processes else 0
+    flags |= kernel.CLONE_NEWIPC if memory else 0
     if not flags:
         return
     kernel.unshare(flags)

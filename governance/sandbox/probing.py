@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from governance.sandbox import landlock, mounts, privileges
+from governance.sandbox import calls, covers, kernel, landlock, mounts, privileges
 
 
 class Unfit(Exception):
@@ -23,6 +23,8 @@ def results(folder: str) -> dict[str, object]:
     layer = attempt(lambda: _use_layer(folder, user)) or attempt(lambda: _see_lower(folder))
     read_only = attempt(lambda: _use_seal(folder, user))
     processes = attempt(lambda: _use_process_namespace(user))
+    private = attempt(lambda: _use_private(folder, user))
+    filtered = attempt(_use_calls)
     version = landlock.abi()
     return {
         "layer": not layer,
@@ -33,6 +35,10 @@ def results(folder: str) -> dict[str, object]:
         "pid_namespace": not processes,
         "pid_reason": processes,
         "user_namespace": user,
+        "private": not private,
+        "private_reason": private,
+        "calls": not filtered,
+        "calls_reason": filtered,
     }
 
 
@@ -109,6 +115,25 @@ def _use_own_processes() -> None:
     mounts.mount_processes()
     if os.readlink("/proc/self") != "1":  # noqa: PTH115
         raise Unfit("the process list is not the namespace's own")
+
+
+def _use_private(folder: str, user: bool) -> None:
+    secret = f"{folder}/secret"
+    os.makedirs(f"{secret}/key")  # noqa: PTH103
+    privileges.enter_namespaces(user=user, mounts=True, processes=False, memory=True)
+    mounts.make_private()
+    covers.own_memory()
+    covers.hide([secret])
+    if os.listdir(secret):  # noqa: PTH208
+        raise Unfit("a folder that was covered can be seen")
+
+
+def _use_calls() -> None:
+    if not calls.is_known():
+        raise Unfit("the numbers of this machine's system calls are not known to gov")
+    privileges.drop()
+    calls.refuse()
+    _expect_refusal(lambda: kernel.unmount("/"), errno.EPERM)
 
 
 def _use_landlock(folder: str, version: int) -> None:

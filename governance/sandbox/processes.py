@@ -26,17 +26,27 @@ TO_FRONT = signal.SIGRTMIN + 2
 WATCHED = frozenset((*FORWARDED, signal.SIGCHLD, signal.SIGCONT, signal.SIGIO, ORPHANED, TO_FRONT))
 
 
+class Exceeded(Exception):
+    """The family took more than it may; the sentence says of what."""
+
+
 class Abandoned(Exception):
     """The outer process is gone, so nobody waits for an answer any more."""
 
 
-def attend(main: int, tell: Callable[[int], None], to_front: Callable[[], None]) -> None:
+def attend(
+    main: int,
+    tell: Callable[[int], None],
+    to_front: Callable[[], None],
+    exceeded: Callable[[], str] | None = None,
+    every: float = 1.0,
+) -> None:
     """Reap and forward until `main` ends, and `tell` its wait status whenever it changes.
 
-    Raises Abandoned.
+    `exceeded` is asked each `every` seconds.  Raises Abandoned, Exceeded.
     """
     while True:
-        number = signal.sigwaitinfo(WATCHED).si_signo
+        number = _next(exceeded, every)
         if number == ORPHANED:
             raise Abandoned
         if number == signal.SIGCHLD:
@@ -51,6 +61,18 @@ def attend(main: int, tell: Callable[[int], None], to_front: Callable[[], None])
             _send((-main,), signal.SIGCONT)
         else:
             _send((main,), number)
+
+
+def _next(exceeded: Callable[[], str] | None, every: float) -> int:
+    """The next signal; `exceeded` is asked before it, and while none comes."""
+    if exceeded is None:
+        return signal.sigwaitinfo(WATCHED).si_signo
+    while True:
+        news = signal.sigtimedwait(WATCHED, every)
+        if sentence := exceeded():
+            raise Exceeded(sentence)
+        if news is not None:
+            return news.si_signo
 
 
 def end_family(grace: float) -> None:
@@ -77,6 +99,18 @@ def force_family() -> None:
     _reap()
 
 
+def force_namespace() -> None:
+    """SIGKILL to all but the first process of this process namespace, which calls it: no fork can
+    outrun that."""
+    while True:
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        _reap()
+        signal.sigtimedwait(WATCHED, 0.01)
+
+
 def descendants(ancestor: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid, parent in _parents().items():
@@ -85,6 +119,12 @@ def descendants(ancestor: int) -> list[int]:
     for pid in found:  # grows while it is read: breadth first
         found.extend(children.get(pid, ()))
     return found
+
+
+def everybody() -> list[int]:
+    """All of this process namespace but its first process."""
+    names = os.listdir("/proc")  # noqa: PTH208
+    return [int(name) for name in names if name.isdigit() and name != "1"]
 
 
 def command_line(pid: int) -> tuple[str, ...]:

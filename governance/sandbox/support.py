@@ -57,4 +57,6 @@ def _nothing(reason: str) -> Support:
         pid_namespace=False,
         pid_reason=reason,
         user_namespace=False,
+        private_reason=reason,
+        calls_reason=reason,
     )

@@ -1,4 +1,4 @@
-"""The canary itself: `python -I -S trespass.py PATH…` tries to change each PATH.
+"""The canary itself: `python -I -S trespass.py {"change": […], "actions": […], "read": […]}`.
 
 It changes nothing where it succeeds: same mode, same times, no byte written, and what it made
 is taken away again.  Prints [[path, action, error or null], …] as JSON.
@@ -12,13 +12,15 @@ import stat
 import sys
 from collections.abc import Callable
 
+Attempt = tuple[str, str, "str | None"]
 
-def attempts(path: str) -> list[tuple[str, str, str | None]]:
+
+def changes(path: str, wanted: list[str]) -> list[Attempt]:
     is_folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - pathlib is slow to import
-    actions = {"create": _create, "chmod": _chmod, "utime": _utime}
-    if not is_folder:
-        actions["append"] = _open_for_append
-    return [(path, name, _error(action, path)) for name, action in actions.items()]
+    actions = {"create": _create, "append": _open_for_append, "chmod": _chmod, "utime": _utime}
+    if is_folder:
+        del actions["append"]
+    return [(path, name, _error(actions[name], path)) for name in wanted if name in actions]
 
 
 def _error(action: Callable[[str], None], path: str) -> str | None:
@@ -27,6 +29,17 @@ def _error(action: Callable[[str], None], path: str) -> str | None:
     except OSError as error:
         return error.strerror
     return None
+
+
+def _read(path: str) -> None:
+    """Raises OSError where it cannot be read, or looks empty."""
+    if os.path.isdir(path):  # noqa: PTH112
+        is_empty = not os.listdir(path)  # noqa: PTH208
+    else:
+        with open(path, "rb") as file:
+            is_empty = not file.read(1)
+    if is_empty:
+        raise OSError(0, "it looks empty")
 
 
 def _create(path: str) -> None:
@@ -53,5 +66,7 @@ def _utime(path: str) -> None:
 
 
 if __name__ == "__main__":
-    found = [attempt for path in sys.argv[1:] for attempt in attempts(path)]
+    asked = json.loads(sys.argv[1])
+    found = [row for path in asked["change"] for row in changes(path, asked["actions"])]
+    found += [(path, "read", _error(_read, path)) for path in asked["read"]]
     sys.stdout.write(json.dumps(found))

@@ -28,11 +28,22 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Limits:
+    processes: int = 0
+    memory: int = 0
+    disk: int = 0
+
+
+@dataclass(frozen=True)
 class View:
     """How one program sees the disk, and how its descendants end.
 
     `scratch` are further layers, over folders that a program may want to write though nothing of
     it is to stay; one that cannot be had is left out, and its folder is read-only then.
+    `hidden` are folders and files that look empty.  `strict` is for a program that nobody knows:
+    shared memory and message queues of its own, no sockets of others, no system calls that no node
+    needs.  `limits` bound what it takes of the machine, in processes and bytes; 0 is none.
+    `contacts` is a file that gets a line for each address that is connected to.
     `writable`: None is no fence; else the only places that may be written, besides the layers,
     devices and the program's own /proc.  `read_only` holds even without a fence and inside a
     writable place, but for what lies in `open`.  `grace`: seconds between SIGTERM and SIGKILL for
@@ -44,6 +55,10 @@ class View:
     writable: tuple[Path, ...] | None = None
     read_only: tuple[Path, ...] = ()
     open: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
+    strict: bool = False
+    limits: Limits | None = None
+    contacts: Path | None = None
     own_processes: bool = True
     grace: float = 2.0
 
@@ -58,13 +73,17 @@ class View:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> View:
-        layer, writable = document["layer"], document["writable"]
+        layer, writable, limits = (document[name] for name in ("layer", "writable", "limits"))
         return cls(
             layer=Layer.from_json(layer) if layer else None,
             scratch=tuple(map(Layer.from_json, document["scratch"])),
             writable=None if writable is None else tuple(map(Path, writable)),
             read_only=tuple(map(Path, document["read_only"])),
             open=tuple(map(Path, document["open"])),
+            hidden=tuple(map(Path, document["hidden"])),
+            strict=document["strict"],
+            limits=None if limits is None else Limits(**limits),
+            contacts=Path(document["contacts"]) if document["contacts"] else None,
             own_processes=document["own_processes"],
             grace=document["grace"],
         )
@@ -75,7 +94,8 @@ class Support:
     """What was really tried and worked here; each reason is "" where it works.
 
     `landlock` is the kernel's ABI number, 0 where there is none.  `user_namespace`: the caller
-    lacks the right to mount, so its own user namespace had to be used.
+    lacks the right to mount, so its own user namespace had to be used.  `private` is memory and
+    message queues of its own, `calls` the filter of system calls.
     """
 
     layer: bool
@@ -86,3 +106,7 @@ class Support:
     pid_namespace: bool
     pid_reason: str
     user_namespace: bool
+    private: bool = False
+    private_reason: str = ""
+    calls: bool = False
+    calls_reason: str = ""

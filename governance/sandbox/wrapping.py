@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from governance.base.errors import GovError
+from governance.sandbox.limits import Limits
 from governance.sandbox.view import Layer, Support, View
 
 ENTER = Path(__file__).with_name("enter.py")
@@ -36,6 +37,11 @@ class Plan(TypedDict):
     writable: list[str] | None
     read_only: list[str]
     open: list[str]
+    hidden: list[str]
+    own_memory: bool
+    calls: bool
+    limits: Limits | None
+    contacts: str
     fence: bool
     seal: bool
     landlock: int
@@ -57,17 +63,24 @@ def plan(view: View, support: Support, folder: Path | None = None) -> Plan:
     layers.sort(key=lambda layer: len(layer["lower"]))  # what lies above would hide what is within
     seal = view.is_fenced and support.read_only_mounts
     own_processes = view.own_processes and support.pid_namespace
+    own_memory = view.strict and seal and support.private
     return Plan(
         folder=os.path.abspath(folder) if folder is not None else "",  # noqa: PTH100
         layers=layers,
         writable=None if view.writable is None else [_real(path) for path in view.writable],
         read_only=[_real(path) for path in view.read_only],
         open=[_real(path) for path in view.open],
+        hidden=[_real(path) for path in view.hidden],
+        own_memory=own_memory,
+        calls=view.strict and support.calls,
+        limits=_limits(view),
+        contacts=_real(view.contacts) if view.contacts is not None and support.calls else "",
         fence=view.is_fenced,
         seal=seal,
         landlock=support.landlock if _uses_landlock(view, seal) else 0,
         pid_namespace=own_processes,
-        user_namespace=support.user_namespace and (seal or own_processes or bool(layers)),
+        user_namespace=support.user_namespace
+        and (seal or own_processes or own_memory or bool(layers)),
         grace=view.grace,
     )
 
@@ -96,6 +109,18 @@ def isolation(view: View, support: Support) -> str:
     if made["seal"]:
         return "full" if made["landlock"] else "mounts"
     return "landlock" if made["landlock"] else "none"
+
+
+def _limits(view: View) -> Limits | None:
+    if view.limits is None:
+        return None
+    layers = [layer for layer in (view.layer, *view.scratch) if layer is not None]
+    folders = {_real(path) for path in (*(view.writable or ()), *(one.upper for one in layers))}
+    tops = [path for path in folders if not any(path.startswith(f"{o}/") for o in folders)]
+    given = view.limits
+    return Limits(
+        processes=given.processes, memory=given.memory, disk=given.disk, folders=sorted(tops)
+    )
 
 
 def _uses_landlock(view: View, seal: bool) -> bool:

@@ -19,6 +19,9 @@ class Settings:
     def texts(self, key):
         return ()
 
+    def number(self, key):
+        return 0
+
 
 @pytest.fixture
 def candidate(tmp_path):

@@ -39,6 +39,7 @@ def test_what_the_template_writes_is_what_is_read(tmp_path):
         ("tx = 3", "unknown setting 'tx'"),
         ("[tx]\ntimeout_seconds = 0", "a positive number"),
         ("[tx]\ntimeout_seconds = -1", "a positive number"),
+        ("[sandbox]\nmax_memory_gb = -1", "a positive number, or 0"),
         ("[tx]\ntimeout_seconds = nan", "a positive number"),
         ("[tx]\ntimeout_seconds = inf", "a positive number"),
         ("[tx]\ntimeout_seconds = true", "a positive number"),
