@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from doit.exceptions import InvalidDodoFile, TaskFailed
 
 from governance.base.errors import GovError
-from governance.base.progress import silent
+from governance.base.progress import During, silent, unseen
 from governance.boundaries import store
 from governance.truth import workspace
 from governance.truth.workspace import Workspace
@@ -29,6 +29,7 @@ class Context:
 
     say: Callable[[str], None]
     live: Callable[[str, str], None] | None = None
+    during: During = unseen
     root: Workspace | None = None
     given: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +45,7 @@ class Context:
     def session(self) -> Any:
         from governance.changes.session import open_session
 
-        return open_session(self.workspace, self.say, self.live or silent)
+        return open_session(self.workspace, self.say, self.live or silent, self.during)
 
 
 def _to_stderr(text: str) -> None:

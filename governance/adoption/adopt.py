@@ -17,7 +17,7 @@ from governance.adoption.manager import Proposal
 from governance.adoption.survey import Nodes
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import store
-from governance.changes import batch, begin, nodes, pipeline, plan, provenance, steps
+from governance.changes import batch, begin, log_end, nodes, pipeline, plan, provenance, steps
 from governance.changes.session import Session
 from governance.changes.settings import Options
 from governance.changes.steps import Step
@@ -230,7 +230,8 @@ def _watch_before(
     """The baseline; nodes that do not load today are set aside."""
     space, txid = session.workspace, work.tx.txid
     names = {registry.loader_name(work.draft.plugin(node)): node for node in work.tx.nodes}
-    session.say("starting ComfyUI as it runs today, in the fence")
+    log = log_end.name_of(before.name_of(txid))
+    session.say(f"starting ComfyUI as it runs today, in the fence; its log: {log}")
     limit = timeout or space.config.number("tx.timeout_seconds")
     try:
         found = before.watch(session, txid, old.folder, list(names), timeout=limit)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from governance import comfyui, observation
-from governance.changes import trial_run
+from governance.changes import log_end, trial_run
 from governance.changes.session import Session
 from governance.environments import candidate
 
@@ -19,10 +19,10 @@ def watch(
     Raises GovError (code `no_layer`) where it could not be kept as it is.
     """
     workspace = session.workspace
-    name = f"{txid}-before"
+    name = name_of(txid)
     try:  # Ctrl-C while its folders are made leaves none of them, too
         made = candidate.beside(workspace, name, environment)
-        return observation.observe(
+        found = observation.observe(
             observation.Request(
                 comfyui_dir=made.comfyui_dir,
                 python=made.python,
@@ -39,11 +39,19 @@ def watch(
                 environ=made.environ(),
                 enter=made.enter,
                 live=session.live,
+                during=session.during,
                 log_limit=int(workspace.config.number("tx.log_limit_mb") * 1024 * 1024),
             )
         )
+        log_end.show(session, name, found)
+        return found
     finally:
         candidate.discard(workspace, name)
+
+
+def name_of(txid: str) -> str:
+    """Of its candidate and logs."""
+    return f"{txid}-before"
 
 
 def classes_by_node(names: Sequence[str], baseline: observation.Baseline) -> dict[str, list[str]]:

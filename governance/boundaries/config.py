@@ -122,6 +122,18 @@ SETTINGS = (
         "Folders and files that look empty to observed programs: keys, passwords, tokens.",
     ),
     Setting(
+        "sandbox.network",
+        "record",
+        "The network of observed programs: record (open; every address is written down), open, "
+        "index (only the package index and network_hosts), or none.",
+        ("record", "open", "index", "none"),
+    ),
+    Setting(
+        "sandbox.network_hosts",
+        [],
+        'What the policy index lets through beside the index: ["huggingface.co:443"].',
+    ),
+    Setting(
         "sandbox.max_processes",
         4096,
         "An observed program that runs more processes than this at a time is ended; 0: no limit.",

@@ -59,9 +59,11 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     on_line: OnLine | None = None,
+    on_start: Callable[[int], None] | None = None,
     input_text: str | None = None,
 ) -> Completed:
-    """Run to the end and return both outputs; `on_line` sees stderr line by line meanwhile.
+    """Run to the end and return both outputs; `on_line` sees stderr line by line meanwhile,
+    `on_start` gets the process id.
 
     Raises GovError (code `program_missing`, `timed_out`) and lets KeyboardInterrupt pass; in every
     case the child is gone when this returns.
@@ -69,6 +71,8 @@ def run(
     with _started(argv, cwd, env, stdin=input_text is not None) as child:
         stderr = _Reader(child.stderr, on_line)
         stdout = _Reader(child.stdout, None)
+        if on_start is not None:
+            on_start(child.pid)
         if input_text is not None and child.stdin is not None:
             child.stdin.write(input_text.encode())
             child.stdin.close()

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from governance.base.errors import GovError, UsageError
+from governance.base.progress import During, unseen
 from governance.boundaries import process, store
+from governance.boundaries.uv_progress import Fetching
 
 # Settings that would change what is resolved or where it goes must come from the truth, never
 # from the operator's shell; what concerns the road to the index (proxies, certificates,
@@ -50,12 +52,13 @@ class Locked:
 @dataclass(frozen=True)
 class Uv:
     """`cache` is the workspace's own (docs/02 says why); `memory` keeps which interpreter a
-    version stood for: uv asks every candidate on PATH anew, 0.4 s a call where one is a script."""
+    version stood for: uv asks every candidate on PATH anew, 0.4 s a call where one is a script.
+    `during` shows how far it is."""
 
     cache: Path
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    on_line: process.OnLine | None = None
     memory: Path | None = None
+    during: During = unseen
 
     def lock(self, project: Path, *, python: str, extra: Sequence[str] = ()) -> Locked:
         """One `uv lock` in the folder `project`.
@@ -63,7 +66,8 @@ class Uv:
         Raises GovError where another choice of requirements would not mend it.
         """
         found = str(self.find_python(python))
-        done = self._run(["lock", "--project", str(project), "--python", found, *extra], project)
+        argv = ["lock", "--project", str(project), "--python", found, *extra]
+        done = self._shown(Fetching("locking", self.cache), argv, project)
         if done.ok:
             return Locked(True, False, done.stderr)
         if is_conflict(done.stderr) or is_unbuildable(done.stderr):
@@ -79,7 +83,7 @@ class Uv:
         """
         argv = ["lock", "--project", str(project), "--python", str(python)]
         argv += ["--offline"] if offline else []
-        return self._run(argv, project, quiet=True, timeout=timeout)
+        return self._run(argv, project, timeout=timeout)
 
     def sync(
         self,
@@ -103,7 +107,16 @@ class Uv:
         argv += ["--link-mode", link_mode, "--no-progress"]
         argv += ["--offline"] if offline else []
         argv += ["--reinstall-package", again] if again else []
-        done = self._run(argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
+
+        def foresee() -> str:
+            """Beside the sync, which holds the lock of its environment: for none that there is."""
+            nowhere = str(self.cache / "no-environment")
+            return self._run(
+                [*argv, "--dry-run"], project, timeout=60.0, UV_PROJECT_ENVIRONMENT=nowhere
+            ).stderr
+
+        shown = Fetching("building the environment", self.cache, None if offline else foresee)
+        done = self._shown(shown, argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
         if not done.ok:
             raise failure("uv sync", done)
 
@@ -111,7 +124,7 @@ class Uv:
         """The lock of `project` in another form: pylock.toml, requirements.txt, cyclonedx1.5."""
         found = str(self.find_python(python))
         argv = ["export", "--project", str(project), "--python", found, "--frozen", "--all-groups"]
-        done = self._run([*argv, "--no-header", "--format", form], project, quiet=True)
+        done = self._run([*argv, "--no-header", "--format", form], project)
         if not done.ok:
             raise failure("uv export", done)
         return done.stdout
@@ -172,12 +185,16 @@ class Uv:
             **more,
         }
 
+    def _shown(self, shown: Fetching, argv: list[str], cwd: Path, **more: str) -> process.Completed:
+        with self.during(shown.words):
+            return self._run(argv, cwd, shown=shown, timeout=None, **more)
+
     def _run(
         self,
         argv: list[str],
         cwd: Path | None,
         *,
-        quiet: bool = False,
+        shown: Fetching | None = None,
         timeout: float | None = None,
         **more: str,
     ) -> process.Completed:
@@ -186,7 +203,8 @@ class Uv:
             cwd=cwd,
             env=self.environment(**more),
             timeout=timeout,
-            on_line=None if quiet else self.on_line,
+            on_line=None if shown is None else shown.hear,
+            on_start=None if shown is None else shown.begins,
         )
 
 

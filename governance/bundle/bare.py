@@ -8,7 +8,7 @@ from pathlib import Path
 
 from governance import git
 from governance.base.errors import GovError, UsageError
-from governance.base.progress import Say
+from governance.base.progress import During, Say, following, unseen
 from governance.boundaries import config, store
 from governance.bundle import archive, code, contents
 from governance.bundle.contents import COMFYUI, Contents
@@ -20,7 +20,7 @@ from governance.truth import registry
 from governance.truth.workspace import Workspace
 
 
-def comfyui(path: Path, named: Path, say: Say) -> list[str]:
+def comfyui(path: Path, named: Path, say: Say, during: During = unseen) -> list[str]:
     """ComfyUI at `named`, where nothing is; sentences to tell.
 
     Raises UsageError where something else lies there, GovError where the bundle neither holds
@@ -44,12 +44,12 @@ def comfyui(path: Path, named: Path, say: Say) -> list[str]:
         )
     scratch = target.parent / f"{store.TEMPORARY}comfyui-{secrets.token_hex(4)}"
     try:
-        return _laid(path, target, scratch, say)
+        return _laid(path, target, scratch, say, during)
     finally:
         store.remove_tree(scratch)
 
 
-def _laid(path: Path, target: Path, scratch: Path, say: Say) -> list[str]:
+def _laid(path: Path, target: Path, scratch: Path, say: Say, during: During) -> list[str]:
     member = contents.code_of(COMFYUI)
     found = archive.unpack(path, scratch, lambda name: name == member)
     held = found.comfyui.get("code") or found.comfyui.get("commit")
@@ -58,7 +58,7 @@ def _laid(path: Path, target: Path, scratch: Path, say: Say) -> list[str]:
         say("laying out ComfyUI from the bundle")
         _from_bundle(found, scratch, str(held), made, path.name)
     else:
-        _from_origin(found, made, path.name, say)
+        _from_origin(found, made, path.name, say, during)
     if target.is_dir():
         target.rmdir()
     store.move(made, target)
@@ -74,7 +74,7 @@ def _from_bundle(found: Contents, scratch: Path, held: str, made: Path, name: st
     head.restore(repository, held, commit, found.comfyui.get("origin"), made)
 
 
-def _from_origin(found: Contents, made: Path, name: str, say: Say) -> None:
+def _from_origin(found: Contents, made: Path, name: str, say: Say, during: During) -> None:
     origin, commit = found.comfyui.get("origin"), found.comfyui.get("commit")
     if not origin or not commit:
         raise GovError(
@@ -84,16 +84,16 @@ def _from_origin(found: Contents, made: Path, name: str, say: Say) -> None:
         )
     settings = _defaults()
     protocols = settings.texts("policy.git_protocols")
-    say(f"cloning {origin}")
-    git.clone(
-        git.source(origin, protocols=protocols, cwd=Path("/")),
-        made,
-        ref=commit,
-        protocols=protocols,
-        timeout=settings.number("policy.clone_timeout_seconds"),
-        max_bytes=int(settings.number("policy.clone_limit_mb") * 1024 * 1024),
-        progress=say,
-    )
+    with following(say, during, f"cloning {origin}") as show:
+        git.clone(
+            git.source(origin, protocols=protocols, cwd=Path("/")),
+            made,
+            ref=commit,
+            protocols=protocols,
+            timeout=settings.number("policy.clone_timeout_seconds"),
+            max_bytes=int(settings.number("policy.clone_limit_mb") * 1024 * 1024),
+            progress=show,
+        )
 
 
 def _limits() -> Limits:

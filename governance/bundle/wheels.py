@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from governance.base.errors import GovError
 from governance.boundaries import process, store
+from governance.boundaries.uv_progress import size_of
 from governance.bundle.contents import WHEELS
 from governance.changes.session import Session
 from governance.environments import generations
@@ -79,9 +80,9 @@ def collect(session: Session, project: Project, lock: bytes, folder: Path) -> Co
             notes.append(f"{package['name']} has no wheel: the one that was built here goes along")
         else:
             notes.append(_left_out(package))
-    session.say(f"fetching {len(wanted)} packages")
-    fetch = _Fetch(session, project, target, len(wanted))
-    files += process.side_by_side(fetch.one, wanted, _SIDE_BY_SIDE)
+    fetch = _Fetch(project, target, len(wanted))
+    with session.step(f"fetching {len(wanted)} packages", fetch.words):
+        files += process.side_by_side(fetch.one, wanted, _SIDE_BY_SIDE)
     return Collected(tuple(sorted(files)), tuple(notes))
 
 
@@ -145,8 +146,7 @@ def _built(cache: Path, package: Mapping[str, Any]) -> Path | None:
 class _Fetch:
     """Files into a folder, several at a time, each once it is what the lock names."""
 
-    def __init__(self, session: Session, project: Project, folder: Path, count: int) -> None:
-        self.session = session
+    def __init__(self, project: Project, folder: Path, count: int) -> None:
         self.folder = folder
         self.count = count
         self.done = 0
@@ -164,9 +164,11 @@ class _Fetch:
                 facts={"expected": wanted.hashed, "found": f"sha256:{found}"},
             )
         self.done += 1
-        if self.done % 20 == 0:
-            self.session.say(f"{self.done} of {self.count} packages")
         return target
+
+    def words(self) -> str:
+        written = sum(path.stat().st_size for path in self.folder.iterdir())
+        return f"fetching packages: {self.done} of {self.count}, {size_of(written)}"
 
     def _taken(self, wanted: Wanted, target: Path) -> str:
         if not wanted.address.startswith(("http://", "https://")):

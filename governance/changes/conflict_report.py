@@ -17,8 +17,8 @@ from governance.truth.resolution import Project
 def write(work: Work, log: str) -> str:
     """Explain a failed lock, write the report, and return its path in the workspace."""
     tx = work.tx
-    work.session.say("the requirements conflict; looking for the cause and for fixes")
-    found = _explained(work, log)
+    with work.session.step("the requirements conflict; looking for the cause and for fixes"):
+        found = _explained(work, log)
     if found.fixes:
         plan.leave_out_idle(work, _asked_for(work, found))
     document = Conflict(
@@ -44,9 +44,9 @@ def write(work: Work, log: str) -> str:
 def every_cause(session: Session, txid: str) -> Report:
     """All lines that the transaction's cannot stand with, on today's truth; writes nothing."""
     work = open_work(session, txid)
-    session.say("looking for every line that conflicts")
-    # What uv said then may be about lines that have changed since: it is asked once more.
-    return _looked_for(work, work.draft.project, "", thorough=True)
+    with session.step("looking for every line that conflicts"):
+        # What uv said then may be about lines that have changed since: it is asked once more.
+        return _looked_for(work, work.draft.project, "", thorough=True)
 
 
 def _asked_for(work: Work, found: Report) -> set[str]:

@@ -205,20 +205,20 @@ def clone(
     the history.
     """
     workspace = session.workspace
-    session.say(f"cloning {source.url}")
     folder = redo.nursery(workspace)
     unfinished = folder / f"add-{secrets.token_hex(4)}"
     target = redo.real_custom_nodes(workspace) / chosen
     try:
-        cloned = git.clone(
-            source,
-            unfinished,
-            ref=ref,
-            protocols=workspace.config.texts("policy.git_protocols"),
-            timeout=workspace.config.number("policy.clone_timeout_seconds"),
-            max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
-            progress=session.say,
-        )
+        with session.following(f"cloning {source.url}") as show:
+            cloned = git.clone(
+                source,
+                unfinished,
+                ref=ref,
+                protocols=workspace.config.texts("policy.git_protocols"),
+                timeout=workspace.config.number("policy.clone_timeout_seconds"),
+                max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
+                progress=show,
+            )
         found = capture.capture(checkouts.repository(workspace, chosen), unfinished)
         plugin = replace(
             new_record(workspace, source.url, chosen, ref),

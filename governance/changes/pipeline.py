@@ -16,6 +16,7 @@ from governance.base.errors import GovError, NeedsResolution, Refused, UsageErro
 from governance.changes import (
     building,
     gates,
+    log_end,
     observing,
     plan,
     promotion,
@@ -38,6 +39,7 @@ from governance.truth.documents import (
     NEEDS_RESOLUTION,
     PROMOTE_FAILED,
     PROMOTED,
+    Generation,
     Transaction,
 )
 from governance.truth.lockfile import Change, frozen_versions
@@ -78,9 +80,7 @@ def stage_build(session: Session, txid: str, approval: Approval | None = None) -
     if approval is not None:
         gates.require_core(promotion.core_changes(work), approval)
     with _promoting(work):
-        if not work.stages.is_built():
-            session.say("building the new environment")
-        if building.build(work) is None:
+        if _built(work) is None:
             work.save()
             raise plan.needs_resolution(work)
     # Before ComfyUI is started: a person who is asked after minutes has to wait for them twice.
@@ -88,6 +88,13 @@ def stage_build(session: Session, txid: str, approval: Approval | None = None) -
     if approval is not None:
         promotion.require_owners(work, approval)
         unmet.require_accepted(work, found, approval)
+
+
+def _built(work: Work) -> Generation | None:
+    if work.stages.is_built():
+        return building.build(work)
+    with work.session.step("building the new environment"):
+        return building.build(work)
 
 
 def stage_observe(session: Session, txid: str, approval: Approval | None = None) -> None:
@@ -115,14 +122,17 @@ def run(session: Session, work: Work, *, timeout: float | None = None) -> Transa
         started = time.monotonic()
         if not plan.lock(work):
             return work.tx
-        session.say("building the candidate environment")
-        generation = building.build(work)
+        with session.step("building the candidate environment"):
+            generation = building.build(work)
         if generation is None:
             return work.tx
         work.tx.plan.update(plan.summary(work))
         built = time.monotonic() - started
-        session.say(f"starting ComfyUI with {work.tx.what}")
-        seen = observing.watch(work, timeout=timeout)
+        log = log_end.name_of(work.tx.txid)
+        session.say(f"starting ComfyUI with {work.tx.what}; its log: {log}")
+        with session.during(lambda: "looking at the candidate"):
+            seen = observing.watch(work, timeout=timeout)
+        log_end.show(session, work.tx.txid, seen.observation)
         observing.record(work, seen, environment_seconds=built)
         work.tx.observation["times"]["file_check"] = generation.check_seconds
         observing.remember(work, seen.observation.verdict, seen.observation.reason)
@@ -178,11 +188,14 @@ STAGES: dict[str, Callable[[Session, str, Approval | None], None]] = {
 def _observe(work: Work, approval: Approval) -> None:
     """No run has seen this set: watch it exactly as `tx run` does."""
     session, tx = work.session, work.tx
-    session.say("starting ComfyUI with the new environment, which no run has seen")
     for sentence in _locked_otherwise(work):
         session.say(sentence)
-    seen = observing.watch(work)
+    log = log_end.name_of(tx.txid)
+    session.say(f"starting ComfyUI with the new environment; its log: {log}")
+    with session.during(lambda: "looking at the candidate"):
+        seen = observing.watch(work)
     found = seen.observation
+    log_end.show(session, tx.txid, found)
     if tx.observation.get("verdict"):
         # What the first run saw it ask for and do is never overwritten by a later one.
         tx.promotion["observation"] = _brief(found.to_json())
@@ -194,7 +207,7 @@ def _observe(work: Work, approval: Approval) -> None:
     work.save()
     if found.verdict != "completed" and not approval.failed_run:
         tries.note_promote(work, found)
-        raise _failed(work, found.reason, came_up=found.ready)
+        raise _failed(work, found.reason, came_up=found.came_up)
     if new:
         raise GovError(
             f"{tx.what} installed more at start: {', '.join(new)}",
@@ -225,9 +238,9 @@ def _own_smoke(work: Work) -> None:
     """The operator's own test at every promote, and ours where it is wanted always."""
     if verdicts.passed_smoke(work):
         return
-    work.session.say("smoke test of the new environment")
     started = time.monotonic()
-    verdict = trial_run.smoke(work.session, work.stages, observing.load_of(work))
+    with work.session.step("smoke test of the new environment"):
+        verdict = trial_run.smoke(work.session, work.stages, observing.load_of(work))
     if not verdict.ok and work.tx.observation.get("verdict") != "failed":
         raise GovError(
             f"the smoke test failed: {verdict.reason}",

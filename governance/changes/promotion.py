@@ -231,6 +231,7 @@ def _commit(
 ) -> Promotion:
     workspace, tx = work.workspace, work.tx
     generation = work.stages.generation().name
+    known = trial_run.baseline(workspace)
     pre = _pre_snapshot(work)
     before = pre.id if pre else None
     writing = _code(work, made)
@@ -254,7 +255,8 @@ def _commit(
     entry = _entry(work, found, code, (before, post.id), verdict)
     _write(work, new, generation, post, writing, entry, unmet.receipt(work, unmet_now))
     with work.session.tidying():
-        trial_run.adopt_baseline(workspace, work.stages, generation, verdict)
+        there = tuple(map(registry.loader_name, made.loaded))
+        trial_run.adopt_baseline(workspace, work.stages, generation, verdict, known, there)
         for path in writing.doomed:
             store.remove_tree(path)
         snapshots.prune(workspace, keep=(*_restored(work), *filter(None, [before]), post.id))

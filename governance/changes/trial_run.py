@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 from governance import comfyui, observation, sandbox
 from governance.base import names
 from governance.base.errors import GovError
-from governance.base.progress import Live
 from governance.boundaries import process, store
 from governance.boundaries.uv import Uv
+from governance.changes import log_end
 from governance.changes.session import Session
 from governance.changes.staging import Stages
 from governance.environments import candidate, generations, surroundings, wheelhouse
 from governance.environments.candidate import Candidate
 from governance.truth import registry
+from governance.truth.documents import Plugin
 from governance.truth.lockfile import Change, changes, frozen_versions
 from governance.truth.workspace import Workspace
 
@@ -91,7 +92,7 @@ def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Wa
     generation = stages.generation().name
     made = _prepare(workspace, stages, session.uv, generation, load)
     canaries = made.try_fence()
-    request = _request(workspace, made, stages.name, load, timeout, session.live)
+    request = _request(workspace, made, stages.name, load, timeout, session)
     seen = observation.observe(request)
     seen.generation = generation
     seen.limits += made.limits()
@@ -133,8 +134,9 @@ def smoke(session: Session, stages: Stages, load: Load) -> Verdict:
             return Verdict(False, broken)
         timeout = workspace.config.number("tx.timeout_seconds")
         quick = replace(load, governed=(*load.subjects, *load.governed), subjects=())
-        request = _request(workspace, made, name, quick, timeout, session.live, quick=True)
+        request = _request(workspace, made, name, quick, timeout, session, quick=True)
         seen = observation.observe(request)
+        log_end.show(session, name, seen)
         return Verdict(seen.completed, seen.reason)
     finally:
         candidate.discard(workspace, name)
@@ -147,15 +149,39 @@ def loaded_now(workspace: Workspace) -> Load:
 
 
 def baseline(workspace: Workspace) -> observation.Baseline | None:
-    """What was last seen to load in prod's generation."""
+    """What prod was last seen to load: in its generation, else in the one before it, without the
+    nodes that have gone since (a generation that was built anew has seen nothing yet)."""
     name = generations.current(workspace)
     if name is None:
         return None
+    own = _read(generations.papers(workspace, name) / BASELINE)
+    if own is not None:
+        return own
+    last = _read(_last(workspace))
+    return last and _of_nodes(last, map(registry.loader_name, _promoted(workspace)))
+
+
+def _promoted(workspace: Workspace) -> list[Plugin]:
+    """None where the registry is damaged, which a rollback is the way out of."""
+    return [p for p in registry.parse_or_none(workspace) if registry.is_promoted(p)]
+
+
+def _last(workspace: Workspace) -> Path:
+    """What prod loaded last; of nodes that have gone too, since a rollback may bring them back."""
+    return workspace.root / "state" / BASELINE
+
+
+def _read(path: Path) -> observation.Baseline | None:
     try:
-        value = store.read_object(generations.papers(workspace, name) / BASELINE)
+        return observation.Baseline.from_json(store.read_object(path))
     except (OSError, GovError):
         return None
-    return observation.Baseline.from_json(value)
+
+
+def _of_nodes(known: observation.Baseline, names: Iterable[str]) -> observation.Baseline:
+    """Of these nodes only; what ComfyUI itself brings stays."""
+    there = set(names)
+    return without(known, [name for name in known.loaded if name not in there])
 
 
 def stage_baseline(stages: Stages, seen: observation.Observation) -> None:
@@ -169,14 +195,63 @@ def staged_baseline(stages: Stages) -> observation.Baseline:
 
 
 def adopt_baseline(
-    workspace: Workspace, stages: Stages, generation: str, verdict: Mapping[str, Any]
+    workspace: Workspace,
+    stages: Stages,
+    generation: str,
+    verdict: Mapping[str, Any],
+    before: observation.Baseline | None,
+    loaded: Iterable[str],
 ) -> None:
-    """What the staged trial saw is what the next one is compared with, unless it failed where
-    there is a better one."""
-    staged = stages.folder / BASELINE
+    """What the next trial is compared with.
+
+    The staged trial's, unless it failed where there is a better one.  A set that had been seen
+    before is not started again: then it is what this generation was seen with, else what prod was
+    `before`, each without the nodes that are not `loaded` any more.
+    """
     kept = generations.papers(workspace, generation) / BASELINE
-    if staged.is_file() and (verdict.get("verdict") == "completed" or not kept.is_file()):
-        store.write(kept, store.read_bytes(staged))
+    there = tuple(loaded)
+    staged, old = _read(stages.folder / BASELINE), _read(kept)
+    # A failed one got here by the operator's yes; one of a crash would only forget what loaded.
+    is_new = old is None and (before is None or bool(staged and staged.classes))
+    if staged is not None and (verdict.get("verdict") == "completed" or is_new):
+        found: observation.Baseline | None = _with_classes(staged, before)
+    else:
+        known = (old, before, None if old else _read(_last(workspace)))
+        # A generation may be older than what prod loaded last: most nodes win, its own at a tie.
+        cut = [_of_nodes(one, there) for one in known if one is not None]
+        found = max(cut, key=lambda one: len(one.loaded), default=None)
+    if found is not None:
+        _write(kept, found)
+        _write(_last(workspace), _remembering(workspace, found, there))
+
+
+def _write(path: Path, known: observation.Baseline) -> None:
+    """Nothing where it is so already: a rollback finds its own."""
+    if _read(path) != known:
+        store.write_json(path, known.to_json())
+
+
+def _remembering(
+    workspace: Workspace, found: observation.Baseline, there: Iterable[str]
+) -> observation.Baseline:
+    """With the nodes that are not there now, as they loaded last."""
+    last = _read(_last(workspace))
+    if last is None:
+        return found
+    gone = without(last, [*there, *found.loaded])
+    classes = {k: v for k, v in gone.classes.items() if v.startswith("custom_nodes.")}
+    return replace(
+        found, classes={**classes, **found.classes}, loaded=(*found.loaded, *gone.loaded)
+    )
+
+
+def _with_classes(
+    seen: observation.Baseline, before: observation.Baseline | None
+) -> observation.Baseline:
+    """A start whose API was not asked knows no class: those of what loaded again stay."""
+    if seen.classes or before is None:
+        return seen
+    return replace(seen, classes=_of_nodes(before, seen.loaded).classes)
 
 
 def start_arguments(workspace: Workspace) -> tuple[str, ...]:
@@ -233,7 +308,7 @@ def _request(
     name: str,
     load: Load,
     timeout: float,
-    live: Live,
+    session: Session,
     *,
     quick: bool = False,
 ) -> observation.Request:
@@ -255,9 +330,12 @@ def _request(
         extra_args=start_arguments(workspace),
         environ=made.environ(),
         enter=made.enter,
-        live=live,
+        live=session.live,
+        during=session.during,
         baseline=load.baseline or _expected(workspace, load.gone),
         contacts=made.contacts,
+        door=made.folder / sandbox.DOOR if made.network is not None else None,
+        network=made.network_in_force,
         log_limit=int(workspace.config.number("tx.log_limit_mb") * 1024 * 1024),
     )
 

@@ -88,6 +88,12 @@ def words(tried: Mapping[str, Any]) -> str:
     return f"{told}; installed at start: {', '.join(asked)}" if asked else told
 
 
+def _log_of(tried: Mapping[str, Any]) -> str:
+    """What ComfyUI said of it was not shown."""
+    is_failed = tried.get("verdict") != COMPLETED and tried.get("log")
+    return f"; its log: {tried['log']}" if is_failed else ""
+
+
 def note(workspace: Workspace, report: Mapping[str, Any], found: Mapping[int, Tried]) -> None:
     """Write what came of the fixes into the report; all at once, so that Ctrl-C leaves no part."""
     suggestions = deepcopy(list(report["suggestions"]))
@@ -158,7 +164,7 @@ def _tried(
         found |= _together(work, report, together)
         found |= _with_missing(work, report, found, together)
         for number in together:
-            work.session.say(f"fix {number} {words(found[number])}")
+            work.session.say(f"fix {number} {words(found[number])}{_log_of(found[number])}")
         if until_one and any(found[number]["verdict"] == COMPLETED for number in together):
             break
     return found

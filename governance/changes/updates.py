@@ -102,9 +102,10 @@ def _newer(
         )
     place = registry.place(session.workspace, plugin)
     ref = to or _followed(place, plugin)
-    session.say(f"fetching {plugin.id}")
     source = repository_of(session.workspace, plugin.id)
-    with _fetched(session, place, plugin.git_url, ref, source, dry_run) as found:
+    with _fetched(
+        session, place, plugin.git_url, ref, source, dry_run, f"fetching {plugin.id}"
+    ) as found:
         notes = tuple(f"{plugin.id}: {note}" for note in found.notes)
         if found.commit == now.head == plugin.commit and plugin.last_snapshot is not None:
             return Found({}, notes)
@@ -159,8 +160,8 @@ def fetch_newest(session: Session, plugin: Plugin) -> None:
     """Take what the node's remote has into its clone, where it changes nothing yet."""
     place = registry.place(session.workspace, plugin)
     source = repository_of(session.workspace, plugin.id)
-    session.say(f"looking for a newer commit of {plugin.id}")
-    with _fetched(session, place, plugin.git_url, None, source, False):
+    looking = f"looking for a newer commit of {plugin.id}"
+    with _fetched(session, place, plugin.git_url, None, source, False, looking):
         pass
 
 
@@ -175,7 +176,13 @@ def repository_of(workspace: Workspace, place: str) -> Repository:
 
 @contextmanager
 def _fetched(
-    session: Session, place: Path, url: str, ref: str | None, source: Repository, dry_run: bool
+    session: Session,
+    place: Path,
+    url: str,
+    ref: str | None,
+    source: Repository,
+    dry_run: bool,
+    saying: str,
 ) -> Iterator[Fetched]:
     """What the remote has, taken into the workspace's repository; into the clone too, where it is
     harmless, unless nothing is to change."""
@@ -183,16 +190,17 @@ def _fetched(
     protocols = workspace.config.texts("policy.git_protocols")
     quarantine = workspace.work / f"fetch-{secrets.token_hex(4)}"
     try:
-        found = fetching.fetch(
-            place.resolve(),
-            git.source(url, protocols=protocols, cwd=Path("/")),
-            ref=ref,
-            quarantine=quarantine,
-            protocols=protocols,
-            timeout=workspace.config.number("policy.clone_timeout_seconds"),
-            max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
-            progress=session.say,
-        )
+        with session.following(saying) as show:
+            found = fetching.fetch(
+                place.resolve(),
+                git.source(url, protocols=protocols, cwd=Path("/")),
+                ref=ref,
+                quarantine=quarantine,
+                protocols=protocols,
+                timeout=workspace.config.number("policy.clone_timeout_seconds"),
+                max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
+                progress=show,
+            )
         source.take_from(found.commit, found.objects, git.objects(place.resolve()))
         if not dry_run:
             head.give_objects(place, found.objects, found.commit)
@@ -269,9 +277,8 @@ def look_up_comfyui(
             hint="update it as you installed it; `gov init` takes the new version in",
             code="not_a_clone",
         )
-    session.say("fetching ComfyUI")
     source = repository_of(workspace, COMFYUI)
-    with _fetched(session, checkout, url, to, source, dry_run) as found:
+    with _fetched(session, checkout, url, to, source, dry_run, "fetching ComfyUI") as found:
         project = today(workspace)
         if found.commit == now.head and project.comfyui.get("code") == now.code:
             return [], {}, found.notes

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from governance.boundaries import store
-from governance.changes import gates
+from governance.changes import gates, log_end
 from governance.ci.workflows import Workflow
 from governance.observation import partial
 from governance.requirements import requirement_name
@@ -18,7 +16,6 @@ from governance.truth.workspace import Workspace
 
 PASSED, FAILED, BROKEN = "passed", "failed", "error"
 _TAIL_LINES = 30
-_TAIL_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ def of_transaction(space: Workspace, tried: Try, node: str, tx: Transaction) -> 
         lines=tuple(dict.fromkeys(_lacking(space, node, tx, missing))),
         missing_modules=tuple(missing),
         conflict=_conflict(space, tx),
-        log_tail=() if passed else _tail(space, tx),
+        log_tail=() if passed else tuple(log_end.of(space.logs, tx.txid, _TAIL_LINES)),
         txid=tx.txid,
     )
 
@@ -200,24 +197,3 @@ def _writes(node: str, tx: Transaction) -> Iterator[str]:
         if row.get("where") not in _INSIDE:
             before, packages, after = str(row.get("path")).partition("/site-packages/")
             yield f"writes {packages.strip('/')}/{after}" if packages else f"writes {before}"
-
-
-# --- logs -------------------------------------------------------------------------------------
-
-
-def _tail(space: Workspace, tx: Transaction) -> tuple[str, ...]:
-    """The end of what ComfyUI said; stdout where it said nothing on the other."""
-    for stream in ("stderr", "stdout"):
-        named = tx.logs.get(stream)
-        lines = _lines(space.root / str(named)) if named else []
-        if lines:
-            return tuple(lines[-_TAIL_LINES:])
-    return ()
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        data = store.plain_bytes(path, _TAIL_BYTES)
-    except OSError:
-        return []
-    return (data or b"").decode(errors="replace").splitlines()

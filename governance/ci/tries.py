@@ -15,7 +15,7 @@ from pathlib import Path
 from governance import installation
 from governance.base import names
 from governance.base.errors import GovError, UsageError
-from governance.base.progress import Live, Say
+from governance.base.progress import During, Live, Say
 from governance.boundaries import config, store
 from governance.boundaries.config import Config
 from governance.boundaries.uv import Uv
@@ -100,15 +100,24 @@ def require_pythons(bench: Bench, specs: Sequence[str]) -> tuple[str, ...]:
     return tuple(specs) or (this_minor(),)
 
 
-def run(matrix: Matrix, bench: Bench, terms: Terms, say: Say, live: Live) -> Iterator[Result]:
+@dataclass(frozen=True)
+class Telling:
+    """Where the tries tell how they go."""
+
+    say: Say
+    live: Live
+    during: During
+
+
+def run(matrix: Matrix, bench: Bench, terms: Terms, telling: Telling) -> Iterator[Result]:
     for version in matrix.versions:
         for python in matrix.pythons:
-            say(f"ComfyUI {version.name}, Python {python}: making a workspace")
-            yield from _in_workspace(matrix, version, python, bench, terms, say, live)
+            telling.say(f"ComfyUI {version.name}, Python {python}: making a workspace")
+            yield from _in_workspace(matrix, version, python, bench, terms, telling)
 
 
 def _in_workspace(
-    matrix: Matrix, version: Code, python: str, bench: Bench, terms: Terms, say: Say, live: Live
+    matrix: Matrix, version: Code, python: str, bench: Bench, terms: Terms, telling: Telling
 ) -> Iterator[Result]:
     """What keeps a workspace from being made fails each of its tries, and no other."""
     tries = [
@@ -119,7 +128,7 @@ def _in_workspace(
     try:
         space = _prepared(version, python, bench, terms)
         with recovery.exclusive(space, "ci"):
-            session = open_session(space, say, live)
+            session = open_session(space, telling.say, telling.live, telling.during)
             done = installation.initialise(session, replace(terms.options, python=python))
             setup = time.monotonic() - started
             for one, company in zip(tries, matrix.companies, strict=True):

@@ -7,7 +7,6 @@ from argparse import Namespace
 from pathlib import Path
 
 from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, NeedsResolution
-from governance.changes.session import open_session
 from governance.cli import conflicts, inspection, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
@@ -18,7 +17,7 @@ from governance.truth import workspace
 def check(arguments: Namespace) -> Outcome:
     space = workspace.find(arguments.root)
     voice = Voice(quiet=arguments.quiet)
-    session = open_session(space, voice.say)
+    session = voice.session(space)
     done = node_check.check(
         session, arguments.what, ref=arguments.ref, cwd=Path.cwd(), every_cause=arguments.everything
     )

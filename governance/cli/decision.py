@@ -26,13 +26,13 @@ class Decision:
         from tasks import graph
         from tasks.context import Context
 
-        context = Context(self.voice.say, self.voice.live, self.space, {task: given})
+        context = Context(
+            self.voice.say, self.voice.live, self.voice.during, self.space, {task: given}
+        )
         return graph.run(context, task)
 
     def session(self) -> Any:
-        from governance.changes.session import open_session
-
-        return open_session(self.space, self.voice.say, self.voice.live)
+        return self.voice.session(self.space)
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def deciding(arguments: Namespace, space: Workspace | None = None) -> Iterator[D
     """The frame of every verb that writes."""
     found = space or workspace.find(arguments.root)
     _ = found.config  # bad configuration is told before anything is held
-    voice = Voice(quiet=arguments.quiet)
+    voice = Voice(quiet=arguments.quiet, verbose=arguments.verbose)
     with recovery.exclusive(found, arguments.words) as recovered:
         for sentence in recovered:
             voice.say(sentence)

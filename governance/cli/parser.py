@@ -839,7 +839,13 @@ def _common(parser: argparse.ArgumentParser, *, defaults: bool = False) -> None:
 
     parser.add_argument("--root", type=Path, default=default(None), help="the workspace's folder")
     parser.add_argument("--json", action="store_true", default=default(False), help="one document")
-    parser.add_argument("-v", "--verbose", action="store_true", default=default(False), help="more")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=default(False),
+        help="more detail, and all that ComfyUI logs while it is tried",
+    )
     parser.add_argument(
         "-q", "--quiet", action="store_true", default=default(False), help="no progress"
     )

@@ -17,20 +17,18 @@ from governance.truth import workspace
 def show(arguments: Namespace, wanted: Sequence[Step], kind: str) -> Outcome:
     """The plan of these steps on today's truth."""
     from governance.changes import begin
-    from governance.changes.session import open_session
 
     space = workspace.find(arguments.root)
-    session = open_session(space, Voice(quiet=arguments.quiet).say)
+    session = Voice(quiet=arguments.quiet).session(space)
     return of(begin.begin(session, wanted, kind=kind, dry_run=True))
 
 
 def settings(arguments: Namespace, kind: str) -> list[Step]:
     """The steps of another torch or Python, looked up on this machine."""
     from governance.changes import updates
-    from governance.changes.session import open_session
     from governance.changes.settings import Options
 
-    session = open_session(workspace.find(arguments.root), Voice(quiet=arguments.quiet).say)
+    session = Voice(quiet=arguments.quiet).session(workspace.find(arguments.root))
     if kind == "torch":
         return updates.torch_steps(session, arguments.backend)
     options = Options(python=arguments.version)

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from governance.base import names
 from governance.base.errors import GovError
+from governance.base.progress import Live, Words, silent
 from governance.cli import called, parser
 from governance.cli.outcome import Outcome, Table
 
+if TYPE_CHECKING:
+    from governance.changes.session import Session
+    from governance.truth.workspace import Workspace
+
 SCHEMA = "gov/1"
+_LINE = "governance.cli.progress"
 _STYLES = {"bad": "bold red", "core": "bold yellow", "good": "green", "dim": "dim"}
 
 
 def tell(argv: list[str], arguments: Any, outcome: Outcome) -> int:
     """Print and return the exit code."""
+    if _LINE in sys.modules:  # nothing has moved where nobody asked for it
+        sys.modules[_LINE].LINE.rest()
     if parser.wants_json(argv):
         _tell_json(parser.words_of(argv) if arguments is None else arguments.words, outcome)
     else:
@@ -142,18 +151,38 @@ def _escaped(character: str) -> str:
 
 
 class Voice:
-    """Tells a long command's progress on stderr: plain lines, or rich's on a terminal."""
+    """Tells a long command's progress on stderr.  What ComfyUI itself says is folded unless it is
+    `verbose`: the logs have it."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self._quiet = quiet
+        self.live: Live = self._echo if verbose and not quiet else silent
+
+    def session(self, space: Workspace) -> Session:
+        """What a decision or a question works with, told with this voice."""
+        from governance.changes.session import open_session
+
+        return open_session(space, self.say, self.live, self.during)
 
     def say(self, text: str) -> None:
         if not self._quiet:
             mark = "\x1b[2m·\x1b[0m" if sys.stderr.isatty() else "·"
-            sys.stderr.write(f"{mark} {called.in_hint(printable(text))}\n")
-            sys.stderr.flush()
+            self._write(f"{mark} {called.in_hint(printable(text))}\n")
 
-    def live(self, stream: str, text: str) -> None:
+    def during(self, words: Words) -> AbstractContextManager[object]:
+        if self._quiet:
+            return nullcontext()
+        from governance.cli import progress
+
+        return progress.LINE.during(lambda: " ".join(printable(words()).split()))
+
+    def _echo(self, stream: str, text: str) -> None:
         """A line of the observed program; it was made safe for a terminal already."""
-        if not self._quiet:
-            sys.stderr.write(f"  | {text}\n")
+        self._write(f"  | {text}\n")
+
+    def _write(self, text: str) -> None:
+        from governance.cli import progress
+
+        with progress.LINE.above():
+            sys.stderr.write(text)
+            sys.stderr.flush()

@@ -35,6 +35,7 @@ def parts(seen: Mapping[str, Any]) -> list[Part]:
     warnings = list(dict.fromkeys(map(str, seen.get("warnings", ()))))
     foreign = [text for text in warnings if any(name in text for name in others)]
     told += [f"  warning: {text}" for text in warnings if text not in foreign]
+    told += _said(seen)
     told += _actions(own.rows, seen, most=None)
     told += _loads(others, seen)
     told += [f"  warning: {text}" for text in _folded(foreign)]
@@ -73,6 +74,15 @@ class _Whose:
     def _other(self, kind: str) -> list[Row]:
         found = self._seen.get(kind, ())
         return [row for row in found if row.get("node") and not self.is_own(row)]
+
+
+def _said(seen: Mapping[str, Any]) -> list[Part]:
+    """What stands in the log and not in that of prod's start; what a warning quotes is told."""
+    warnings = " ".join(map(str, seen.get("warnings", ())))
+    if seen.get("verdict") != "completed":
+        return []  # the end of the log is shown
+    found = [str(line) for line in seen.get("new_lines", ()) if str(line).strip() not in warnings]
+    return _at_most([f"  said: {line}" for line in found], "said", _OTHERS)
 
 
 def _findings(rows: Iterable[Row]) -> list[Part]:

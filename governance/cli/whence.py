@@ -9,7 +9,6 @@ from governance.base.errors import EXIT_NEEDS_RESOLUTION, EXIT_OK, GovError, Nee
 from governance.base.names import normalise
 from governance.boundaries import store
 from governance.changes import gates, provenance
-from governance.changes.session import open_session
 from governance.cli import conflicts, tables
 from governance.cli.outcome import Outcome, Part
 from governance.cli.report import Voice
@@ -164,7 +163,7 @@ def _what_if(
     parts: list[Part],
     voice: Voice,
 ) -> Outcome:
-    found, report = node_check.hold(open_session(space, voice.say), package, wish)
+    found, report = node_check.hold(voice.session(space), package, wish)
     if report is not None:
         data["if"] = {"wish": wish, "fits": False, "conflict": report.to_json()}
         told = conflicts.screen(report.to_json(), None, whole=True)

@@ -25,6 +25,7 @@ from governance.boundaries import process, store, uv
 from governance.environments import (
     copied,
     generations,
+    reachable,
     secrets,
     surroundings,
     variables,
@@ -104,13 +105,33 @@ class Candidate:
             strict=True,
             limits=unknown_limits(self.workspace),
             contacts=self.contacts,
+            network=self.network,
         )
 
     @property
     def contacts(self) -> Path | None:
         """The fence's record of addresses, which nothing inside may write."""
         path = self.folder / "contacts"
-        return path if self.support.calls and path.exists() else None
+        is_wanted = self._policy != "open" and self.support.calls
+        return path if is_wanted and path.exists() else None
+
+    @property
+    def _policy(self) -> str:
+        return self.workspace.config.text("sandbox.network")
+
+    @property
+    def network(self) -> sandbox.Network | None:
+        """Its own, where policy closes the machine's and the kernel can."""
+        if self._policy not in ("index", "none") or not self.support.network:
+            return None
+        allowed = reachable.places(self.workspace, self.indexes) if self._policy == "index" else ()
+        return sandbox.Network(self.folder, tuple(allowed))
+
+    @property
+    def network_in_force(self) -> str:
+        if self.network is not None:
+            return self._policy
+        return "open" if self.contacts is None else "record"
 
     def _scratch(self) -> tuple[sandbox.Layer, ...]:
         if not self.is_scratch:
@@ -175,6 +196,9 @@ class Candidate:
         if not support.private or not support.read_only_mounts:
             why = support.private_reason or support.read_only_reason
             yield f"it shared memory and sockets with other programs of this machine: {why}"
+        if self._policy in ("index", "none") and self.network is None:
+            why = support.network_reason
+            yield f"its network was open, though policy says {self._policy}: {why}"
         if not support.calls:
             yield f"its system calls were not filtered: {support.calls_reason}"
 
@@ -234,7 +258,21 @@ class Candidate:
             "UV_NO_CONFIG": "1",
             "UV_LINK_MODE": "copy",
             **_index_variables(self.indexes),
+            **self._proxies(),
         }
+
+    def _proxies(self) -> dict[str, str]:
+        """The road to the index, for who asks these variables."""
+        if self.network is None or not self.network.allowed:
+            return {}
+        host, port = sandbox.PROXY
+        is_near = any(place.startswith(("127.", "localhost:")) for place in self.network.allowed)
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        given = dict.fromkeys(names, f"http://{host}:{port}")
+        given["NO_PROXY"] = "" if is_near else "localhost,127.0.0.1,::1"
+        given |= {name.lower(): value for name, value in given.items()}
+        own = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or ""
+        return {**given, sandbox.PROXY_VARIABLE: own}
 
     def _within_reach(self, name: str, value: str) -> str:
         """A cache that the program could not write is replaced by an empty one of its own."""

@@ -226,16 +226,17 @@ def _build(
     mode = link_mode(workspace)
     laid = owners.Laid(workspace, uv, folder, path(workspace, name), python, mode)
     laid.lay(offline=offline)
-    started = time.monotonic()
-    misrecorded = _checked(laid, check_records(laid.environment))
-    checked = time.monotonic() - started
-    made = _described(workspace, uv, folder, name, key, mode)
-    whole = replace(
-        made,
-        misrecorded=[row.to_json() for row in misrecorded],
-        check_seconds=round(checked, 3),
-    )
-    return _finish(workspace, whole, folder)
+    with uv.during(lambda: "checking the files of the environment"):
+        started = time.monotonic()
+        misrecorded = _checked(laid, check_records(laid.environment))
+        checked = time.monotonic() - started
+        made = _described(workspace, uv, folder, name, key, mode)
+        whole = replace(
+            made,
+            misrecorded=[row.to_json() for row in misrecorded],
+            check_seconds=round(checked, 3),
+        )
+        return _finish(workspace, whole, folder)
 
 
 def _checked(laid: owners.Laid, damaged: Sequence[Finding]) -> list[records.Misrecorded]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import time
+from pathlib import Path
 
 from governance import comfyui
 from governance.base.errors import GovError
@@ -38,19 +40,20 @@ def has_loopback() -> bool:
     return True
 
 
-def answers(port: int) -> bool:
-    """Does ComfyUI's API answer?  Anything but 200 means not yet."""
+def answers(port: int, door: Path | None = None) -> bool:
+    """Does ComfyUI's API answer?  Anything but 200 means not yet.  `door` is a socket that leads
+    into its network, where that is one of its own (see sandbox.network)."""
     try:
-        status, _ = _get(port, comfyui.READY_PATH, _ANSWER_SECONDS, _MAX_ANSWER_BYTES)
+        status, _ = _get(port, comfyui.READY_PATH, _ANSWER_SECONDS, _MAX_ANSWER_BYTES, door)
     except (OSError, http.client.HTTPException):
         return False
     return status == 200
 
 
-def fetch_classes(port: int) -> tuple[dict[str, str], str | None]:
+def fetch_classes(port: int, door: Path | None = None) -> tuple[dict[str, str], str | None]:
     """Class -> python_module, and what went wrong where it could not be had."""
     try:
-        status, body = _get(port, _LIST, _CLASSES_SECONDS, _MAX_CLASSES_BYTES)
+        status, body = _get(port, _LIST, _CLASSES_SECONDS, _MAX_CLASSES_BYTES, door)
         if status != 200:
             return {}, BROKEN if status == _SERVER_ERROR else f"{_LIST} answered {status}"
         if len(body) > _MAX_CLASSES_BYTES:
@@ -62,10 +65,32 @@ def fetch_classes(port: int) -> tuple[dict[str, str], str | None]:
         return {}, f"{_LIST} gave no answer: {error or type(error).__name__}"
 
 
-def _get(port: int, path: str, seconds: float, limit: int) -> tuple[int, bytes]:
+class _ThroughDoor(http.client.HTTPConnection):
+    """The door takes the port as its first two bytes."""
+
+    def __init__(self, door: Path, port: int, seconds: float) -> None:
+        super().__init__(comfyui.OWN_HOST, port, timeout=seconds)
+        self._door = door
+
+    def connect(self) -> None:
+        # By descriptor: a path may be longer than that of a socket may be.
+        folder = os.open(self._door.parent, os.O_PATH | os.O_CLOEXEC)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(f"/proc/self/fd/{folder}/{self._door.name}")
+            self.sock.sendall(int(self.port or 0).to_bytes(2, "big"))
+        finally:
+            os.close(folder)
+
+
+def _get(port: int, path: str, seconds: float, limit: int, door: Path | None) -> tuple[int, bytes]:
     """At most `limit` bytes and a few, within about `seconds` even from a server that trickles."""
     deadline = time.monotonic() + seconds
-    connection = http.client.HTTPConnection(comfyui.OWN_HOST, port, timeout=seconds)
+    if door is None:
+        connection = http.client.HTTPConnection(comfyui.OWN_HOST, port, timeout=seconds)
+    else:
+        connection = _ThroughDoor(door, port, seconds)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

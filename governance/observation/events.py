@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,22 @@ def read(folder: Path, name: str) -> Phase:
             cut = cut or bool(process.of_kind("cut"))
             processes.append(process)
     return Phase(name, tuple(processes), cut)
+
+
+def begun(folder: Path, names: Collection[str]) -> list[str]:
+    """Of a start that goes on: those of `names` whose own file has been executed, in that order.
+
+    A start-up script runs long before its node is loaded.
+    """
+    lines = (line for path in folder.glob("*.jsonl") for line in _bytes(path).splitlines())
+    loads = [event for line in lines if b'"load"' in line and (event := _event(line))]
+    loads.sort(key=lambda event: float(event["t"]))
+    found = [str(e.get("node")) for e in loads if not _is_startup_script(_text(e.get("at")))]
+    return [name for name in dict.fromkeys(found) if name in names]
+
+
+def _is_startup_script(at: str | None) -> bool:
+    return at is not None and at.partition(":")[0].endswith("/prestartup_script.py")
 
 
 def deeds(phases: Iterable[Phase], places: Places) -> Deeds:

@@ -30,6 +30,10 @@ Live = Callable[[str, str], None]
 Feed = Callable[[str, str], None]
 
 
+def without_colours(data: bytes) -> bytes:
+    return _COLOUR.sub(b"", data)
+
+
 def printable(text: str) -> str:
     """Escape what a terminal would obey: C0, DEL, C1, and the marks that reorder text."""
     return text.translate(_ESCAPES)
@@ -135,7 +139,7 @@ class Tap:
             self._rest = b""
 
     def _tell(self, raw: bytes) -> None:
-        line = _COLOUR.sub(b"", raw[:_LONGEST_LINE]).decode(errors="replace")
+        line = without_colours(raw[:_LONGEST_LINE]).decode(errors="replace")
         self._feed(self._name, line)
         if self._live is None:
             return

@@ -15,8 +15,9 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class Baseline:
-    """What prod was last seen with: class -> python_module, nodes loaded, lines of warning, and
-    what nodes did (see alike.key; None in a file that is older than this list).
+    """What prod was last seen with: class -> python_module, nodes loaded, lines of warning, what
+    nodes did (see alike.key), and the plain lines of the log; None in a file that is older than
+    these two.
 
     One of a start that was not `completed` never replaces one that was.
     """
@@ -26,16 +27,18 @@ class Baseline:
     said: tuple[str, ...] = ()
     completed: bool = True
     did: tuple[str, ...] | None = None
+    lines: tuple[str, ...] | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Baseline:
-        did = document.get("did")
+        did, lines = document.get("did"), document.get("lines")
         return cls(
             dict(document.get("classes", {})),
             tuple(document.get("loaded", ())),
             tuple(document.get("said", ())),
             bool(document.get("completed", True)),
             None if did is None else tuple(did),
+            None if lines is None else tuple(lines),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -45,6 +48,7 @@ class Baseline:
             "said": list(self.said),
             "completed": self.completed,
             "did": None if self.did is None else list(self.did),
+            "lines": None if self.lines is None else list(self.lines),
         }
 
 
@@ -68,13 +72,15 @@ class Observation:
     `installs`, `programs`, `hosts` and `writes` are lists of objects, see events.py, `findings`
     what no node should do, see findings.py; `known` in them: prod does it already.  `node` in
     them is the folder whose code was on the stack, or null for ComfyUI and libraries.  `classes`
-    is what the API told (class -> python_module) and is left out of the JSON: see `baseline`.
+    is what the API told (class -> python_module), `lines` are those of the log; both are left out
+    of the JSON: see `baseline`.  `new_lines` prod's start does not have.
     `subjects` are the nodes under observation, `failed_subjects` those that failed, each with its
     reason; `taken_over` are classes of which another node's is served: {class, by, from}.
     `partial` are subjects that loaded in part, and others that lost classes, see partial.py.
     `came_up`: ComfyUI came up, whatever became of the nodes; `ready`: its API answered, which a
     quick start never waits for.  `missing_modules` are {node, module, distribution, declared},
     `comfyui_lacks` {node, place, wanted, version, since, until, requires, fits}.
+    `network` is what was in force: open, record, index or none.
     `canaries` are writes to prod that were tried from inside the fence, and what stopped them.
     """
 
@@ -107,8 +113,11 @@ class Observation:
     comfyui_version: str | None = None
     generation: str | None = None
     isolation: str = "none"
+    network: str = "open"
     canaries: list[dict[str, Any]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    new_lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     classes: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -117,7 +126,7 @@ class Observation:
 
     def to_json(self) -> dict[str, Any]:
         document = asdict(self)
-        del document["classes"]
+        del document["classes"], document["lines"]
         return document
 
     @classmethod
@@ -133,7 +142,8 @@ class Observation:
     def baseline(self) -> Baseline:
         """What the next observation compares with, if this one becomes prod."""
         loaded = tuple(name for name, report in self.nodes.items() if report.loaded)
-        return Baseline(dict(self.classes), loaded, tuple(self.said), self.completed, self._done())
+        said, lines = tuple(self.said), tuple(self.lines)
+        return Baseline(dict(self.classes), loaded, said, self.completed, self._done(), lines)
 
     def _done(self) -> tuple[str, ...]:
         rows = (alike.key(kind, row) for kind in alike.KINDS for row in getattr(self, kind))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance import comfyui
+from governance.base.progress import During, unseen
 from governance.observation.record import Baseline
 
 
@@ -24,7 +25,9 @@ class Request:
     `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
     for what `own_environ` sets.  `enter` turns an argv into one that runs inside the candidate's
     layer and fence.  `live(stream, line)` gets lines without their end, safe for a terminal,
-    from threads.  `contacts` is the fence's own record of addresses, where it keeps one.
+    from threads; `during` shows what is under way.
+    `contacts` is the fence's own record of addresses, where it keeps one;
+    `network` is what was in force, `door` leads into a network of its own.
     """
 
     comfyui_dir: Path
@@ -46,9 +49,12 @@ class Request:
     environ: Mapping[str, str]
     enter: Callable[..., list[str]]
     live: Callable[[str, str], None]
+    during: During = unseen
     baseline: Baseline | None = None
     log_limit: int = 20 << 20
     contacts: Path | None = None
+    door: Path | None = None
+    network: str = "open"
 
     @property
     def expected(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from governance.observation.record import Baseline, NodeReport
 
 _NAMED = 20
 _QUOTED = 6
+_LINES, _LONGEST = 1_000, 300
 
 
 @dataclass
@@ -20,7 +21,8 @@ class Run:
 
     `own_end`: it ended before it was told to.  `classes` is None where the API did not tell;
     `unlisted` where it failed at telling.  `alive` are the command lines of what ran beside it
-    when it was told to end.  `ended_for` is the limit that it was ended for.
+    when it was told to end.  `ended_for` is the limit that it was ended for, `lines` what
+    it said, by how every start would have written it.
     """
 
     log: comfyui.Log = field(default_factory=comfyui.Log)
@@ -34,6 +36,7 @@ class Run:
     classes: dict[str, str] | None = None
     unlisted: bool = False
     ended_for: str = ""
+    lines: dict[str, str] = field(default_factory=dict)
     last_loaded: str | None = None
     limits: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -45,6 +48,8 @@ class Run:
             self.ended_for = line.removeprefix(sandbox.ENDED)
         else:
             self.log.feed(stream, line)
+            if line.strip() and len(self.lines) < _LINES:
+                self.lines.setdefault(alike.plain(line[:_LONGEST]).strip(), line)
 
     @property
     def timed_out(self) -> bool:
@@ -168,6 +173,18 @@ def _is_in_reason(run: Run, line: str) -> bool:
 def _unreadable(log: comfyui.Log) -> list[str]:
     return [
         f"{name} ({error})" if error else name for name, error in log.unreadable_classes.items()
+    ]
+
+
+def new_lines(run: Run, baseline: Baseline | None) -> list[str]:
+    """What prod's start did not say, but for ComfyUI's list of imports and tracebacks' insides."""
+    if baseline is None or baseline.lines is None:
+        return []
+    before = set(baseline.lines)
+    return [
+        line[:_LONGEST]
+        for plain, line in run.lines.items()
+        if plain not in before and not line.startswith((" ", "\t")) and "seconds: /" not in line
     ]
 
 

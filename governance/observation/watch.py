@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from governance.observation import (
     contacted,
     events,
     findings,
+    loading,
     packages,
     partial,
     recorder,
@@ -105,6 +107,7 @@ def observe(request: Request) -> Observation:
     for name in gone:
         session.warn(_absence(request, name))
     session.seen.comfyui_version = comfyui.version(request.comfyui_dir)
+    session.seen.network = request.network
     session.seen.installed_freeze = session.freeze()
     _put_recorder(session)
     _read_sources(session)
@@ -178,7 +181,10 @@ def _run_install_script(session: Session, name: str) -> None:
     cwd = folder if is_outside else request.comfyui_dir
     run = Run()
     log = run.log
-    with running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=run.feed) as program:
+    with (
+        request.during(lambda: f"running {script}"),
+        running(argv, cwd=cwd, environ=environ, streams=session.streams, feed=run.feed) as program,
+    ):
         code = program.wait(request.timeout)
     times = session.seen.times
     times["install_script"] = round(times.get("install_script", 0.0) + program.seconds(), 3)
@@ -218,7 +224,7 @@ def _watch(session: Session, phase: str) -> Run:
     request = session.request
     flags = comfyui.read_flags(request.comfyui_dir)
     port = api.free_port()
-    reachable = api.has_loopback()
+    reachable = request.door is not None or api.has_loopback()
     quick = request.quick or not reachable
     start = comfyui.Start(
         request.folder / "base", port, request.expected, quick, request.extra_args
@@ -234,13 +240,19 @@ def _watch(session: Session, phase: str) -> Run:
     main = comfyui.main_path(request.comfyui_dir)
     argv = request.enter([str(request.python), str(main), *arguments])
     environ = session.environ(phase)
-    with running(
-        argv,
-        cwd=request.comfyui_dir,
-        environ=environ,
-        streams=session.streams,
-        feed=run.feed,
-    ) as program:
+    so_far = functools.partial(
+        loading.words, session.events_folder(phase), request.expected, run.log
+    )
+    with (
+        request.during(so_far),
+        running(
+            argv,
+            cwd=request.comfyui_dir,
+            environ=environ,
+            streams=session.streams,
+            feed=run.feed,
+        ) as program,
+    ):
         _follow(run, program, port, request)
     run.exit_code = program.child.returncode
     run.problems += program.problems
@@ -261,19 +273,20 @@ def _follow(run: Run, program: Program, port: int, request: Request) -> None:
 
     def is_up() -> bool:
         found = where()
-        return found is not None and not run.quick and api.answers(found)
+        return found is not None and not run.quick and api.answers(found, request.door)
 
     run.ready = program.wait_until(is_up, request.timeout)
     if run.ready:
         run.ready_seconds = program.seconds()
-        classes, problem = api.fetch_classes(where() or port)
+        classes, problem = api.fetch_classes(where() or port, request.door)
         run.classes = None if problem else classes
         # Where prod did not tell its classes either, it is no fault of this node's.
         is_known = request.baseline is not None and not request.baseline.classes
         run.unlisted = problem == api.BROKEN and not is_known
         run.problems += [problem] if problem else []
         run.is_server = True
-        program.wait(request.settle)
+        with request.during(lambda: "ComfyUI is up; watching it settle"):
+            program.wait(request.settle)
         run.alive = program.family()
     run.own_end = program.exit_code() is not None
     run.log.stopping = not run.own_end
@@ -306,6 +319,8 @@ def _conclude(session: Session, run: Run) -> None:
     seen.starts += 1
     seen.classes = run.classes or {}
     seen.said = list(run.log.said)
+    seen.lines = list(run.lines)
+    seen.new_lines = verdict.new_lines(run, request.baseline)
     seen.classes_added, seen.classes_lost = verdict.compare_classes(
         request.subjects, run.classes, request.baseline
     )

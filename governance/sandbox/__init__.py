@@ -55,16 +55,21 @@ from __future__ import annotations
 from governance.sandbox.canary import READ, Canary, covered, self_test
 from governance.sandbox.disk import scratch
 from governance.sandbox.limits import ENDED
+from governance.sandbox.network import DOOR, PROXY, PROXY_VARIABLE
 from governance.sandbox.support import probe
-from governance.sandbox.view import Layer, Limits, Support, View
+from governance.sandbox.view import Layer, Limits, Network, Support, View
 from governance.sandbox.wrapping import isolation, wrap
 
 __all__ = [
+    "DOOR",
     "ENDED",
+    "PROXY",
+    "PROXY_VARIABLE",
     "READ",
     "Canary",
     "Layer",
     "Limits",
+    "Network",
     "Support",
     "View",
     "covered",

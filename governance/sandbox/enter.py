@@ -34,6 +34,7 @@ from governance.sandbox import (
     covers,
     landlock,
     mounts,
+    network,
     privileges,
     processes,
     terminal,
@@ -71,11 +72,13 @@ def outer(plan: Plan, command: list[str]) -> int:
     if plan["contacts"]:
         how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         program.contacts = os.open(plan["contacts"], how, 0o600)
+    gate = network.open_gate(plan["network"]) if plan["network"] is not None else 0
     privileges.enter_namespaces(
         user=plan["user_namespace"],
         mounts=bool(plan["layers"]) or plan["seal"],
         processes=plan["pid_namespace"],
         memory=plan["own_memory"],
+        network=plan["network"] is not None,
     )
     read_end, write_end = os.pipe()
     _signal_on_news(read_end)
@@ -88,6 +91,8 @@ def outer(plan: Plan, command: list[str]) -> int:
     try:
         return _forward_until_end(keeper, read_end, job)
     finally:
+        if gate:
+            os.kill(gate, signal.SIGKILL)
         if job is not None:
             job.end()
 
@@ -101,11 +106,16 @@ def keep(plan: Plan, program: Program, report: int) -> NoReturn:
     if not is_first:
         processes.adopt_orphans()
     build(plan)
+    served = []
+    if plan["network"] is not None:
+        network.raise_loopback()
+        served = network.open_door(plan["network"])
     if plan["contacts"]:
         program.channel = _pair()
     main = os.fork()
     if main == 0:
         _guarded(become, plan, program)
+    network.serve(served)
     if plan["contacts"]:
         os.close(program.channel[1])
         _thread.start_new_thread(contacts.attend, (program.channel[0], program.contacts))
@@ -293,6 +303,7 @@ def _inherited_environment() -> dict[bytes, bytes]:
         given = file.read().split(b"\0")
     if not any(item.startswith(b"LC_CTYPE=") for item in given):
         environment.pop(b"LC_CTYPE", None)
+    environment.pop(network.PROXY_VARIABLE.encode(), None)
     return environment
 
 

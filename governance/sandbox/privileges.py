@@ -18,7 +18,9 @@ _ON_ITSELF = {_KILL, _SETGID, _SETUID, _IPC_LOCK, _SYS_NICE}
 _HARMLESS = _ON_FILES | _ON_ITSELF | {_NET_BIND}
 
 
-def enter_namespaces(*, user: bool, mounts: bool, processes: bool, memory: bool = False) -> None:
+def enter_namespaces(
+    *, user: bool, mounts: bool, processes: bool, memory: bool = False, network: bool = False
+) -> None:
     """New namespaces for this process; the one for processes begins with its next child.
 
     `memory` is what processes share by System V's calls and message queues.
@@ -28,6 +30,7 @@ def enter_namespaces(*, user: bool, mounts: bool, processes: bool, memory: bool 
     flags |= kernel.CLONE_NEWNS if mounts or processes else 0
     flags |= kernel.CLONE_NEWPID if processes else 0
     flags |= kernel.CLONE_NEWIPC if memory else 0
+    flags |= kernel.CLONE_NEWNET if network else 0
     if not flags:
         return
     kernel.unshare(flags)

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from governance.sandbox import calls, covers, kernel, landlock, mounts, privileges
+from governance.sandbox import calls, covers, kernel, landlock, mounts, network, privileges
 
 
 class Unfit(Exception):
@@ -25,6 +25,7 @@ def results(folder: str) -> dict[str, object]:
     processes = attempt(lambda: _use_process_namespace(user))
     private = attempt(lambda: _use_private(folder, user))
     filtered = attempt(_use_calls)
+    network_ = attempt(lambda: _use_network(user))
     version = landlock.abi()
     return {
         "layer": not layer,
@@ -39,6 +40,8 @@ def results(folder: str) -> dict[str, object]:
         "private_reason": private,
         "calls": not filtered,
         "calls_reason": filtered,
+        "network": not network_,
+        "network_reason": network_,
     }
 
 
@@ -126,6 +129,11 @@ def _use_private(folder: str, user: bool) -> None:
     covers.hide([secret])
     if os.listdir(secret):  # noqa: PTH208
         raise Unfit("a folder that was covered can be seen")
+
+
+def _use_network(user: bool) -> None:
+    privileges.enter_namespaces(user=user, mounts=True, processes=False, network=True)
+    network.raise_loopback()
 
 
 def _use_calls() -> None:

@@ -59,4 +59,5 @@ def _nothing(reason: str) -> Support:
         user_namespace=False,
         private_reason=reason,
         calls_reason=reason,
+        network_reason=reason,
     )

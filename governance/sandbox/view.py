@@ -28,6 +28,15 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Network:
+    """`folder` receives the sockets of the door and the gate; `allowed` are `host:port`, none for
+    no network at all."""
+
+    folder: Path
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Limits:
     processes: int = 0
     memory: int = 0
@@ -44,6 +53,7 @@ class View:
     shared memory and message queues of its own, no sockets of others, no system calls that no node
     needs.  `limits` bound what it takes of the machine, in processes and bytes; 0 is none.
     `contacts` is a file that gets a line for each address that is connected to.
+    `network`: None is the machine's own.
     `writable`: None is no fence; else the only places that may be written, besides the layers,
     devices and the program's own /proc.  `read_only` holds even without a fence and inside a
     writable place, but for what lies in `open`.  `grace`: seconds between SIGTERM and SIGKILL for
@@ -59,6 +69,7 @@ class View:
     strict: bool = False
     limits: Limits | None = None
     contacts: Path | None = None
+    network: Network | None = None
     own_processes: bool = True
     grace: float = 2.0
 
@@ -84,9 +95,16 @@ class View:
             strict=document["strict"],
             limits=None if limits is None else Limits(**limits),
             contacts=Path(document["contacts"]) if document["contacts"] else None,
+            network=_network(document["network"]),
             own_processes=document["own_processes"],
             grace=document["grace"],
         )
+
+
+def _network(document: dict[str, Any] | None) -> Network | None:
+    if document is None:
+        return None
+    return Network(Path(document["folder"]), tuple(document["allowed"]))
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ class Support:
 
     `landlock` is the kernel's ABI number, 0 where there is none.  `user_namespace`: the caller
     lacks the right to mount, so its own user namespace had to be used.  `private` is memory and
-    message queues of its own, `calls` the filter of system calls.
+    message queues of its own, `calls` the filter of system calls, `network` a namespace of its own.
     """
 
     layer: bool
@@ -110,3 +128,5 @@ class Support:
     private_reason: str = ""
     calls: bool = False
     calls_reason: str = ""
+    network: bool = False
+    network_reason: str = ""

@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from governance.base.errors import GovError
 from governance.sandbox.limits import Limits
+from governance.sandbox.network import Network
 from governance.sandbox.view import Layer, Support, View
 
 ENTER = Path(__file__).with_name("enter.py")
@@ -42,6 +43,7 @@ class Plan(TypedDict):
     calls: bool
     limits: Limits | None
     contacts: str
+    network: Network | None
     fence: bool
     seal: bool
     landlock: int
@@ -64,6 +66,7 @@ def plan(view: View, support: Support, folder: Path | None = None) -> Plan:
     seal = view.is_fenced and support.read_only_mounts
     own_processes = view.own_processes and support.pid_namespace
     own_memory = view.strict and seal and support.private
+    network = _network(view) if support.network else None
     return Plan(
         folder=os.path.abspath(folder) if folder is not None else "",  # noqa: PTH100
         layers=layers,
@@ -75,12 +78,13 @@ def plan(view: View, support: Support, folder: Path | None = None) -> Plan:
         calls=view.strict and support.calls,
         limits=_limits(view),
         contacts=_real(view.contacts) if view.contacts is not None and support.calls else "",
+        network=network,
         fence=view.is_fenced,
         seal=seal,
         landlock=support.landlock if _uses_landlock(view, seal) else 0,
         pid_namespace=own_processes,
         user_namespace=support.user_namespace
-        and (seal or own_processes or own_memory or bool(layers)),
+        and (seal or own_processes or own_memory or bool(layers) or network is not None),
         grace=view.grace,
     )
 
@@ -121,6 +125,13 @@ def _limits(view: View) -> Limits | None:
     return Limits(
         processes=given.processes, memory=given.memory, disk=given.disk, folders=sorted(tops)
     )
+
+
+def _network(view: View) -> Network | None:
+    given = view.network
+    if given is None:
+        return None
+    return Network(folder=_real(given.folder), allowed=list(given.allowed))
 
 
 def _uses_landlock(view: View, seal: bool) -> bool:

@@ -6,7 +6,7 @@ Apart from `nodes`, whose imports a rollback need not pay for.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
 
 _CLONE = "clone"  # as code/capture.py names it
+_UNREGISTERED = " is in custom_nodes, but not registered"
+_NAMED = 4
 PRESENT, DISABLED, MISSING = "present", "disabled", "missing"
 
 
@@ -80,5 +82,24 @@ def mismatches(workspace: Workspace) -> list[str]:
         if plugin.commit and head != plugin.commit:
             found = f"at {head[:12]}" if head else "no clone that git can read"
             told.append(f"{plugin.id} is {found}, the record says {plugin.commit[:12]}")
-    told += [f"{name} is in custom_nodes, but not registered" for name in ungoverned(workspace)]
+    told += [f"{name}{_UNREGISTERED}" for name in ungoverned(workspace)]
     return told
+
+
+def folded(sentences: Sequence[str]) -> list[str]:
+    """The same with all clones without a record in one: there may be dozens, and none is news."""
+    names = [text.removesuffix(_UNREGISTERED) for text in sentences if _is_of_unregistered(text)]
+    if len(names) < 2:
+        return list(sentences)
+    others = [text for text in sentences if not _is_of_unregistered(text)]
+    return [*others, f"in custom_nodes, but not registered: {few(names)}"]
+
+
+def _is_of_unregistered(sentence: str) -> bool:
+    return sentence.endswith(_UNREGISTERED)
+
+
+def few(names: Sequence[str]) -> str:
+    """The first ones by name, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more (-v names all)" if more > 0 else "")

@@ -54,7 +54,7 @@ def test_during_tx_run(settled, number, code, word, moment):
     site = settled.site
     before = truth_and_prod(site.root)
     total = site.gov.json("status").data["transactions_total"]
-    child = site.gov.start("tx", "run", "import-sleeps")
+    child = site.gov.start("tx", "run", "import-sleeps", "-v")
     seen = ""
     says = {"locking": "locking the", "building": "building", "sleeping": "sample: sleeping"}
     while says[moment] not in seen:

@@ -225,7 +225,7 @@ def test_side_by_side(settled, monkeypatch):
     monkeypatch.setattr(tries, "_at_once", lambda: 2)
     site, txid = settled.site, settled.conflicting
     folders = left(site)
-    ended = site.gov("resolve", txid, "--try", "2").ok()
+    ended = site.gov("resolve", txid, "--try", "2", "-v").ok()
     assert "  | fix 1: " in ended.err
     assert "  | fix 2: " in ended.err
     assert ended.err.index("fix 2: starting") < ended.err.index("fix 1 came up")

@@ -6,6 +6,8 @@ import pytest
 from support.fingerprint import differences, fingerprint
 from support.refusal import assert_refused
 
+from governance.truth import inventory
+
 FILES = {
     "pyproject.toml": "pyproject.toml",
     "uv.lock": "uv.lock",
@@ -53,7 +55,7 @@ def test_the_document_holds_what_the_contract_promises(settled):
 def test_code_that_did_not_change_stays_and_what_does_not_fit_is_told(settled):
     site = settled.site
     before = {k: v for k, v in fingerprint(site.root, site.comfyui).items() if k[:4] == "Comf"}
-    told = site.gov("rollback", settled.before).ok()
+    told = site.gov("rollback", settled.before, "-v").ok()
     after = {k: v for k, v in fingerprint(site.root, site.comfyui).items() if k[:4] == "Comf"}
     assert after == before
     assert any("shares-cowsay is in custom_nodes" in line for line in told.problems("warning"))
@@ -133,3 +135,29 @@ def test_a_snapshot_that_is_gone_does_not_exist(settled, what):
     store.remove_tree(path if what == "folder" else path / what)
     argv = ("rollback", settled.before)
     assert_refused(settled.site, *argv, code=2, says=settled.before, named="unknown_snapshot")
+
+
+def test_what_is_not_registered_is_one_line(settled):
+    site = settled.site
+    names = [f"by-hand-{number}" for number in range(6)]
+    for name in names:
+        (site.comfyui / "custom_nodes" / name).mkdir()
+    told = site.gov("rollback", settled.before).ok()
+    lines = [line for line in told.problems("warning") if "registered" in line]
+    assert len(lines) == 1
+    first = "in custom_nodes, but not registered: by-hand-0, by-hand-1, by-hand-2, by-hand-3 and "
+    assert first in lines[0]
+    whole = site.gov("verify", "-v")
+    assert sum("but not registered" in line for line in whole.problems("warning")) >= len(names)
+    document = site.gov.json("rollback", settled.after).ok()
+    for told in (document.data["mismatches"], document.document["warnings"]):
+        assert [f"{name} is in custom_nodes, but not registered" in told for name in names] == (
+            [True] * len(names)
+        )
+
+
+def test_one_that_is_not_registered_is_a_sentence_of_its_own():
+    one = ["a is registered, but /x is not there", "b is in custom_nodes, but not registered"]
+    assert inventory.folded(one) == one
+    two = [*one, "c is in custom_nodes, but not registered"]
+    assert inventory.folded(two) == [one[0], "in custom_nodes, but not registered: b, c"]

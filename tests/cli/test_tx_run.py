@@ -17,7 +17,9 @@ def test_a_node_that_loads_is_completed(site):
     txid = told.out.split()[0]
     assert told.out.startswith(f"{txid}  three-packages  completed")
     assert f"next: gov tx promote {txid}" in told.out
-    assert "To see the GUI go to" in told.err
+    # ComfyUI's own log is folded; where it lies is said.
+    assert relayed(told) == []
+    assert f"its log: state/logs/{txid}.*.log" in told.err
     assert truth_and_prod(site.root) == before
     data = site.gov.json("tx", "inspect", txid).data
     assert (data["status"], data["node_id"]) == ("completed", "three-packages")
@@ -30,6 +32,40 @@ def test_a_node_that_loads_is_completed(site):
     assert "To see the GUI" in (site.root / data["logs"]["stderr"]).read_text()
     assert (site.root / data["candidate_env"]).is_dir()
     assert not any(line.startswith("pip") for line in data["post_freeze"])
+
+
+def relayed(ended):
+    """Lines of ComfyUI's own log on the screen."""
+    return [line for line in ended.err.splitlines() if line.startswith("  | ")]
+
+
+def test_all_that_comfyui_logs_is_shown_with_v(site):
+    told = site.gov("tx", "run", "sample-captioner", "-v").ok()
+    assert any("To see the GUI go to" in line for line in relayed(told))
+    log = site.root / f"state/logs/{told.out.split()[0]}.stderr.log"
+    assert len(relayed(told)) >= len(log.read_text().splitlines())
+
+
+def test_where_it_fails_the_lines_that_matter_are_shown_once(site):
+    told = site.gov("tx", "run", "import-fails")
+    assert told.code == 1
+    shown = relayed(told)
+    assert shown[0] == "  | Traceback (most recent call last):"
+    assert "custom_nodes/import-fails/__init__.py" in "".join(shown)
+    assert sum("ModuleNotFoundError" in line for line in shown) == 1
+    assert not any("To see the GUI" in line or "Stopped server" in line for line in shown)
+    verbose = site.gov("tx", "run", "import-fails", "-v")
+    assert sum("ModuleNotFoundError" in line for line in relayed(verbose)) == 1
+
+
+def test_where_comfyui_does_not_come_up_the_end_of_its_log_is_shown(site):
+    told = site.gov("tx", "run", "import-sleeps", "--timeout", "4")
+    assert told.code == 1
+    log = site.root / f"state/logs/{told.out.split()[0]}.stderr.log"
+    lines = log.read_text().splitlines()
+    assert relayed(told)
+    # However far a slow machine came: what it said last, and where it was stopped.
+    assert relayed(told) == [f"  | {line}" for line in lines[-25:]]
 
 
 def test_a_node_that_does_not_load_is_failed(settled):

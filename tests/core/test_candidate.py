@@ -22,6 +22,9 @@ class Settings:
     def number(self, key):
         return 0
 
+    def text(self, key):
+        return "record"
+
 
 @pytest.fixture
 def candidate(tmp_path):

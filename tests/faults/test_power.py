@@ -201,10 +201,15 @@ def test_any_power_loss_leaves_all_old_or_all_new(trials, unsynced, note, name):
 
 # Rests that recovery sweeps up anyway, what loads as before without it, a folder with no news.
 SPARE = {
-    "rollback": {"comfy_env/state/work"},
+    "rollback": {
+        "comfy_env/state/work",
+        "comfy_env/state/.tmp-baseline.json",
+        "comfy_env/.generations/GEN.d/.tmp-baseline.json",
+    },
     "node add": {"comfy_env/state/work", "comfy_env"},
     "tx promote that builds": {
         "comfy_env/state/work",
+        "comfy_env/state/.tmp-baseline.json",
         "comfy_env/.generations/GEN.d/.tmp-baseline.json",
         "comfy_env/.generations/GEN.d/.tmp-observed.json",
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
 from governance.base.errors import EXIT_FAILED, EXIT_OK, GovError
@@ -28,7 +29,7 @@ def rollback(arguments: Namespace) -> Outcome:
             packages_only=arguments.packages_only,
             discard_local=arguments.discard_local,
         )
-    return _came_back(done)
+    return _came_back(done, arguments)
 
 
 def undo(arguments: Namespace) -> Outcome:
@@ -40,7 +41,7 @@ def undo(arguments: Namespace) -> Outcome:
     allowed = approval(arguments)
     with deciding(arguments) as decision:
         done = decision.run("undo", approval=allowed, discard_local=arguments.discard_local)
-    return _came_back(done)
+    return _came_back(done, arguments)
 
 
 def _foreseen(space: Workspace, snapshot_id: str) -> Outcome:
@@ -49,7 +50,7 @@ def _foreseen(space: Workspace, snapshot_id: str) -> Outcome:
     return comparing.outcome(space, "prod", snapshot_id, {"dry_run": True})
 
 
-def _came_back(done: Any) -> Outcome:
+def _came_back(done: Any, arguments: Namespace) -> Outcome:
     made = done.promotion
     data = {
         "snapshot_id": done.snapshot_id,
@@ -66,7 +67,14 @@ def _came_back(done: Any) -> Outcome:
     parts.append(f"prod is generation {made.generation}, as of {done.snapshot_id}")
     parts.append(f"its files were checked in {made.check_seconds:.2f} s")
     parts.append(f"undo with: gov rollback {made.pre_snapshot}")
-    return Outcome(data, parts, done.warnings)
+    return Outcome(data, parts, _few(done.warnings, arguments))
+
+
+def _few(warnings: Sequence[str], arguments: Namespace) -> Sequence[str]:
+    """A person reads the names of the first few nodes; scripts, and -v, all."""
+    from governance.truth import inventory
+
+    return warnings if arguments.json or arguments.verbose else inventory.folded(warnings)
 
 
 def verify(arguments: Namespace) -> Outcome:
@@ -74,17 +82,18 @@ def verify(arguments: Namespace) -> Outcome:
     from governance.operations import verify
 
     report = verify.verify(workspace.find(arguments.root), full=arguments.full)
+    notes = _few(report.notes, arguments)
     rows = [(f.kind, f.path, f.detail) for f in report.findings]
     parts: list[Part] = [Table("", ("finding", "where", ""), rows[:40])] if rows else []
     if report.ok:
         parts.append(f"no drift: generation {report.generation} is as it was built")
-        return Outcome(report.to_json(), parts, report.notes, EXIT_OK)
+        return Outcome(report.to_json(), parts, notes, EXIT_OK)
     error = GovError(
         f"{len(rows)} findings in {report.generation or 'prod'}",
         hint=report.cure,
         code="drift",
     )
-    return Outcome(report.to_json(), parts, report.notes, EXIT_FAILED, error)
+    return Outcome(report.to_json(), parts, notes, EXIT_FAILED, error)
 
 
 def repair(arguments: Namespace) -> Outcome:

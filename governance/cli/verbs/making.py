@@ -28,7 +28,7 @@ def ci(arguments: Namespace) -> Outcome:
     for file in (arguments.junit, arguments.markdown):
         _require_place(file)
     used = [workflows.read(file, Path.cwd()) for file in arguments.workflows]
-    voice = Voice(quiet=arguments.quiet)
+    voice = Voice(quiet=arguments.quiet, verbose=arguments.verbose)
     cache = store.typed_path(arguments.cache) if arguments.cache else bench.default_cache()
     keep = store.typed_path(arguments.keep) if arguments.keep else None
     with bench.opened(cache, keep) as place:
@@ -44,7 +44,8 @@ def ci(arguments: Namespace) -> Outcome:
         )
         terms = tries.Terms(settings, options, arguments.timeout)
         live = voice.live if arguments.verbose else _unheard
-        results = list(tries.run(matrix, place, terms, voice.say, live))
+        telling = tries.Telling(voice.say, live, voice.during)
+        results = list(tries.run(matrix, place, terms, telling))
     report = ci_report.Report(matrix.node.name, results, kept=keep)
     unwritten = _write(arguments, report)
     error = report.error() or unwritten

@@ -18,14 +18,13 @@ from governance.truth import workspace
 
 def export(arguments: Namespace) -> Outcome:
     from governance.bundle import outgoing
-    from governance.changes.session import open_session
     from governance.cli.report import Voice
     from governance.truth import typed
 
     space = workspace.find(arguments.root)
     named = arguments.snapshot_id
     snapshot_id = typed.snapshot(space, named) if named else None
-    session = open_session(space, Voice(quiet=arguments.quiet).say)
+    session = Voice(quiet=arguments.quiet).session(space)
     if arguments.format is not None:
         return _in_form(session, arguments, snapshot_id)
     done = outgoing.export(
@@ -99,11 +98,10 @@ def import_(arguments: Namespace) -> Outcome:
 def _foreseen(arguments: Namespace, path: Path, wish: Any) -> dict[str, Any]:
     from governance.bundle import archive, incoming
     from governance.bundle.foreign import taking
-    from governance.changes.session import open_session
     from governance.cli.report import Voice
 
     space = workspace.find(arguments.root)
-    session = open_session(space, Voice(quiet=arguments.quiet).say)
+    session = Voice(quiet=arguments.quiet).session(space)
     if archive.is_bundle(path):
         return incoming.foresee(session, path, wish).account.to_json()
     return taking.foresee(session, path).to_json()

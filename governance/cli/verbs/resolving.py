@@ -148,12 +148,11 @@ def _with_every_cause(
 ) -> dict[str, Any]:
     """The report with all causes in it, looked for now; as it was where nothing conflicts now."""
     from governance.changes import conflict_report
-    from governance.changes.session import open_session
 
     if not report or tx.status != NEEDS_RESOLUTION:
         return report
     voice = Voice(quiet=arguments.quiet)
-    found = conflict_report.every_cause(open_session(space, voice.say), tx.txid)
+    found = conflict_report.every_cause(voice.session(space), tx.txid)
     if not found.causes:
         voice.say("nothing was found now; what follows is what was found when it was locked")
         return report

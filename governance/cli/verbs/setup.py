@@ -42,7 +42,8 @@ def init(arguments: Namespace) -> Outcome:
         done = decision.run("init", options=options)
     ungoverned = inventory.ungoverned(space)
     data = {**installation.to_json(done), "ungoverned": ungoverned}
-    return Outcome(data, _told(done, ungoverned), done.warnings)
+    named = ", ".join(ungoverned) if arguments.verbose else inventory.few(ungoverned)
+    return Outcome(data, _told(done, named), done.warnings)
 
 
 def _from_file(arguments: Namespace, folder: Path, options: Options) -> Outcome:
@@ -61,8 +62,9 @@ def _from_file(arguments: Namespace, folder: Path, options: Options) -> Outcome:
         forms.read(path)  # what cannot be read is told before anything is made
     allowed = approval(arguments)
     notes = []
+    voice = Voice(quiet=arguments.quiet)
     if arguments.comfyui_dir is not None and is_bundle:
-        notes = bare.comfyui(path, arguments.comfyui_dir, Voice(quiet=arguments.quiet).say)
+        notes = bare.comfyui(path, arguments.comfyui_dir, voice.say, voice.during)
     space = installation.prepare(folder, arguments.comfyui_dir)
     with deciding(arguments, space) as decision:
         if is_bundle:
@@ -100,7 +102,7 @@ def _folder() -> Path:
         ) from None
 
 
-def _told(done: object, ungoverned: list[str]) -> list[Part]:
+def _told(done: object, ungoverned: str) -> list[Part]:
     from governance.installation import Initialised
 
     assert isinstance(done, Initialised)
@@ -117,6 +119,6 @@ def _told(done: object, ungoverned: list[str]) -> list[Part]:
         )
     parts += [f"  left out of core: {e.origin} {e.raw.strip()} ({e.reason})" for e in done.skipped]
     if ungoverned:
-        parts.append("not governed yet: " + ", ".join(ungoverned))
+        parts.append(f"not governed yet: {ungoverned}")
         parts.append("  `gov node add <its git url>` adopts one")
     return parts

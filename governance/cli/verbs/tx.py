@@ -134,14 +134,13 @@ def _dry_run(arguments: Namespace, txid: str) -> Outcome:
     """The plan on today's truth: the stored one where it still holds, else locked anew."""
     from governance.changes import pipeline, staging
     from governance.changes.gates import Approval
-    from governance.changes.session import open_session
     from governance.cli import inspection
     from governance.cli.report import Voice
     from governance.operations import node_check
 
     space = workspace.find(arguments.root)
     everything = Approval(failed_run=True, accept_skipped=True, findings=True, incompatible=True)
-    session = open_session(space, Voice(quiet=arguments.quiet).say)
+    session = Voice(quiet=arguments.quiet).session(space)
     work = pipeline.promotable(session, txid, everything)
     tx = work.tx
     steps, moved = node_check.foresee(work)
