@@ -22,7 +22,9 @@ from typing import Any
 MAPPINGS = "NODE_CLASS_MAPPINGS"
 _INSTALL_SCRIPT = "install.py"
 _MARKS = (MAPPINGS.encode(), b"node_id")
-_LEFT_OUT = frozenset({".git", "__pycache__", "node_modules", "site-packages"})
+# Tests put stand-ins for ComfyUI's own nodes into the mapping.
+_TESTS = frozenset({"tests", "test", "conftest.py"})
+_LEFT_OUT = frozenset({".git", "__pycache__", "node_modules", "site-packages"}) | _TESTS
 _MAX_FILES = 5_000
 _MAX_BYTES = 1 << 20
 _LONGEST = 200
@@ -59,7 +61,7 @@ def _files(place: Path) -> Iterator[Path]:
     for folder, inner, files in os.walk(place):
         inner[:] = sorted(name for name in inner if name not in _LEFT_OUT)
         for name in sorted(files):
-            if name.endswith(".py") and left > 0:
+            if name.endswith(".py") and name not in _LEFT_OUT and left > 0:
                 left -= 1
                 yield Path(folder, name)
 
