@@ -359,7 +359,7 @@ def _with_group(text: str, name: str, lines: tuple[str, ...]) -> str:
     import tomlkit
 
     document: Any = tomlkit.parse(text)
-    if document["project"]["name"] == _FORMER:
+    if name.startswith(NODE_PREFIX) and document["project"]["name"] == _FORMER:
         document["project"]["name"] = PROJECT
     document["dependency-groups"][name] = _lines(lines)
     return tomlkit.dumps(document)
