@@ -32,9 +32,13 @@ def explain(tmp_path):
         seen.nodes["n"] = NodeReport(False, error=error, causes=list(causes))
         return seen
 
-    def explain(error, reason="n failed to import: {}; late", skipped=(SKIPPED,), causes=()):
+    def explain(
+        error, reason="n failed to import: {}; late", skipped=(SKIPPED,), causes=(), hosts=()
+    ):
         declared["skipped"] = list(skipped)
-        return absence.explained(space, tx, observed(error, reason, causes))
+        seen = observed(error, reason, causes)
+        seen.failed_subjects, seen.hosts = {"n": reason}, list(hosts)
+        return absence.explained(space, tx, seen)
 
     def missing(error, causes=()):
         found = absence.missing(space, tx.nodes, observed(error, "{}", causes))
@@ -120,3 +124,12 @@ def test_a_module_that_led_to_another_error_is_found(explain):
         "n failed to import: please install OpenCV "
         "(no module named 'cv2', which n does not declare); late"
     )
+
+
+def test_what_the_network_did_not_give_names_the_host(explain):
+    """urllib says "Name or service not known" and not of what."""
+    error = "<urlopen error [Errno -2] Name or service not known>"
+    hosts = [{"node": "n", "host": "github.com"}, {"node": "other", "host": "pypi.org"}]
+    told = f"n failed to import: {error} (it tried to reach github.com); late"
+    assert explain(error, hosts=hosts) == told
+    assert explain("name 'x' is not defined", hosts=hosts).endswith("is not defined; late")
