@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from governance.base.errors import Damaged, UsageError
 from governance.boundaries import store
 
-Value = str | int | float | bool | list[str]
+Value = str | int | float | bool | list[str] | dict[str, str]
 
 
 class Setting(NamedTuple):
@@ -52,6 +52,9 @@ HIDDEN = [
     *("~/.mozilla", "~/.config/google-chrome", "~/.config/chromium", "~/.config/BraveSoftware"),
     *("~/.bash_history", "~/.zsh_history", "~/.python_history", "~/.config/wandb"),
 ]
+
+# What a gate of a supply chain does.
+_MODES = ("off", "ask", "refuse")
 
 SETTINGS = (
     Setting(
@@ -206,6 +209,104 @@ SETTINGS = (
         True,
         "Let uv build packages that have no wheel; their set-up code runs on this machine.",
     ),
+    Setting(
+        "policy.minimum_release_age",
+        "",
+        'Take no release of a package that is younger: "3 days", "1 week". What ComfyUI pins and '
+        "what prod has already is taken all the same.",
+    ),
+    Setting("policy.release_age_exempt", [], 'Packages of any age, for example ["acme-*"].'),
+    Setting(
+        "policy.release_age",
+        "refuse",
+        "A younger release that a lock holds all the same, or one whose index tells no upload "
+        "time: off, ask (promote needs --accept-findings), or refuse.",
+        _MODES,
+    ),
+    Setting(
+        "policy.blocked_packages",
+        [],
+        'Packages that no change brings in, for example ["evil", "acme-*", "requests<2.32"].',
+    ),
+    Setting("policy.allowed_packages", [], "If there are any: no other packages come in."),
+    Setting("policy.blocked_nodes", [], "Nodes that no change brings in, by id or pattern."),
+    Setting("policy.allowed_nodes", [], "If there are any: no other nodes come in."),
+    Setting(
+        "policy.blocked_authors",
+        [],
+        "Authors whose nodes do not come in: host and owner of the repository, the publisher at "
+        'the Comfy Registry, or local, for example ["github.com/evil", "registry/evil"].',
+    ),
+    Setting("policy.allowed_authors", [], 'If there are any: no others, as ["github.com/me"].'),
+    Setting(
+        "policy.lists",
+        "refuse",
+        "What these lists do not let in: off, ask (promote needs --accept-findings), or refuse "
+        "(nothing of it is fetched or built).",
+        _MODES,
+    ),
+    Setting(
+        "policy.package_indexes",
+        {},
+        "The only index that a package may come from, by name or pattern, for example "
+        '{"acme-*" = "https://packages.example.com/simple"}.',
+    ),
+    Setting(
+        "policy.other_indexes",
+        "refuse",
+        "A package that comes from another index than that: off, ask (promote needs "
+        "--accept-findings), or refuse.",
+        _MODES,
+    ),
+    Setting(
+        "policy.vulnerabilities",
+        "off",
+        "Known vulnerabilities that a change brings in: off (not asked for; `gov audit` does), "
+        "ask (promote needs --accept-findings), or refuse. Also where nobody answers.",
+        _MODES,
+    ),
+    Setting(
+        "policy.vulnerability_service",
+        "",
+        "Who is asked: an address that answers as https://api.osv.dev does, which is the default.",
+    ),
+    Setting(
+        "policy.accepted_vulnerabilities",
+        [],
+        'Ids of vulnerabilities that are accepted, for example ["GHSA-9hjg-9r4m-mvj7"].',
+    ),
+    Setting(
+        "policy.yanked",
+        "off",
+        "Releases that their index has withdrawn: off (not asked for; `gov audit` does), ask "
+        "(promote needs --accept-findings), or refuse. Also where nobody answers.",
+        _MODES,
+    ),
+    Setting(
+        "policy.require_signature",
+        "off",
+        "Changes need a signature in the audit log by the operator's own ssh key: off, or refuse "
+        "(no change without one).",
+        ("off", "refuse"),
+    ),
+    Setting(
+        "policy.allowed_signers",
+        "",
+        "Who may sign: a file in ssh's form (absolute, or relative to this file). `gov log verify` "
+        "checks signatures with it.",
+    ),
+    Setting(
+        "policy.node_hashes",
+        "check",
+        "A --hash in a node's requirement line: check that the index has such a file, or ignore.",
+        ("check", "ignore"),
+    ),
+    Setting(
+        "policy.missing_hashes",
+        "allow",
+        "Packages of which the index tells no hash: allow (they are named), or refuse.",
+        ("allow", "refuse"),
+    ),
     Setting("policy.clone_timeout_seconds", 600, "`node add`: the longest a clone may take."),
     Setting("policy.clone_limit_mb", 4096, "`node add`: the largest repository taken."),
     Setting(
@@ -235,6 +336,16 @@ SETTINGS = (
         "resolution.explain_all_seconds",
         600,
         "`resolve --suggest --all`: the longest time spent on finding every line that conflicts.",
+    ),
+    Setting(
+        "resolution.lock_timeout_seconds",
+        1800,
+        "The longest time that one lock may take, packages built for it included.",
+    ),
+    Setting(
+        "resolution.stall_seconds",
+        120,
+        "A lock or a download in which nothing gets done for so long is ended.",
     ),
     Setting(
         "storage.link_mode",
@@ -280,6 +391,10 @@ class Config(NamedTuple):
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.values[key]
         return tuple(value) if isinstance(value, list) else ()
+
+    def table(self, key: str) -> dict[str, str]:
+        value = self.values[key]
+        return dict(value) if isinstance(value, dict) else {}
 
 
 def defaults() -> Config:
@@ -332,7 +447,8 @@ def template(**given: Value) -> str:
 def _flat(document: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     pairs: list[tuple[str, Any]] = []
     for key, value in document.items():
-        if isinstance(value, dict):
+        known = BY_KEY.get(prefix + key)
+        if isinstance(value, dict) and not (known and isinstance(known.default, dict)):
             pairs += _flat(value, f"{prefix}{key}.")
         else:
             pairs.append((prefix + key, value))
@@ -370,6 +486,8 @@ def _fits(setting: Setting, value: Any) -> bool:
         return number and (0 < value < 10**9 or (setting.may_be_zero and value == 0))
     if isinstance(default, list):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if isinstance(default, dict):
+        return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
     clean = isinstance(value, str) and "\0" not in value
     return clean and (not setting.choices or value in setting.choices)
 
@@ -380,6 +498,7 @@ def _wanted(setting: Setting) -> str:
     if setting.may_be_zero:
         return "a positive number, or 0"
     kinds = {bool: "true or false", int: "a positive number", list: "a list of strings"}
+    kinds[dict] = "a table of strings"
     return kinds.get(type(setting.default), "a string")
 
 
@@ -388,6 +507,9 @@ def _toml(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{_toml(name)} = {_toml(text)}" for name, text in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, str):
         import json
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, NoReturn, TypeVar
 
 from governance.base.errors import GovError
 
@@ -61,28 +61,34 @@ def run(
     on_line: OnLine | None = None,
     on_start: Callable[[int], None] | None = None,
     input_text: str | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run to the end and return both outputs; `on_line` sees stderr line by line meanwhile,
-    `on_start` gets the process id.
+    `on_start` gets the process id.  `watch` is called with the pid once a second; what it raises
+    ends the child.
+
+    What it says on stderr is shown and stored in many places: secrets are masked here.
 
     Raises GovError (code `program_missing`, `timed_out`) and lets KeyboardInterrupt pass; in every
     case the child is gone when this returns.
     """
+    from governance.base import masking  # its patterns take a moment, and a question starts nothing
+
     with _started(argv, cwd, env, stdin=input_text is not None) as child:
-        stderr = _Reader(child.stderr, on_line)
+        stderr = _Reader(child.stderr, on_line, masking.masker())
         stdout = _Reader(child.stdout, None)
         if on_start is not None:
             on_start(child.pid)
         if input_text is not None and child.stdin is not None:
             child.stdin.write(input_text.encode())
             child.stdin.close()
-        code = wait(child, timeout)
+        code = _watched(child, watch) if watch is not None else wait(child, timeout)
         if code is None:
             raise GovError(
                 f"{Path(argv[0]).name} did not finish within {timeout:.0f} s",
                 hint="check the network and the disk, then try again",
                 code="timed_out",
-                facts={"argv": list(argv)},
+                facts={"argv": masking.words(argv)},
             )
         return Completed(tuple(argv), code, stdout.text(), stderr.text())
 
@@ -127,6 +133,13 @@ def spawn(
         _let_signals_in(before, child)
 
 
+def become(argv: Sequence[str]) -> NoReturn:
+    """This process goes on as that program."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(argv[0], list(argv))
+
+
 def _let_signals_in(mask: Iterable[int], child: subprocess.Popen[bytes] | None) -> None:
     """A signal that waited is raised here; the child, which nobody holds yet, goes first."""
     try:
@@ -162,6 +175,14 @@ def wait(child: subprocess.Popen[bytes], seconds: float | None = None) -> int | 
             del _thread.called_off  # once: the child is still to be stopped
             raise CalledOff
     return poll(child)
+
+
+def _watched(child: subprocess.Popen[bytes], watch: Callable[[int], None]) -> int:
+    while True:
+        code = wait(child, 1.0)
+        if code is not None:
+            return code
+        watch(child.pid)
 
 
 def reap(child: subprocess.Popen[bytes]) -> int:
@@ -265,7 +286,13 @@ class _Reader:
     and print without end.
     """
 
-    def __init__(self, stream: IO[bytes] | None, on_line: OnLine | None) -> None:
+    def __init__(
+        self,
+        stream: IO[bytes] | None,
+        on_line: OnLine | None,
+        shown: Callable[[str], str] = str,
+    ) -> None:
+        self._shown = shown
         self._lines: list[str] = []
         self._room = _MAX_OUTPUT_BYTES
         self._on_line = on_line
@@ -278,7 +305,7 @@ class _Reader:
         leave_signals_to_main()
         with stream:
             for raw in iter(partial(stream.readline, _LONGEST_LINE), b""):
-                line = raw.decode(errors="replace")
+                line = self._shown(raw.decode(errors="replace"))
                 self._room -= len(raw)
                 if self._room >= 0:
                     self._lines.append(line)

@@ -4,6 +4,8 @@ A document is written whole: temporary file in the same folder, flush, fsync, re
 folder.  A folder of documents is the same, in one: files and folder fsynced, then its rename.
 Without any one of these a power loss was seen to leave an empty or a mixed state.
 Nothing here follows a link into a write or a delete.
+
+What is written into a private folder (0700: `state/` and `snapshots/`) is private too.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ TEMPORARY = ".tmp-"
 _DEEPEST = 50
 _TAIL_BYTES = 1 << 16
 SCHEMA = 1
+_PRIVATE = 0o700
 
 
 def typed_path(text: str | Path) -> Path:
@@ -79,6 +82,7 @@ def plain_bytes(path: Path, limit: int) -> bytes | None:
 def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `data`: after any crash it holds the old bytes or the new ones."""
     refuse_link(path.parent)
+    mode &= _allowed_in(path.parent)
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.urandom(4).hex()}")
     try:
         _create(temporary, data, mode)
@@ -93,10 +97,11 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:
     """Add one JSON object, which has an `id`, as the last line, durably; nothing where it is
     there.  What a crash left of a line that was being written goes first."""
-    line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    line = json_line(entry)
     refuse_link(path.parent)
+    mode = 0o644 & _allowed_in(path.parent)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "r+b") as stream:
             _drop_torn_line(stream)
             if not _ends_with(stream, line):
@@ -107,6 +112,10 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
+
+
+def json_line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
 def _drop_torn_line(stream: BinaryIO) -> None:
@@ -141,10 +150,11 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make a folder of files, which are durable in it; it is so itself once it got its name by
     `move`, and before that nobody may look into it."""
     refuse_link(folder.parent)
+    allowed = _allowed_in(folder.parent)
     try:
-        folder.mkdir(mode=0o755)
+        folder.mkdir(mode=0o755 & allowed)
         for name, data in files.items():
-            _create(folder / name, data, 0o644)
+            _create(folder / name, data, 0o644 & allowed)
     except OSError as error:
         raise disk_error(folder, error) from error
     sync_folder(folder)
@@ -229,11 +239,40 @@ def make_folder(path: Path, *, mode: int = 0o755) -> Path:
     refuse_link(path)
     if not path.is_dir():
         try:
-            path.mkdir(mode=mode, parents=True, exist_ok=True)
+            path.mkdir(mode=mode & _allowed_in(path.parent), parents=True, exist_ok=True)
         except OSError as error:
             raise disk_error(path, error) from error
         sync_folder(path.parent)
     return path
+
+
+def keep_private(folder: Path) -> None:
+    """A folder of ours and all that lies in it are for its owner alone, also where an earlier gov
+    or another umask made them.  The folder's own mode is the witness, and is set last."""
+    if stat.S_IMODE(folder.stat().st_mode) == _PRIVATE:
+        return
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(place, name)  # noqa: PTH118 (thousands of them)
+            # One of another user's stays as it is: the folder closes it.
+            with suppress(FileNotFoundError, PermissionError):
+                _close_to_others(path)
+    folder.chmod(_PRIVATE)
+
+
+def _close_to_others(path: str) -> None:
+    facts = os.lstat(path)
+    if not stat.S_ISLNK(facts.st_mode) and facts.st_mode & 0o077:
+        os.chmod(path, stat.S_IMODE(facts.st_mode) & _PRIVATE)  # noqa: PTH101
+
+
+def _allowed_in(folder: Path) -> int:
+    """The bits of a mode that what is made in the folder may have."""
+    try:
+        is_private = not folder.stat().st_mode & 0o077
+    except OSError:
+        return 0o777
+    return _PRIVATE if is_private else 0o777
 
 
 def refuse_link(path: Path) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from governance.base.errors import GovError, UsageError
 from governance.base.progress import During, unseen
-from governance.boundaries import process, store
+from governance.boundaries import process, scratch, store
+from governance.boundaries.patience import Patience, Watch
+from governance.boundaries.uv_failures import failure, is_conflict, is_unbuildable
 from governance.boundaries.uv_progress import Fetching
 
 # Settings that would change what is resolved or where it goes must come from the truth, never
@@ -29,15 +31,8 @@ _KEPT = re.compile(
 _NO_CONFIG = str(Path(__file__).with_name("uv_config"))
 _FOREIGN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "PYTHONSTARTUP")
 
-_UNREACHABLE = re.compile(
-    r"(error sending request|failed to fetch|connection (refused|reset)|dns error|timed? ?out"
-    r"|network|http status|server error|tls|certificate)",
-    re.IGNORECASE,
-)
-_CERTIFICATE = re.compile(r"(invalid peer certificate|UnknownIssuer|self.signed)", re.I)
-_DISK = re.compile(
-    r"(no space left on device|read-only file system|permission denied|disk quota)", re.I
-)
+
+_AUDIT_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,7 @@ class Uv:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     memory: Path | None = None
     during: During = unseen
+    patience: Patience = field(default_factory=Patience)
 
     def lock(self, project: Path, *, python: str, extra: Sequence[str] = ()) -> Locked:
         """One `uv lock` in the folder `project`.
@@ -67,12 +63,13 @@ class Uv:
         """
         found = str(self.find_python(python))
         argv = ["lock", "--project", str(project), "--python", found, *extra]
-        done = self._shown(Fetching("locking", self.cache), argv, project)
+        watch = self.patience.of_lock(project)
+        done = self._shown(Fetching("locking", self.cache), argv, project, watch)
         if done.ok:
             return Locked(True, False, done.stderr)
         if is_conflict(done.stderr) or is_unbuildable(done.stderr):
             return Locked(False, True, done.stderr)
-        raise failure("uv lock", done)
+        raise failure("uv lock", done, project)
 
     def try_lock(
         self, project: Path, *, python: Path, offline: bool, timeout: float
@@ -115,10 +112,11 @@ class Uv:
                 [*argv, "--dry-run"], project, timeout=60.0, UV_PROJECT_ENVIRONMENT=nowhere
             ).stderr
 
+        watch = self.patience.of_sync(project)
         shown = Fetching("building the environment", self.cache, None if offline else foresee)
-        done = self._shown(shown, argv, project, UV_PROJECT_ENVIRONMENT=str(environment))
+        done = self._shown(shown, argv, project, watch, UV_PROJECT_ENVIRONMENT=str(environment))
         if not done.ok:
-            raise failure("uv sync", done)
+            raise failure("uv sync", done, project)
 
     def export(self, project: Path, form: str, *, python: str) -> str:
         """The lock of `project` in another form: pylock.toml, requirements.txt, cyclonedx1.5."""
@@ -129,10 +127,32 @@ class Uv:
             raise failure("uv export", done)
         return done.stdout
 
+    def audit(self, project: Path, *, service: str, ignored: Sequence[str]) -> process.Completed:
+        """`uv audit` of the lock in `project`, as JSON: exit 1 where something is known, 2 where
+        the service gave no answer."""
+        argv = ["audit", "--project", str(project), "--frozen", "--output-format", "json"]
+        argv += ["--preview-features", "audit-command,json-output"]
+        argv += ["--service-url", service] if service else []
+        argv += [word for one in ignored for word in ("--ignore", one)]
+        return self._run(argv, project, timeout=_AUDIT_SECONDS)
+
+    def look_up(self, project: Path, *, python: str) -> process.Completed:
+        """Ask the indexes for exactly the releases that `project` names, without what they ask
+        for; uv's warnings tell which of them are yanked."""
+        found = str(self.find_python(python))
+        argv = ["pip", "compile", "--no-deps", "--no-header", "--no-annotate"]
+        argv += ["--python", found, str(project / "pyproject.toml")]
+        return self._run(argv, project)
+
     def clean_packages(self, names: Sequence[str]) -> None:
         """Forget packages in the cache, so that the next build fetches them anew."""
         if names:
             self._run(["cache", "clean", *names], None)
+
+    def forget_page(self, name: str) -> None:
+        """What an index once said of a package: asked anew next time.  Its files stay."""
+        for page in self.cache.glob(f"simple-v*/**/{name}.rkyv"):
+            page.unlink(missing_ok=True)
 
     def prune(self) -> None:
         """Delete what no entry of the cache leads to any more."""
@@ -176,7 +196,7 @@ class Uv:
             for name, value in self.environ.items()
             if name not in _FOREIGN and (not name.startswith("UV_") or _KEPT.match(name))
         }
-        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1"}
+        fixed = {"UV_CACHE_DIR": str(self.cache), "UV_NO_ENV_FILE": "1", **self._credentials()}
         return {
             **kept,
             **fixed,
@@ -185,9 +205,19 @@ class Uv:
             **more,
         }
 
-    def _shown(self, shown: Fetching, argv: list[str], cwd: Path, **more: str) -> process.Completed:
+    def _shown(
+        self, shown: Fetching, argv: list[str], cwd: Path, watch: Watch | None, **more: str
+    ) -> process.Completed:
         with self.during(shown.words):
-            return self._run(argv, cwd, shown=shown, timeout=None, **more)
+            return self._run(argv, cwd, shown=shown, timeout=None, watch=watch, **more)
+
+    def _credentials(self) -> dict[str, str]:
+        """Those of `uv auth login`.  Where there are none, uv leaves a lock file for them in the
+        operator's home at the first package that an index does not have."""
+        home = Path(self.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser()
+        if (home / "uv/credentials/credentials.toml").is_file():
+            return {}
+        return {"UV_CREDENTIALS_DIR": str(self.cache / "credentials")}
 
     def _run(
         self,
@@ -196,16 +226,20 @@ class Uv:
         *,
         shown: Fetching | None = None,
         timeout: float | None = None,
+        watch: Watch | None = None,
         **more: str,
     ) -> process.Completed:
-        return process.run(
-            [executable(), *argv, "--color", "never"],
-            cwd=cwd,
-            env=self.environment(**more),
-            timeout=timeout,
-            on_line=None if shown is None else shown.hear,
-            on_start=None if shown is None else shown.begins,
-        )
+        # uv leaves a lock file of every project there that it has ever worked on.
+        with scratch.folder("uv") as temporary:
+            return process.run(
+                [executable(), *argv, "--color", "never"],
+                cwd=cwd,
+                env=self.environment(TMPDIR=str(temporary), **more),
+                timeout=timeout,
+                watch=watch,
+                on_line=None if shown is None else shown.hear,
+                on_start=None if shown is None else shown.begins,
+            )
 
 
 def executable() -> str:
@@ -221,56 +255,3 @@ def executable() -> str:
             code="program_missing",
         )
     return found
-
-
-def is_conflict(log: str) -> bool:
-    return "No solution found" in log and not _could_not_look(log)
-
-
-def is_unbuildable(log: str) -> bool:
-    """A package has to be built to be read, and that fails: another choice may mend it."""
-    return _diagnosis(log)[0] == "build_failed" and not _could_not_look(log)
-
-
-def failure(doing: str, done: process.Completed) -> GovError:
-    """The error for a failed call: its first `error:` line, and the way out that fits."""
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    said = next((line for line in lines if line.startswith(("error:", "×"))), "")
-    causes = [line.partition("cause:")[2].strip() for line in lines if "cause:" in line]
-    sentence = said.removeprefix("error:").strip(" ×") or (lines[-1] if lines else "no message")
-    if causes:
-        sentence += f" ({causes[-1]})"
-    code, hint = _diagnosis(done.stderr)
-    return GovError(
-        f"{doing} failed: {sentence}",
-        hint=hint,
-        code=code,
-        facts={"exit_code": done.returncode, "log": _shortened(done.stderr)},
-    )
-
-
-def _shortened(log: str) -> str:
-    """What failed stands at the beginning, why at the end; between them a compiler's output."""
-    return log if len(log) <= 12000 else f"{log[:4000]}\n[...]\n{log[-8000:]}"
-
-
-def _could_not_look(log: str) -> bool:
-    """Offline or unreachable: uv then says `No solution found` though it never saw the index."""
-    return "network was disabled" in log or bool(re.search(r"error sending request", log))
-
-
-def _diagnosis(log: str) -> tuple[str, str]:
-    if _DISK.search(log):
-        return "disk", "free some space or mend the permissions, then run the same command again"
-    if "hash mismatch" in log.lower():
-        return "bad_download", "the index sent other bytes than the lock names; try again later"
-    if "Failed to build" in log or "build backend" in log:
-        return "build_failed", "the package has no wheel for this machine and its build failed"
-    if _CERTIFICATE.search(log):
-        return "index_unreachable", (
-            "where a proxy answers with a certificate of its own, name its file in SSL_CERT_FILE "
-            "or set UV_SYSTEM_CERTS=1, then run the command again"
-        )
-    if _could_not_look(log) or _UNREACHABLE.search(log):
-        return "index_unreachable", "check the network and the index, then run the command again"
-    return "uv_failed", "-v shows the whole text of uv"

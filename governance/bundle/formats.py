@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import governance
 from governance import git
-from governance.boundaries import store
+from governance.boundaries import scratch, store
 from governance.bundle import archive, outgoing, portable
 from governance.bundle.contents import FOLDER_INDEX
 from governance.bundle.outgoing import Source
@@ -74,8 +73,7 @@ def write(session: Session, path: Path, form: str, *, snapshot_id: str | None = 
 
 
 def _of_uv(told: _Told, form: str, notes: list[str]) -> str:
-    with tempfile.TemporaryDirectory(prefix="gov-export-") as name:
-        folder = Path(name)
+    with scratch.folder("export") as folder:
         store.write(folder / "pyproject.toml", told.source.truth.pyproject)
         store.write(folder / "uv.lock", told.source.truth.lock)
         text = told.session.uv.export(folder, _UV[form], python=told.source.project.python)

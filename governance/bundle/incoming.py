@@ -11,7 +11,6 @@ import os
 import platform
 import secrets
 import shlex
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,11 +19,19 @@ from typing import Any
 from governance import git
 from governance.base import names
 from governance.base.errors import GovError, UsageError
-from governance.boundaries import process, store
+from governance.boundaries import process, scratch, store
 from governance.bundle import archive, code, contents, portable
 from governance.bundle.contents import COMFYUI, Contents, Node, bad
 from governance.bundle.outgoing import platform_here
-from governance.changes import begin, checkouts, pipeline, provenance, rollback, steps
+from governance.changes import (
+    begin,
+    checkouts,
+    pipeline,
+    provenance,
+    rollback,
+    steps,
+    supply_chain,
+)
 from governance.changes.draft import Target
 from governance.changes.session import Session
 from governance.changes.settings import Options, settings_of, version_of
@@ -95,17 +102,26 @@ def begun(session: Session, path: Path, wish: Wish) -> Work:
     folder = session.workspace.work / f"import-{secrets.token_hex(4)}"
     try:
         arrived = _arrived(session, path, folder, wish)
+        _refuse_blocked(session, arrived)
         _keep(session, arrived)
         return _begun(session, arrived, wish)
     finally:
         store.remove_tree(folder)
 
 
+def _refuse_blocked(session: Session, arrived: Arrived) -> None:
+    """Nodes that policy does not let in, before their code is fetched."""
+    here = {(p.id, p.code) for p in registry.parse_or_none(session.workspace)}
+    for plugin in arrived.plugins:
+        if (plugin.id, plugin.code) not in here:
+            supply_chain.require_node(session, plugin.id, plugin.git_url, plugin.registry)
+
+
 def foresee(session: Session, path: Path, wish: Wish) -> Arrived:
     """What an import would take, and how; nothing is written here, and code and wheels are not
     looked at."""
-    with tempfile.TemporaryDirectory(prefix="gov-import-") as name:
-        return _arrived(session, path, Path(name) / "bundle", wish, _is_truth)
+    with scratch.folder("import") as name:
+        return _arrived(session, path, name / "bundle", wish, _is_truth)
 
 
 def _is_truth(member: str) -> bool:

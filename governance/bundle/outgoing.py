@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import governance
 from governance import git
 from governance.base.errors import GovError, Refused
-from governance.boundaries import process, store
+from governance.boundaries import process, scratch, store
 from governance.bundle import archive, code, contents, portable, wheels
 from governance.bundle.archive import Member
 from governance.bundle.contents import COMFYUI, Contents, Node
@@ -74,12 +73,13 @@ def export(
             "the packages of that folder are not in the bundle: name an index when it is "
             "imported (`gov import FILE --index URL`), or export it --with-wheels"
         )
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=store.TEMPORARY) as name:
+    scratch.sweep(path.parent, store.TEMPORARY)
+    with scratch.folder("export", within=path.parent, prefix=store.TEMPORARY) as folder:
         members = _members(found, made, _story(workspace, found))
         if with_code:
-            members |= _code(session, found, Path(name))
+            members |= _code(session, found, folder)
         if with_wheels:
-            taken = wheels.collect(session, found.project, found.truth.lock, Path(name))
+            taken = wheels.collect(session, found.project, found.truth.lock, folder)
             members |= {f"{contents.WHEELS}/{p.name}": p for p in taken.files}
             notes += taken.notes
         told = _contents(workspace, found, members)

@@ -6,12 +6,10 @@ of a folder of packages is copied, and what was built here from source is taken 
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,6 +18,7 @@ from governance.base.errors import GovError
 from governance.boundaries import process, store
 from governance.boundaries.uv_progress import size_of
 from governance.bundle.contents import WHEELS
+from governance.catalogue.index_page import credentials
 from governance.changes.session import Session
 from governance.environments import generations
 from governance.environments.wheelhouse import name_of
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _TRIES = 3
 _SECONDS = 60.0
+_LEAST_BYTES = 4096
 _SIDE_BY_SIDE = 4
 
 
@@ -80,7 +80,7 @@ def collect(session: Session, project: Project, lock: bytes, folder: Path) -> Co
             notes.append(f"{package['name']} has no wheel: the one that was built here goes along")
         else:
             notes.append(_left_out(package))
-    fetch = _Fetch(project, target, len(wanted))
+    fetch = _Fetch(project, target, len(wanted), session.uv.patience.stall_seconds)
     with session.step(f"fetching {len(wanted)} packages", fetch.words):
         files += process.side_by_side(fetch.one, wanted, _SIDE_BY_SIDE)
     return Collected(tuple(sorted(files)), tuple(notes))
@@ -146,10 +146,11 @@ def _built(cache: Path, package: Mapping[str, Any]) -> Path | None:
 class _Fetch:
     """Files into a folder, several at a time, each once it is what the lock names."""
 
-    def __init__(self, project: Project, folder: Path, count: int) -> None:
+    def __init__(self, project: Project, folder: Path, count: int, stall: float) -> None:
         self.folder = folder
         self.count = count
         self.done = 0
+        self.stall = stall
         self.credentials = credentials(project.indexes)
 
     def one(self, wanted: Wanted) -> Path:
@@ -191,8 +192,28 @@ class _Fetch:
         known = self.credentials.get(urlsplit(address).netloc)
         if known:
             request.add_header("Authorization", f"Basic {known}")
-        with urlopen(request, timeout=_SECONDS) as answer:
-            return _copied(answer, target)
+        with urlopen(request, timeout=min(_SECONDS, self.stall)) as answer:
+            return _copied(_Flowing(answer, self.stall), target)
+
+
+@dataclass
+class _Flowing:
+    """An answer that is read for as long as it flows: the time-out of a socket lets one byte a
+    second pass for ever."""
+
+    answer: Any
+    stall: float
+    came: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+    def read(self, most: int) -> bytes:
+        piece = bytes(self.answer.read1(most))
+        self.came += len(piece)
+        if self.came >= _LEAST_BYTES:
+            self.came, self.since = 0, time.monotonic()
+        elif piece and time.monotonic() - self.since > self.stall:
+            raise TimeoutError(f"next to nothing came for {self.stall:g} s")
+        return piece
 
 
 def _copied(source: Any, target: Path) -> str:
@@ -212,16 +233,3 @@ def _unreachable(wanted: Wanted, error: OSError) -> GovError:
         code="index_unreachable",
         facts={"url": wanted.address},
     )
-
-
-def credentials(indexes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """By host, as uv takes them from UV_INDEX_<NAME>_USERNAME and _PASSWORD; for HTTP."""
-    found = {}
-    for index in indexes:
-        name = "".join(c if c.isalnum() else "_" for c in str(index.get("name", ""))).upper()
-        user = os.environ.get(f"UV_INDEX_{name}_USERNAME")
-        if user:
-            password = os.environ.get(f"UV_INDEX_{name}_PASSWORD", "")
-            pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-            found[urlsplit(str(index.get("url", ""))).netloc] = pair
-    return found

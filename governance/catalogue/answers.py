@@ -54,6 +54,7 @@ class Published:
     status: str = ""
     downloads: int = 0
     latest: Release | None = None
+    publisher_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return _plain(asdict(self))
@@ -79,6 +80,7 @@ def published(value: Any) -> Published:
         status(row.get("status")),
         downloads if type(downloads) is int else 0,
         release(latest, node_id) if isinstance(latest, dict) and latest.get("version") else None,
+        text(publisher.get("id")) if isinstance(publisher, dict) else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Who changed what, how and why: one line a change in state/history.jsonl, kept for ever."""
+"""Who changed what, how and why, and what was refused: a line each in state/history.jsonl."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from governance.base import clock
+from governance.base import clock, masking, names
+from governance.base.errors import GovError, Refused
+from governance.boundaries import ownership
+from governance.truth import log, redo
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
 
@@ -18,11 +22,13 @@ _LONGEST_WORD = 500
 
 def made(workspace: Workspace) -> dict[str, Any]:
     """Who gives the command, and its words."""
+    began_as = os.environ.get(ownership.BEGAN_AS)
     return {
+        **({"began_as": began_as} if began_as else {}),
         "user": _user(),
         "uid": os.getuid(),
         "host": platform.node(),
-        "argv": [word[:_LONGEST_WORD] for word in sys.argv[1:]],
+        "argv": [word[:_LONGEST_WORD] for word in masking.words(sys.argv[1:])],
     }
 
 
@@ -59,6 +65,25 @@ def entry(
         "who": dict(who),
         **facts,
     }
+
+
+def refused(workspace: Workspace, verb: str, error: Refused) -> None:
+    """A gate said no.  The caller holds the workspace; where this cannot be written, the refusal
+    stands all the same."""
+    if redo.is_pending(workspace):
+        return
+    told = {"code": error.code, "message": error.message}
+    row = entry(
+        identity=names.new_txid(clock.now()),
+        verb=verb,
+        steps=[],
+        changes=(),
+        code=(),
+        who=made(workspace),
+        facts={"txid": error.facts.get("txid"), "outcome": log.REFUSED, "error": told},
+    )
+    with suppress(OSError, GovError):
+        log.append(workspace, log.placed(workspace, row, {}))
 
 
 def _package(change: Change) -> list[str | None]:

@@ -6,14 +6,14 @@ all nodes that fail to load.  Only where a start fails without naming its culpri
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from governance.base.errors import GovError
-from governance.changes import begin, observing, pipeline, steps
+from governance.boundaries import scratch
+from governance.boundaries.uv_failures import OUTSIDE
+from governance.changes import begin, observing, pipeline, steps, supply_chain
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
 from governance.truth import registry, resolution
@@ -41,10 +41,13 @@ def run(
     if all_or_nothing:
         return pipeline.run(session, work, timeout=timeout)
     txid = work.tx.txid
-    drop_unfit(session, work)
+    with pipeline.recorded(work):
+        drop_unfit(session, work)
     tx = pipeline.run(session, open_work(session, txid), timeout=timeout)
     if mend is not None and mend(open_work(session, txid)):
-        drop_unfit(session, open_work(session, txid))
+        again = open_work(session, txid)
+        with pipeline.recorded(again):
+            drop_unfit(session, again)
         tx = _again(session, txid, timeout)
     for _ in range(_MOST_STARTS):
         failed = _failed(open_work(session, txid))
@@ -78,8 +81,11 @@ def locks(work: Work) -> bool:
     if not work.stages.is_locked():
         work.session.say("locking the requirements")
     try:
-        return work.stages.lock(work.session.uv).ok
-    except GovError:
+        locked = work.stages.lock(work.session.uv).ok
+        return locked and supply_chain.refusal_of(work, work.stages.folder) is None
+    except GovError as error:
+        if error.code in OUTSIDE:
+            raise
         return False  # looked at node by node, it is known whose line it is
 
 
@@ -146,14 +152,17 @@ def _not_locking(session: Session, work: Work, nodes: Sequence[str]) -> list[tup
 
     def fails(tried: Sequence[str]) -> str | None:
         made = _only(work, tried).draft
-        with tempfile.TemporaryDirectory(prefix="gov-batch-") as name:
-            folder = Path(name)
+        with scratch.folder("batch") as folder:
             resolution.stage(folder, made.project, made.lock)
             try:
                 locked = resolution.lock(session.uv, folder, made.project, made.upgrade)
             except GovError as error:
+                if error.code in OUTSIDE:
+                    raise
                 return error.message
-        return None if locked.ok else "its requirements conflict with prod or with the others"
+            if locked.ok:
+                return supply_chain.refusal_of(work, folder)
+        return "its requirements conflict with prod or with the others"
 
     return culprits(nodes, fails)
 

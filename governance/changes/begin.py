@@ -6,15 +6,22 @@ ComfyUI would load moves.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from governance import requirements
 from governance.base.errors import UsageError
-from governance.changes import audit, checkouts, comfyui_fit, gates, provenance, steps
+from governance.boundaries import scratch
+from governance.changes import (
+    audit,
+    checkouts,
+    comfyui_fit,
+    gates,
+    provenance,
+    steps,
+    supply_chain,
+)
 from governance.changes.session import Session
 from governance.changes.steps import Step
 from governance.changes.work import Work
@@ -48,6 +55,7 @@ def begin(
     workspace = session.workspace
     if not any(step.kind == steps.RESTORE for step in wanted):
         freshness.refuse_tampered_lock(workspace)  # a snapshot is the way out of that
+    supply_chain.require_coming(session, wanted)
     _mention_edit(session, wanted)
     plugins = _named(workspace, wanted)
     tx = ledger.begin(workspace, next(iter(steps.nodes(wanted)), None), kind=kind)
@@ -209,9 +217,9 @@ def _declared(
             return requirements.Declared()
         return provenance.read_declared(workspace, place.resolve())
     source = checkouts.repository(workspace, plugin.id)
-    with tempfile.TemporaryDirectory(prefix="gov-declared-") as name:
-        source.export(str(part["code"]), Path(name))
-        return provenance.read_declared(workspace, Path(name))
+    with scratch.folder("declared") as name:
+        source.export(str(part["code"]), name)
+        return provenance.read_declared(workspace, name)
 
 
 def known_additions(workspace: Workspace, plugin: Plugin) -> list[str]:

@@ -33,8 +33,10 @@ def _take_note(work: Work, error: GovError) -> bool:
     if error.code != "build_failed":
         return False
     from governance.conflict import message
+    from governance.truth import lying_index
 
     log = str(error.facts.get("log", ""))
+    lying_index.require_honest(work.session.uv, work.stages.folder, log)
     said = message.build_problem(log)
     known = {row["package"] for row in work.tx.unbuildable}
     failed = [one for one in message.failed_builds(log) if one[1] and one[0] not in known]

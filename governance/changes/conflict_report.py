@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from governance.base import clock
+from governance.base import clock, masking
 from governance.boundaries import store
 from governance.changes import choice, explanation, plan, provenance, sources, updates
 from governance.changes.session import Session
@@ -25,8 +25,8 @@ def write(work: Work, log: str) -> str:
         txid=tx.txid,
         node_id=tx.node_id,
         created_at=clock.stamp(),
-        raw_log=log,
-        summary=found.summary or " ".join(log.split())[:2000],
+        raw_log=masking.text(log),
+        summary=masking.text(found.summary or " ".join(log.split())[:2000]),
         detected_packages=list(found.packages),
         input_hint="package==version",
         causes=[cause.to_json() for cause in found.causes],
@@ -90,6 +90,7 @@ def _looked_for(
         say=work.session.say,
         code=code,
         indexes=sources.named(tx),
+        unbuildable=tuple((row["package"], row["said"]) for row in tx.unbuildable),
         thorough=thorough,
     )
 

@@ -14,6 +14,7 @@ from governance.base.errors import Refused
 from governance.boundaries import store
 from governance.changes import overrides, sources, steps
 from governance.changes.provenance import COMFYUI as COMFYUI
+from governance.changes.ruled import ruled
 from governance.changes.steps import Step
 from governance.code.capture import CLONE
 from governance.requirements import requirement_name
@@ -70,6 +71,7 @@ def of(workspace: Workspace, tx: Transaction) -> Draft:
     for step in wanted:
         draft = _APPLY[step.kind](draft, step, tx)
     draft = sources.resolved(overrides.resolved(workspace, draft, tx), tx)
+    draft = ruled(workspace, draft, tx)
     return _preferring(draft, tx)
 
 

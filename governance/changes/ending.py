@@ -54,6 +54,8 @@ def end_interrupted(workspace: Workspace) -> list[str]:
         if row.get("interrupted"):
             tx = ledger.load(workspace, row["txid"])
             end(workspace, tx, FAILED, "interrupted: the process that ran it is gone")
+            if not tx.observation.get("verdict"):
+                clean(workspace, tx.txid)  # half made, it is of no use to anybody
             ended.append(tx.txid)
     return ended
 

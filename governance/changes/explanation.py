@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from governance.base.errors import GovError, UsageError
-from governance.boundaries import store
+from governance.boundaries import scratch, store
 from governance.boundaries.uv import Uv
 from governance.changes import gates, provenance
 from governance.conflict import message
@@ -60,6 +59,7 @@ def of_project(
     say: Say,
     code: Code | None = None,
     indexes: tuple[NamedIndex, ...] = (),
+    unbuildable: tuple[tuple[str, str], ...] = (),
     causes_only: bool = False,
     thorough: bool = False,
 ) -> Report:
@@ -79,12 +79,13 @@ def of_project(
         log,
         tuple(Scoped(*row) for row in project.scoped),
         indexes,
+        unbuildable,
     )
     # Beside the workspace: questions explain too, and they neither lock nor write in it.
-    with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
+    with scratch.folder("explain") as temporary:
         found = explain(
             problem,
-            solver(workspace, uv, project, Path(temporary)),
+            solver(workspace, uv, project, temporary),
             versions_now=versions_now(workspace),
             core_packages=gates.core_names(workspace),
             deadline=workspace.config.number(limit),
@@ -110,8 +111,8 @@ def require_known(
     workspace: Workspace, uv: Uv, project: Project, pins: Iterable[Line], say: Say
 ) -> None:
     """UsageError for a pin on a version that cannot be had here, whoever asks for it."""
-    with tempfile.TemporaryDirectory(prefix="gov-explain-") as temporary:
-        asking = solver(workspace, uv, project.with_overrides([]), Path(temporary))
+    with scratch.folder("explain") as temporary:
+        asking = solver(workspace, uv, project.with_overrides([]), temporary)
         for pin in pins:
             say(f"looking for {pin.text} on the index")
             solved = asking.solve(_alone(pin.text, pin.name), _PIN_SECONDS)

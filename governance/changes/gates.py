@@ -11,6 +11,7 @@ from governance.base.errors import Refused, UsageError
 from governance.base.names import normalise
 from governance.conflict.shared import OwnerChange
 from governance.observation import partial
+from governance.supply.rules import refusal
 from governance.truth.documents import Transaction
 from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
@@ -26,6 +27,12 @@ class Approval:
     accept_skipped: bool = False
     findings: bool = False
     incompatible: bool = False
+    supply: bool | None = None
+
+    @property
+    def accepts_supply(self) -> bool:
+        """What the gates of a supply chain ask about; as the findings, unless said otherwise."""
+        return self.findings if self.supply is None else self.supply
 
     def check(self) -> None:
         """--approve-core without a reason approves nothing: the reason is what is audited."""
@@ -42,7 +49,8 @@ class Facts:
     """What the gates ask about.  `failed` is why a run failed, `skipped` the transaction whose
     skipped lines count, `rewritten` the tracked files that a node rewrote by itself, by node,
     `owners` rows of plan.owner_changes, see owned.rows, `findings` what nodes did that no node
-    should do when ComfyUI starts, `partial` the rows of nodes that loaded in part."""
+    should do when ComfyUI starts, `partial` the rows of nodes that loaded in part, `supply` what
+    policy asks about packages and authors (see supply_chain)."""
 
     what: str
     core: Sequence[Change] = ()
@@ -52,11 +60,13 @@ class Facts:
     owners: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[Mapping[str, Any]] = ()
     partial: Sequence[Mapping[str, Any]] = ()
+    supply: Sequence[Mapping[str, Any]] = ()
 
 
 def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
     """Every gate, in one order for every verb.  Raises Refused."""
     approval.check()
+    require_supply(facts.supply, approval, facts.what)
     if facts.failed and not approval.failed_run:
         raise Refused(
             facts.failed,
@@ -73,6 +83,14 @@ def require_all(workspace: Workspace, facts: Facts, approval: Approval) -> None:
     _require_proper_start(workspace, facts, approval)
     _require_whole(workspace, facts, approval)
     _require_no_finding(facts, approval)
+
+
+def require_supply(found: Sequence[Mapping[str, Any]], approval: Approval, what: str) -> None:
+    """Nothing comes in that policy refuses, or that it asks about and nobody accepted."""
+    for mode in ("refuse", *(() if approval.accepts_supply else ("ask",))):
+        stopped = [one for one in found if one["policy"] == mode]
+        if stopped:
+            raise refusal(stopped, what, mode)
 
 
 def _require_proper_start(workspace: Workspace, facts: Facts, approval: Approval) -> None:

@@ -13,7 +13,16 @@ from governance import comfyui, git, requirements
 from governance.base import clock, names
 from governance.base.errors import UsageError
 from governance.boundaries import store
-from governance.changes import audit, begin, checkouts, comfyui_fit, pipeline, staging, steps
+from governance.changes import (
+    audit,
+    begin,
+    checkouts,
+    comfyui_fit,
+    pipeline,
+    staging,
+    steps,
+    supply_chain,
+)
 from governance.changes.gates import Approval
 from governance.changes.promotion import Promotion
 from governance.changes.session import Session
@@ -145,6 +154,7 @@ def _adopt(
             code="other_commit",
         )
     url = source.url if source is not None else origin or ""
+    supply_chain.require_node(session, chosen, url)
     found = capture.capture(checkouts.repository(workspace, chosen), target)
     plugin = replace(
         new_record(workspace, url, chosen, ref),
@@ -205,6 +215,7 @@ def clone(
     the history.
     """
     workspace = session.workspace
+    supply_chain.require_node(session, chosen, source.url, known)
     folder = redo.nursery(workspace)
     unfinished = folder / f"add-{secrets.token_hex(4)}"
     target = redo.real_custom_nodes(workspace) / chosen

@@ -20,6 +20,7 @@ from governance.changes import (
     observing,
     plan,
     promotion,
+    supply_chain,
     trial_run,
     tries,
     unmet,
@@ -31,7 +32,7 @@ from governance.changes.promotion import Promotion
 from governance.changes.session import Session
 from governance.changes.work import Work, open_work
 from governance.environments import candidate
-from governance.truth import lockfile, redo, snapshots
+from governance.truth import lockfile, redo, signing, snapshots
 from governance.truth.documents import (
     ABORTED,
     COMPLETED,
@@ -56,8 +57,9 @@ def stage_plan(session: Session, txid: str, _: Approval | None = None) -> None:
     work.stages.plan(work.draft)
 
 
-def stage_lock(session: Session, txid: str, _: Approval | None = None) -> None:
-    """One `uv lock`; a conflict moves the transaction and is raised."""
+def stage_lock(session: Session, txid: str, approval: Approval | None = None) -> None:
+    """One `uv lock`; a conflict moves the transaction and is raised, and so is what the gates of a
+    supply chain do not let in."""
     work = open_work(session, txid)
     with _promoting(work):
         pins = list(work.tx.resolution_pins)
@@ -67,6 +69,8 @@ def stage_lock(session: Session, txid: str, _: Approval | None = None) -> None:
         if work.tx.resolution_pins != pins:
             work.save()
         _refuse_moved_versions(work)
+        if approval is not None:
+            supply_chain.require(work, approval)
 
 
 def stage_build(session: Session, txid: str, approval: Approval | None = None) -> None:
@@ -148,9 +152,11 @@ def apply(session: Session, work: Work, approval: Approval) -> Promotion:
     """
     txid = work.tx.txid
     try:
+        signing.require(session.workspace)
         for stage in STAGES.values():
             stage(session, txid, approval)
         work.tx.status = COMPLETED
+        candidate.let_go(session.workspace, txid)
         done = promotion.commit(work, approval)
         with session.tidying():
             candidate.discard(session.workspace, txid)
@@ -167,6 +173,7 @@ def apply(session: Session, work: Work, approval: Approval) -> Promotion:
 def _give_up(work: Work, reason: str) -> None:
     """What was seen on the way stays to be looked at; all else goes."""
     tx = work.tx
+    candidate.let_go(work.workspace, tx.txid)
     if tx.observation and tx.status not in (PROMOTED, ABORTED):
         end(work.workspace, tx, ABORTED, reason)
     with work.session.tidying():
@@ -345,6 +352,7 @@ def promotable(session: Session, txid: str, approval: Approval) -> Work:
     if tx.status not in (COMPLETED, "resolved", FAILED, PROMOTE_FAILED):
         tx.move(PROMOTED)
     approval.check()
+    signing.require(workspace)
     promotion.require_run(work, approval)
     promotion.refuse_moved_code(work)
     return work

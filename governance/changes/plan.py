@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.errors import GovError, NeedsResolution, Refused
-from governance.boundaries import store
+from governance.boundaries import store, uv_failures
 from governance.boundaries.uv import Locked
-from governance.changes import gates, owned, provenance, unmet
+from governance.changes import gates, hashes, owned, provenance, supply_chain, unmet
 from governance.changes.work import Work
 from governance.conflict.package_changes import steps
 from governance.conflict.problem import NODE, Owned
@@ -20,12 +20,24 @@ from governance.truth.documents import FAILED, NEEDS_RESOLUTION, Transaction
 
 def lock(work: Work) -> bool:
     """Plan and lock; on a conflict write the report, move the transaction and return False."""
-    locked = _locked(work)
+    try:
+        locked = _locked(work)
+    except GovError as error:
+        log = str(error.facts.get("log"))
+        if error.code == uv_failures.UNDATED and supply_chain.gives_up_age(work, log):
+            return lock(work)
+        raise
     if locked.ok and _leave_out_idle(work):
+        return lock(work)
+    if locked.ok and supply_chain.learns(work):
         return lock(work)
     if locked.ok:
         _note(work, locked.log)
+        _note_hashes(work)
+        supply_chain.require_allowed(work)
         return True
+    if supply_chain.gives_up_age(work, locked.log):
+        return lock(work)
     # Explaining is a subject of its own, and its import is paid for only where there is a conflict.
     from governance.changes import conflict_report
 
@@ -37,6 +49,7 @@ def lock(work: Work) -> bool:
 
 def _locked(work: Work) -> Locked:
     """What was given up before is tried again; where that fails, it is given up once more."""
+    supply_chain.prepare(work)
     work.stages.plan(work.draft)
     if not work.stages.is_locked():
         work.session.say("locking the requirements")
@@ -108,6 +121,15 @@ def _note(work: Work, log: str) -> None:
     lines = [line for node in tx.nodes for line in owned_lines(tx, node)]
     outvoted = notes.outvoted(standing, work.stages.lock_versions(), lines)
     tx.plan["notes"] = [cause.to_json() for cause in (*notes.noted(log, lines), *outvoted)]
+
+
+def _note_hashes(work: Work) -> None:
+    sentences = hashes.check(work)
+    for sentence in sentences:
+        work.session.say(sentence)
+    if sentences and work.tx.nodes:
+        noted = [{"sentence": sentence} for sentence in sentences]
+        work.tx.plan["notes"] = [*work.tx.plan.get("notes", []), *noted]
 
 
 def owned_lines(tx: Transaction, node: str) -> list[Owned]:

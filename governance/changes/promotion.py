@@ -18,6 +18,7 @@ from governance.changes import (
     owned,
     staging,
     steps,
+    supply_chain,
     trial_run,
     unmet,
     verdicts,
@@ -184,12 +185,14 @@ def commit(work: Work, approval: Approval) -> Promotion:
     _require_stages(work, made)
     found = work.stages.changes()
     core = require_owners(work, approval)
+    supply = supply_chain.require(work, approval)
     unmet.require_accepted(work, unmet.note(work), approval)
     verdict = _require_verdict(work, approval)
     try:
         generation = work.stages.generation().name
         checked = generations.require_sound(workspace, generation)
         verdicts.note_time(tx, "file_check", checked)
+        tx.promotion["accepted_supply_chain"] = supply
         return _commit(work, made, approval, found, core, verdict, checked)
     except GovError as error:
         note_failure(work, error)
@@ -351,6 +354,7 @@ _APPROVALS = (
     "accepted_skipped",
     "accepted_findings",
     "accepted_incompatible",
+    "accepted_supply_chain",
 )
 
 

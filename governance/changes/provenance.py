@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance import comfyui, git, requirements
 from governance.base.errors import GovError
+from governance.boundaries import scratch
 from governance.code.repository import Repository
 from governance.conflict.problem import CORE, MANAGER, NODE, Owned
 from governance.requirements import PYPROJECT, REQUIREMENTS, Declared, requirement_name
@@ -110,10 +110,10 @@ def lines_elsewhere(workspace: Workspace, checkout: Path, owner: str) -> Iterato
 
 
 def _declared_in(workspace: Workspace, files: Mapping[str, bytes]) -> Declared:
-    with tempfile.TemporaryDirectory(prefix="gov-elsewhere-") as temporary:
+    with scratch.folder("elsewhere") as temporary:
         for name, content in files.items():
-            (Path(temporary) / name).write_bytes(content)
-        return read_declared(workspace, Path(temporary))
+            (temporary / name).write_bytes(content)
+        return read_declared(workspace, temporary)
 
 
 def core_requirements(space: Workspace) -> requirements.Declared:
@@ -171,10 +171,10 @@ def _read_at(source: Repository, code: str, name: str) -> Declared:
     data = source.read(code, name)
     if data is None:
         return Declared()
-    with tempfile.TemporaryDirectory(prefix="gov-core-") as temporary:
-        path = Path(temporary) / name
+    with scratch.folder("core") as temporary:
+        path = temporary / name
         path.write_bytes(data)
-        return requirements.read_file(path, Path(temporary), policy=_CORE_POLICY)
+        return requirements.read_file(path, temporary, policy=_CORE_POLICY)
 
 
 _CORE_POLICY = requirements.Policy(torch_family=frozenset(), allow_git=True, allow_urls=True)

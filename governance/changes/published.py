@@ -23,7 +23,7 @@ from governance.catalogue.api import Registry
 from governance.catalogue.archive import Fetched
 from governance.catalogue.ids import NIGHTLY, Wanted
 from governance.catalogue.offline import Catalogue, Listed
-from governance.changes import checkouts, comfyui_fit, nodes
+from governance.changes import checkouts, comfyui_fit, nodes, supply_chain
 from governance.changes.nodes import Added
 from governance.changes.session import Session
 from governance.code import capture
@@ -45,6 +45,7 @@ class Offer:
     repository: str
     status: str = ""
     notes: tuple[str, ...] = ()
+    publisher: str = ""
 
     @property
     def name(self) -> str:
@@ -80,13 +81,15 @@ def look_up(config: Config, typed: Wanted, *, elsewhere: bool = True) -> Offer:
     if found is None:
         raise _unknown(typed.id, listed=False)
     if typed.version == NIGHTLY or (typed.version is None and found.latest is None):
-        return Offer(found.id, None, _repository(found.id, found.repository), found.status)
+        url = _repository(found.id, found.repository)
+        return Offer(found.id, None, url, found.status, publisher=found.publisher_id)
     release = found.latest
     if typed.version is not None and (release is None or release.version != typed.version):
         release = Registry.of(config).version(found.id, typed.version)
     if release is None:
         raise archive.unknown_version(found.id, str(typed.version))
-    return Offer(found.id, release, found.repository, found.status)
+    publisher = found.publisher_id
+    return Offer(found.id, release, found.repository, found.status, publisher=publisher)
 
 
 def _offline(config: Config, typed: Wanted, error: GovError | None) -> Offer:
@@ -254,6 +257,7 @@ def facts(offer: Offer, fetched: Fetched | None, code: str | None) -> dict[str, 
         "id": offer.id,
         "version": fetched.version if fetched else NIGHTLY,
         "repository": offer.repository,
+        "publisher": offer.publisher,
         "sha256": fetched.sha256 if fetched else "",
         "code": code or "" if fetched else "",
     }
@@ -280,6 +284,7 @@ def add(
     offer = look_up(workspace.config, typed)
     unfit = _unfit_here(workspace, offer, chosen)
     cautions = (*offer.notes, *require_offered(offer, accept), *unfit)
+    require_allowed(session, offer, chosen)
     audited = _audited(offer, accept)
     if offer.release is None:
         added = _cloned(session, plugins, offer, chosen if offer.id else node_id, audited)
@@ -287,6 +292,14 @@ def add(
         added = _unpacked(session, plugins, offer, chosen, audited)
     # Its own pyproject.toml may say what the registry says.
     return replace(added, warnings=tuple(dict.fromkeys((*cautions, *added.warnings))))
+
+
+def require_allowed(session: Session, offer: Offer, node: str) -> None:
+    """Raises Refused for a node or a publisher that policy blocks; a clone is asked about by the
+    address that it comes from."""
+    known = {"id": offer.id, "publisher": offer.publisher, "repository": offer.repository}
+    url = "" if offer.release else offer.repository
+    supply_chain.require_node(session, node, url, known)
 
 
 def _audited(offer: Offer, accept: str | None) -> dict[str, str]:
@@ -394,6 +407,7 @@ def newer(
         )
     if offer.release.version == known.get("version"):
         return None
+    require_allowed(session, offer, plugin.id)
     notes = (*require_offered(offer, accept), *_unfit_here(workspace, offer, plugin.id))
     folder = workspace.work / f"fetch-{secrets.token_hex(4)}"
     try:

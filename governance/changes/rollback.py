@@ -66,11 +66,11 @@ def rollback(
 
 
 def _approval(given: Approval | None, step: Step) -> Approval:
-    """What was prod once passed its gates then."""
+    """What was prod once passed its gates then; what was blocked since is asked about."""
     made = given or Approval()
     if not step.facts["ran"]:
         return made
-    return Approval(True, made.reason or BEFORE, True, True, True, True)
+    return Approval(True, made.reason or BEFORE, True, True, True, True, made.accepts_supply)
 
 
 def _facts(

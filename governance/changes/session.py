@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from governance.base import progress
 from governance.base.errors import GovError
 from governance.base.progress import During, Live, Say, Words, quiet, silent, unseen
+from governance.boundaries.config import Config
+from governance.boundaries.patience import Patience
 from governance.boundaries.uv import Uv
 from governance.truth.workspace import Workspace
 
@@ -60,5 +62,13 @@ def open_session(
     workspace: Workspace, say: Say = quiet, live: Live = silent, during: During = unseen
 ) -> Session:
     memory = workspace.state / "interpreter.json"
-    uv = Uv(workspace.uv_cache, memory=memory, during=during)
+    waits = patience(workspace.config)
+    uv = Uv(workspace.uv_cache, memory=memory, during=during, patience=waits)
     return Session(workspace, uv, say, live, during)
+
+
+def patience(config: Config) -> Patience:
+    lock, stall = (
+        config.number(f"resolution.{key}") for key in ("lock_timeout_seconds", "stall_seconds")
+    )
+    return Patience(lock, stall)

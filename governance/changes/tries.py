@@ -15,6 +15,7 @@ from typing import Any
 from governance.base import clock
 from governance.base.errors import GovError, NeedsResolution, UsageError
 from governance.boundaries import process, store
+from governance.boundaries.uv_failures import OUTSIDE
 from governance.changes import absence, choice, observing, trial_run
 from governance.changes.session import Session
 from governance.changes.staging import Stages
@@ -205,6 +206,8 @@ def _together(
             try:
                 ready.append(_ready(work, report, number, (added or {}).get(number, ())))
             except GovError as error:
+                if error.code in OUTSIDE:
+                    raise  # it says nothing about the fix
                 found[number] = _failed(work.workspace, error.message)
         for number, tried in process.side_by_side(_watched, ready):
             found[number] = tried

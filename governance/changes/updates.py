@@ -15,7 +15,7 @@ from typing import Any
 from governance import git, requirements
 from governance.base.errors import Refused, UsageError
 from governance.boundaries import process, store
-from governance.changes import begin, checkouts, provenance, steps
+from governance.changes import begin, checkouts, provenance, steps, supply_chain
 from governance.changes.draft import COMFYUI
 from governance.changes.session import Session
 from governance.changes.settings import Options, settings_of
@@ -91,6 +91,7 @@ def _newer(
     dry_run: bool,
     accept: str | None,
 ) -> Found:
+    supply_chain.require_node(session, plugin.id, plugin.git_url, plugin.registry)
     now = begin.present(session.workspace, plugin)
     if now.kind == REGISTRY and plugin.registry.get("id"):
         return _newer_version(session, plugin, now, to, local, dry_run, accept)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from governance.changes import gates
-from governance.cli import conflicts, seen, tables
+from governance.cli import conflicts, seen, supply, tables
 from governance.cli.outcome import Part, Table
 from governance.conflict.problem import owner_words
 from governance.conflict.shared import OwnerChange
@@ -42,6 +42,7 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
         told += tables.changes(data["plan"]["changes"], title="prod would change")
     told += shared_files(data.get("plan", {}), str(data["node_id"]))
     told += owner_changes(data.get("plan", {}))
+    told += supply.parts(data.get("supply", {}).get("rows", ()))
     told += incompatible(data.get("plan", {}))
     told += [f"  warning: {note['sentence']}" for note in data.get("plan", {}).get("notes", [])]
     told += _places(data)
@@ -150,6 +151,7 @@ def _has_findings(data: Mapping[str, Any]) -> bool:
     owners = data["plan"].get("owner_changes", [])
     observed = data["observation"]
     is_told = observed.get("rewritten") or gates.new_findings(observed)
+    is_told = is_told or supply.asks(data)
     return bool(is_told or any(row.get("nodes") for row in owners))
 
 

@@ -224,6 +224,18 @@ def _history(p: argparse.ArgumentParser) -> None:
     p.add_argument("--limit", type=int, default=30, metavar="N", help="the newest N (0: all)")
 
 
+def _log_show(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--limit", type=int, default=30, metavar="N", help="the newest N (0: all)")
+
+
+def _log_verify(p: argparse.ArgumentParser) -> None:
+    p.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a copy of a history.jsonl")
+    p.add_argument(
+        "--allowed-signers", type=Path, metavar="FILE", help="check who signed (ssh's own format)"
+    )
+    p.add_argument("--head", metavar="N:SHA256", help="what `gov log` said of its end earlier")
+
+
 def _diff(p: argparse.ArgumentParser) -> None:
     p.add_argument("before", nargs="?", metavar="A", help="a snapshot; default: before the last")
     p.add_argument("after", nargs="?", metavar="B", help="a snapshot or transaction; default: prod")
@@ -394,6 +406,10 @@ def _import(p: argparse.ArgumentParser) -> None:
         "--discard-local", action="store_true", help="overwrite edited files; a copy is kept"
     )
     _trying(p)
+
+
+def _audit(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--sarif", type=Path, metavar="FILE", help="write it as SARIF 2.1.0 too")
 
 
 def _verify(p: argparse.ArgumentParser) -> None:
@@ -641,6 +657,21 @@ VERBS = (
     Verb("undo", "undo", "take back the last change", "gov undo", _undo),
     Verb("history", "history", "all changes, one line each", "gov history --limit 10", _history),
     Verb(
+        "log show",
+        "log_show",
+        "the audit log: who changed what, why, and what was refused (`gov log`)",
+        "gov log --limit 10",
+        _log_show,
+    ),
+    Verb(
+        "log verify",
+        "log_verify",
+        "is the audit log as gov wrote it? exits 1 where it is not",
+        "gov log verify --allowed-signers signers",
+        _log_verify,
+        "Names the first line that was changed, left out or cut off.",
+    ),
+    Verb(
         "diff",
         "diff",
         "what differs between two snapshots, or prod and a transaction",
@@ -711,6 +742,15 @@ VERBS = (
         "gov verify --full",
         _verify,
     ),
+    Verb(
+        "audit",
+        "audit",
+        "known vulnerabilities, yanked releases and what else policy says of prod",
+        "gov audit --sarif prod.sarif",
+        _audit,
+        "Asks whatever [policy] says of transactions. Exits 1 when something is found, and when "
+        "a service or an index does not answer.",
+    ),
     Verb("repair", "repair", "build prod anew from the lock where it is broken", "gov repair"),
     Verb(
         "clean",
@@ -756,6 +796,7 @@ GROUPS = {
     "comfyui": "ComfyUI itself: update",
     "tx": "transactions: run, inspect, promote, abort, shell",
     "snapshot": "snapshots: list, inspect, name, keep",
+    "log": "the audit log: show (that is `gov log` alone), verify",
 }
 
 _EPILOG = """exit codes:
@@ -770,6 +811,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Raises UsageError for wrong usage; exits 0 after --help or --version."""
     if argv[:2] == [COMPLETE, "--"]:
         return argparse.Namespace(act="complete", words=COMPLETE, typed=argv[2:])
+    argv = _log_alone(argv)
     parser = build(argv)
     own, rest = _split(argv)
     arguments, unknown = parser.parse_known_args(own)
@@ -790,6 +832,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
             )
         setattr(arguments, name, [*getattr(arguments, name), *rest])
     return arguments
+
+
+def _log_alone(argv: list[str]) -> list[str]:
+    """`gov log` is `gov log show`."""
+    if not argv or argv[0] != "log" or argv[1:2] in (["show"], ["verify"], ["-h"], ["--help"]):
+        return argv
+    return ["log", "show", *argv[1:]]
 
 
 def build(argv: list[str] | None = None) -> Parser:

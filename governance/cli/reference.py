@@ -51,17 +51,28 @@ DOCUMENTS: tuple[type[Any], ...] = (
 
 # Where a code is no constant of the call, and where the class does not tell the exit code.
 COMPUTED = {
-    "governance/boundaries/uv.py": (
-        "bad_download",
-        "build_failed",
-        "disk",
-        "index_unreachable",
-        "uv_failed",
+    "governance/boundaries/uv_failures.py": (
+        *("bad_download", "build_failed", "disk", "uv_failed"),
+        *("index_denied", "index_failed", "index_undated", "index_unreachable"),
+    ),
+    "governance/supply/rules.py": (
+        "blocked_author",
+        "blocked_node",
+        "blocked_package",
+        "release_age_unknown",
+        "source_build",
+        "vulnerabilities_unknown",
+        "vulnerable",
+        "wrong_index",
+        "yanked",
+        "yanked_unknown",
+        "young_release",
     ),
     "governance/cli/main.py": ("interrupted", "terminated"),
     "governance/truth/typed.py": ("unknown_transaction", "unknown_snapshot"),
 }
 EXITS = {
+    **dict.fromkeys(COMPUTED["governance/supply/rules.py"], errors.EXIT_REFUSED),
     "bug": errors.EXIT_BUG,
     "interrupted": errors.EXIT_INTERRUPTED,
     "terminated": errors.EXIT_TERMINATED,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
+from governance.boundaries import scratch
 from governance.code.repository import Repository
 from governance.git.call import environment, run
 from governance.git.tree import Entry
@@ -57,10 +56,10 @@ def _row(entry: Entry | None) -> _Row:
 
 
 def _three_way(repository: Repository, base: str, mine: str, theirs: str) -> str | None:
-    with tempfile.TemporaryDirectory(prefix="gov-merge-") as name, repository.index() as env:
+    with scratch.folder("merge") as name, repository.index() as env:
         paths = []
         for label, blob in (("mine", mine), ("base", base), ("theirs", theirs)):
-            path = Path(name) / label
+            path = name / label
             path.write_bytes(repository.ask(env, "cat-file", "blob", blob).stdout)
             paths.append(str(path))
         done = run(["merge-file", "-p", "-q", *paths], environment())

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from governance.base.errors import Damaged, Refused
-from governance.boundaries import store
+from governance.boundaries import scratch, store
 from governance.code import lay
 from governance.code.repository import Repository
 
@@ -66,9 +65,9 @@ def _digests_of(
         else:
             found[path] = digest
     if unsure:
-        with tempfile.TemporaryDirectory(prefix="gov-before-") as folder:
-            repository.export(commit, Path(folder), unsure)
-            found |= {path: _digest(Path(folder), path) for path in unsure}
+        with scratch.folder("before") as folder:
+            repository.export(commit, folder, unsure)
+            found |= {path: _digest(folder, path) for path in unsure}
     return found
 
 

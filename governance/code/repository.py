@@ -9,14 +9,13 @@ borrowed, under a git folder of ours.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from governance.base.errors import GovError
-from governance.boundaries import store
+from governance.boundaries import scratch, store
 from governance.git import checkout, tree
 from governance.git.call import Limits, Output, environment, object_format, run
 from governance.git.tree import Entry
@@ -153,7 +152,7 @@ class Repository:
     @contextmanager
     def index(self, place: Path | None = None) -> Iterator[dict[str, str]]:
         """The variables of calls that share an empty index of their own."""
-        with tempfile.TemporaryDirectory(prefix="gov-index-") as name:
+        with scratch.folder("index") as name:
             env = {**self._env(), "GIT_INDEX_FILE": f"{name}/index"}
             yield env if place is None else {**env, "GIT_WORK_TREE": str(place)}
 

@@ -160,6 +160,10 @@ def describe(search: Search, ids: Ids, stake: tuple[str, Solved | None] | None =
     found = [_chain(search, relaxed, ids, i, package) for i in order]
     pins = _pins(search, package, relaxed)
     kind = _kind(failed, said, lines, package, relaxed)
+    # Only wheels are asked for once its build has failed; that is the reason to tell.
+    why = dict(search.problem.unbuildable).get(package) if kind == "no-wheel" else None
+    if why is not None and meant(search, package):
+        kind = "build"
     parties = tuple(
         _party(search, i, way, spec, said, package)
         for i, (way, spec) in zip(order, found, strict=True)
@@ -167,7 +171,7 @@ def describe(search: Search, ids: Ids, stake: tuple[str, Solved | None] | None =
     parties = (*(_pin_party(pin) for pin in pins), *parties)
     lines = (*pins, *lines)
     told = (*((pin.text,) for pin in pins), *(way for way, _ in found))
-    what = _what(search, kind, lines, package, failed.log)
+    what = _what(search, kind, lines, package, failed.log, why)
     sentence = _sentence(kind, lines, told, what)
     cause = Cause(kind, lines, package, told, sentence, what, parties)
     return Finding(ids, cause, relaxed, _given_up(search, ids, package), said.filtered)
@@ -334,21 +338,26 @@ def _pin_party(pin: Owned) -> Party:
     return Party(pin.who, pin.name, ranges.declared(pin.text))
 
 
-def _what(search: Search, kind: str, lines: Sequence[Owned], package: str, log: str) -> str:
+def _what(
+    search: Search, kind: str, lines: Sequence[Owned], package: str, log: str, why: str | None
+) -> str:
     if kind == "conflict":
         return f"no version of {package} satisfies all of them"
     if kind == "self-contradiction":
         return f"{lines[0].who} contradicts itself"
-    return absence(kind, package, log) + _near(search, kind, package)
+    return absence(kind, package, log, why) + _near(search, kind, package)
 
 
-def absence(kind: str, package: str, log: str) -> str:
-    """Why a package cannot be had, in words."""
+def absence(kind: str, package: str, log: str, why: str | None = None) -> str:
+    """Why a package cannot be had, in words; `why` is what its build said, where `log` is not."""
     said = message.read(log)
     if kind == "python" and package in said.pythons and said.python:
         needed = said.pythons[package]
         return f"{package} needs Python {needed}, this workspace has {said.python}"
-    why = message.build_problem(log) if kind == "build" else ""
+    if why is not None:
+        kind = "build"
+    elif kind == "build":
+        why = message.build_problem(log)
     return ABSENT[kind].format(package=package) + (f" ({why[:120]})" if why else "")
 
 

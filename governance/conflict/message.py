@@ -43,6 +43,11 @@ _NO_EXTRA = re.compile(r"The package `([\w.-]+?)==([^`]+)` does not have an extr
 _ON_PYTHON = r"(?:depends? on|requires?) Python ?"
 _NEEDS_PYTHON = re.compile(rf"{_WORD}\S*+ {_ON_PYTHON}([<>=!~][^\s]*)")
 _HAS_PYTHON = re.compile(r"(?:(?:requested|current) Python version \([^)\d]*|Using \w+ )(\d+\.\d+)")
+_NEEDED_TO_BUILD = re.compile(
+    r"Failed to resolve requirements from [^\n]*\n[^\n]*No solution found when resolving: "
+    r"`([^`]+)`.*?(?=\n\s*hint: |\Z)",
+    re.DOTALL,
+)
 _BUILD_LOG = re.compile(r"\[std(?:err|out)\]\n(.*?)(?=\n\s*\[std|\n\s*hint: |\Z)", re.DOTALL)
 _ERROR = re.compile(r"^[\w.]*(?:Error|Exception)\b|\b(?:error|fatal):|\bfailed\b", re.IGNORECASE)
 _YANKED = re.compile(r'`([\w.-]+?)==([^`]+)` is yanked(?: \(reason: "(.*?)"\))?')
@@ -118,7 +123,8 @@ class Message:
 
 @lru_cache(maxsize=64)
 def read(log: str) -> Message:
-    text = " ".join(log.split())
+    # What a package needs for its build is no party: its own line is.
+    text = " ".join(_NEEDED_TO_BUILD.sub(" ", log).split())
     statements = tuple(dict.fromkeys(_statements(text)))
     named = {int(number) for number in re.findall(rf":{LINE_GROUP}(\d+)", text)}
     return Message(
@@ -138,6 +144,9 @@ def build_problem(log: str) -> str:
     A traceback and a compiler end with the error; one that refuses to be built begins with why, and
     ends with where to read more.
     """
+    needed = _NEEDED_TO_BUILD.search(log)
+    if needed is not None:
+        return f"its build needs {needed[1]}, which cannot be had"
     parts: list[str] = _BUILD_LOG.findall(log)
     written = [line.strip() for part in parts for line in part.splitlines()]
     written = [line for line in written if line]

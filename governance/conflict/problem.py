@@ -75,7 +75,8 @@ class Problem:
     `newcomers` are the owners whose lines are new: the lines of all others are known to lock
     together.  Empty: nothing is known to lock.  `log` is what uv said of the whole set, where it
     was asked already; that saves a run.  `indexes` are named by the newcomers' files and not
-    followed: pairs of address and whether it is flat.
+    followed: pairs of address and whether it is flat.  `unbuildable` are packages of which wheels
+    alone count, since their build failed, with what that said.
     """
 
     lines: tuple[Owned, ...]
@@ -84,3 +85,4 @@ class Problem:
     log: str = ""
     scoped: tuple[Scoped, ...] = ()
     indexes: tuple[tuple[str, bool], ...] = ()
+    unbuildable: tuple[tuple[str, str], ...] = ()

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from governance.base.errors import GovError
-from governance.boundaries import process, uv
+from governance.boundaries import process, uv, uv_failures
 from governance.conflict.message import LINE_GROUP
 from governance.conflict.problem import Owned, Scoped, Source
 from governance.truth import lockfile, resolution
@@ -38,7 +38,7 @@ _REGISTRY = re.compile(r'source = \{ registry = "(https?://[^"]+)"')
 
 CONFLICT = "conflict"
 TIMED_OUT = "timed_out"
-CANNOT_LOOK = ("index_unreachable", "bad_download")
+CANNOT_LOOK = uv_failures.AT_FAULT
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,8 @@ def _toml(value: Any) -> str:
 
 
 def _code(done: process.Completed) -> str:
-    return CONFLICT if uv.is_conflict(done.stderr) else uv.failure("uv lock", done).code
+    is_conflict = uv_failures.is_conflict(done.stderr)
+    return CONFLICT if is_conflict else uv_failures.failure("uv lock", done).code
 
 
 def _default_index(lock: str) -> str:

@@ -32,7 +32,7 @@ from governance.environments import (
     written,
 )
 from governance.truth.resolution import Project
-from governance.truth.workspace import Workspace
+from governance.truth.workspace import GOES, Workspace
 
 _LAY = Path(governance.__file__).parent / "code/lay.py"
 # Caches that live in the operator's home where no variable says otherwise: what was downloaded for
@@ -486,6 +486,16 @@ _unpacking = threading.Lock()
 def _copy_without_byte_code(source: Path, target: Path) -> None:
     """Byte code is another Python's."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def let_go(workspace: Workspace, txid: str, *, keep: bool = False) -> None:
+    """Note, before its transaction ends, that the candidate goes with it: a kill in between leaves
+    nobody who would delete it.  Without the note it was kept on purpose."""
+    note = workspace.candidates / txid / GOES
+    if keep:
+        note.unlink(missing_ok=True)
+    elif note.parent.is_dir():
+        note.touch()
 
 
 def discard(workspace: Workspace, txid: str) -> str | None:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from governance.base.masking import is_secret
+
 # gov's own, and what would change the environment under observation: passed on by nobody.
 _FOREIGN = (
     *("PYTHON", "PIP_", "UV_", "VIRTUAL_ENV", "CONDA", "GIT_", "GOV_", "LD_PRELOAD"),
@@ -35,22 +37,6 @@ _KNOWN = (
     *("HF_*", "HUGGINGFACE_*", "TRANSFORMERS_*", "DIFFUSERS_*", "TOKENIZERS_*", "COMFY*"),
     *("MALLOC_*", "TCMALLOC_*", "QT_QPA_PLATFORM", "SDL_*", "MPLBACKEND", "MPLCONFIGDIR"),
 )
-_SECRET = re.compile(
-    r"TOKEN(?!IZER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|COOKIE|PRIVATE|AUTH(?!OR(?!I))|SESSION|API_?KEY"
-    r"|ACCESS_?KEY|WEBHOOK|SIGNATURE|BEARER"
-    r"|(?:^|_)(?:KEYS?|PASS|PAT|DSN|OTP|JWT|SALT|NETRC|PGPASSFILE)(?:_|$)"
-    r"|KEY$|_PWD$|^GNUPG|^GPG|^SSH_|^DBUS_|^KUBE|^DATABASE_URL$|_DATABASE_URL$|^CI_",
-    re.IGNORECASE,
-)
-_OF_SERVICES = tuple(
-    f"{name}_"
-    for name in (
-        *("AWS", "AZURE", "GOOGLE", "GCP", "GCLOUD", "GITHUB", "GH", "GITLAB", "OPENAI"),
-        *("ANTHROPIC", "WANDB", "DOCKER", "NPM", "TWINE", "HUGGING_FACE", "VAULT", "REPLICATE"),
-        *("CIVITAI", "RUNPOD", "SLACK", "DISCORD", "STRIPE", "SENTRY", "HEROKU", "BOTO"),
-    )
-)
-_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*@", re.IGNORECASE)
 _HARMLESS = re.compile(r"|[-+]?[\d.]{1,12}|true|false|yes|no|on|off|auto|none", re.IGNORECASE)
 # What shells, terminals, desktops and CI set for themselves: no node misses it.
 _IRRELEVANT = re.compile(
@@ -94,14 +80,6 @@ def _passes(name: str, value: str, asked_for: Sequence[str]) -> bool:
 def _is_path(value: str) -> bool:
     """Of something that is there, or could be made in a folder that is."""
     return value.startswith("/") and "\0" not in value and os.path.isdir(os.path.dirname(value))  # noqa: PTH112, PTH120
-
-
-def is_secret(name: str, value: str) -> bool:
-    """By its name, or as an address with a password in it."""
-    if name == "TOKENIZERS_PARALLELISM":
-        return False
-    named = name.upper().startswith(_OF_SERVICES) or _SECRET.search(name)
-    return bool(named or _WITH_PASSWORD.search(value))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

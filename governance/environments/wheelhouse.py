@@ -10,13 +10,12 @@ loopback either (`unshare -n`).
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from governance.boundaries import store
+from governance.boundaries import scratch, store
 from governance.boundaries.uv import Uv
 from governance.truth import lockfile
 from governance.truth.workspace import Workspace
@@ -48,8 +47,7 @@ def sync(
             folder, environment, python=python, link_mode=link_mode, offline=offline, again=again
         )
         return
-    with tempfile.TemporaryDirectory(prefix="gov-lock-") as name:
-        staged = Path(name)
+    with scratch.folder("lock") as staged:
         store.write(staged / "pyproject.toml", store.read_bytes(folder / "pyproject.toml"))
         store.write(staged / "uv.lock", _placed(data.decode(), known, workspace.wheels).encode())
         uv.sync(

@@ -144,7 +144,16 @@ def run(
             _watch(child, limits, stdout, stderr)
         finally:
             process.stop(child)
-        return Output(child.returncode, _content(stdout), _content(stderr).decode(errors="replace"))
+        return Output(child.returncode, _content(stdout), _masked(_content(stderr)))
+
+
+def _masked(said: bytes) -> str:
+    """git names addresses with all that stands in them; it is shown and stored."""
+    if not said:
+        return ""
+    from governance.base import masking
+
+    return masking.text(said.decode(errors="replace"))
 
 
 def environment(protocols: Sequence[str] = (), settings: Sequence[Setting] = ()) -> dict[str, str]:
@@ -167,8 +176,16 @@ def environment(protocols: Sequence[str] = (), settings: Sequence[Setting] = ())
         "GIT_ASKPASS": "",
         "SSH_ASKPASS_REQUIRE": "never",
         "GCM_INTERACTIVE": "never",
-        **_by_environment([*SETTINGS, *settings]),
+        **_by_environment([*SETTINGS, *_trusted(), *settings]),
     }
+
+
+def _trusted() -> list[Setting]:
+    """Folders of others that the operator trusts: git asks the same question once more."""
+    from governance.boundaries import operator
+
+    found = operator.safe_directories()
+    return [("safe.directory", name) for one in found for name in (one, f"{one}/*")]
 
 
 def personal_settings() -> list[Setting]:

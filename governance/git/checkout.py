@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from governance.base.errors import GovError
-from governance.boundaries import store
+from governance.boundaries import scratch, store
 from governance.git.call import FULL_COMMIT, Output, environment, object_format, run
 from governance.git.source import stripped
 
@@ -255,19 +255,17 @@ class _Shadow:
 
 @contextmanager
 def _shadow(checkout: Path) -> Iterator[_Shadow | None]:
-    import tempfile
 
     located = _locate(checkout)
     if located is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="gov-git-") as name:
-        shadow = Path(name)
+    with scratch.folder("git") as shadow:
         (shadow / "refs").mkdir()
         (shadow / "HEAD").write_text(f"{located.head}\n")
         (shadow / "config").write_text(_config(located.head))
         borrowed = {
-            "GIT_DIR": name,
+            "GIT_DIR": str(shadow),
             "GIT_WORK_TREE": str(checkout),
             "GIT_OBJECT_DIRECTORY": located.objects,
             "GIT_INDEX_FILE": located.index,

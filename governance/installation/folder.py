@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from governance.base.errors import GovError, UsageError
-from governance.boundaries import config, store
+from governance.boundaries import config, ownership, store
 from governance.truth import workspace
 from governance.truth.workspace import Workspace
 
@@ -20,13 +20,14 @@ def prepare(folder: Path, comfyui_dir: Path | None) -> Workspace:
     anything is made.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 (links in it are resolved below)
+    ownership.require_own_place(folder)
     _refuse_foreign(folder)
     space = Workspace(folder.resolve())
     named = _comfyui_of(space, comfyui_dir)
     _refuse_governed(space, named)
     store.make_folder(space.root)
     for path in space.folders():
-        store.make_folder(path)
+        store.make_folder(path, mode=0o700 if path in space.private else 0o755)
     _write_config(space, named)
     _write_launchers(space)
     return Workspace(space.root)

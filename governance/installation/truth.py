@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from governance import requirements
+from governance.base import clock, names
 from governance.base.errors import GovError
 from governance.boundaries import store
-from governance.changes import begin, checkouts, draft, pipeline, provenance, steps, unmet
+from governance.changes import audit, begin, checkouts, draft, pipeline, provenance, steps, unmet
 from governance.changes.session import Session
 from governance.changes.settings import Options, settings_of
 from governance.changes.steps import Step
 from governance.environments import generations
 from governance.installation import folder
-from governance.truth import freshness, registry, snapshots
+from governance.truth import freshness, redo, registry, snapshots
 from governance.truth.documents import Transaction
 from governance.truth.lockfile import Change
 from governance.truth.resolution import Project
@@ -67,7 +68,8 @@ def _make(
     (step,), found = _first(session, options, declared)
     session.say("locking ComfyUI's requirements")
     work = begin.begin(session, [step], kind="init", comfyui=found)
-    allowed = replace(options.approval, failed_run=True, findings=True)
+    given = options.approval
+    allowed = replace(given, failed_run=True, findings=True, supply=given.findings)
     done = pipeline.apply(session, work, allowed)
     verdict = work.tx.observation
     failed = verdict.get("verdict") != "completed"
@@ -107,7 +109,7 @@ def _comfyui(space: Workspace) -> dict[str, Any]:
 
 def restore_missing(space: Workspace) -> list[str]:
     """Truth files that are gone come back from the newest snapshot that the receipt names."""
-    told = []
+    documents, told = {}, []
     try:
         receipt = store.read_object(space.receipt)
     except FileNotFoundError:
@@ -115,8 +117,19 @@ def restore_missing(space: Workspace) -> list[str]:
     for path, name in zip(space.truth, snapshots.FILES, strict=True):
         if not path.is_file() and receipt:
             wanted = str(receipt.get(f"{path.stem.replace('uv', 'lock')}_sha256"))
-            store.write(path, _from_snapshot(space, name, wanted))
+            documents[str(path.relative_to(space.root))] = _from_snapshot(space, name, wanted)
             told.append(f"{path.name} was missing and is back as it was")
+    if documents:
+        entry = audit.entry(
+            identity=names.new_txid(clock.now()),
+            verb="init",
+            steps=[f"bring back {path}" for path in documents],
+            changes=(),
+            code=(),
+            who=audit.made(space),
+            facts={},
+        )
+        redo.commit(space, redo.Record("init", documents, entry=entry))
     if not space.plugins.is_file():
         store.write(space.plugins, registry.dump([]))
     return told

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from governance.base import masking
 from governance.observation import requests
 from governance.observation.recorder import is_pip
 
@@ -194,7 +195,7 @@ class _Family:
             "action": request.action,
             "requested": list(request.requested),
             "files": list(request.files),
-            "command": [requests.without_credentials(word) for word in _words(event.get("argv"))],
+            "command": masking.words(_words(event.get("argv"))),
             **_result(code),
             "t": event["t"],
         }
@@ -203,7 +204,7 @@ class _Family:
         return [
             {
                 **self._whose(process, event),
-                "argv": [requests.without_credentials(word) for word in _words(event.get("argv"))],
+                "argv": masking.words(_words(event.get("argv"))),
                 "cwd": _text(event.get("cwd")),
                 "exit_code": _code(process, event),
                 "stays": self._stays(process, event),

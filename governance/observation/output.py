@@ -1,8 +1,8 @@
 """The two streams of an observed program: to the operator at once, to a bounded log, to a reader.
 
-The log keeps the bytes as they came.  Colours are taken off for the reader and the operator
-(ComfyUI colours its lines, terminal or not); other control characters are shown escaped, since a
-node's output could otherwise rewrite the screen or the clipboard.
+The log keeps the bytes as they came, less the operator's secrets.  Colours are taken off for the
+reader and the operator (ComfyUI colours its lines, terminal or not); other control characters are
+shown escaped, since a node's output could otherwise rewrite the screen or the clipboard.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from governance.base import masking
 from governance.boundaries import process
 
 _CHUNK = 64 * 1024
@@ -57,7 +58,7 @@ class BoundedLog:
 
     def __init__(self, path: Path, limit: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._stream = os.fdopen(os.open(path, flags, 0o644), "wb", buffering=0)
+        self._stream = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
         self._room = max(0, limit - os.fstat(self._stream.fileno()).st_size)
         self._cut = 0
 
@@ -91,6 +92,7 @@ class Tap:
         self._live: Live | None = live
         self._deadline: float | None = None
         self._rest = b""
+        self._masked = masking.Stream()
         self.error: str | None = None
         self._thread = threading.Thread(target=self._read, name=f"tap-{name}", daemon=True)
         self._thread.start()
@@ -108,8 +110,9 @@ class Tap:
             data = os.read(self._source.fileno(), _CHUNK)
             if not data:
                 break
-            self._write_log(data)
+            self._write_log(self._masked.take(data))
             self._take(data)
+        self._write_log(self._masked.end())
         if self._rest:
             self._tell(self._rest.rstrip(b"\r"))
 
@@ -139,7 +142,8 @@ class Tap:
             self._rest = b""
 
     def _tell(self, raw: bytes) -> None:
-        line = without_colours(raw[:_LONGEST_LINE]).decode(errors="replace")
+        plain = without_colours(self._masked.line(raw)[:_LONGEST_LINE])
+        line = plain.decode(errors="replace")
         self._feed(self._name, line)
         if self._live is None:
             return

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from governance.base import names
+from governance.base import masking, names
 from governance.base.errors import GovError
 from governance.boundaries import process
-from governance.observation import looker, recorder, requests, source
+from governance.observation import looker, recorder, source
 
 Enter = Callable[[Sequence[str]], list[str]]
 
@@ -155,7 +155,7 @@ def _url(direct: dict[str, Any]) -> str | None:
     url = direct.get("url")
     if not isinstance(url, str):
         return None
-    url = requests.without_credentials(url)
+    url = masking.without_credentials(url)
     vcs, archive = direct.get("vcs_info"), direct.get("archive_info")
     if isinstance(vcs, dict):
         url = f"{vcs.get('vcs', 'git')}+{url}@{vcs.get('commit_id', '')}"

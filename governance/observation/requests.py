@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from governance.base import masking
 from governance.observation.recorder import is_pip_name
 
 _ACTIONS = ("install", "uninstall", "sync")
 _SEPARATORS = frozenset({";", "&&", "||", "|", "&", "(", ")", "\n"})
 _REDIRECTION = frozenset("<>&|")
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _FILE_OPTIONS = frozenset({"-r", "--requirement", "--requirements"})
 _EDITABLE_OPTIONS = frozenset({"-e", "--editable"})
 # Options of pip and `uv pip` that take the next word.
@@ -53,10 +52,6 @@ def parse(argv: Sequence[str]) -> list[Request]:
     """All requests in a command line; a shell's line may hold several."""
     found = (_request(command.words) for command in commands(argv))
     return [request for request in found if request is not None]
-
-
-def without_credentials(word: str) -> str:
-    return _CREDENTIALS.sub("***@", word)
 
 
 def commands(argv: Sequence[str]) -> Iterator[Command]:
@@ -146,4 +141,4 @@ def _asked(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _clean(words: list[str]) -> tuple[str, ...]:
-    return tuple(without_credentials(word) for word in words if word)
+    return tuple(masking.text(word) for word in words if word)

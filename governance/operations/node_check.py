@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,9 +13,16 @@ from typing import TYPE_CHECKING, Any
 from governance import comfyui, git, requirements
 from governance.base import names
 from governance.base.errors import NeedsResolution, UsageError
-from governance.boundaries import store
+from governance.boundaries import scratch, store
 from governance.catalogue import ids
-from governance.changes import comfyui_fit, explanation, gates, pipeline, provenance
+from governance.changes import (
+    comfyui_fit,
+    explanation,
+    gates,
+    pipeline,
+    provenance,
+    supply_chain,
+)
 from governance.changes.session import Session
 from governance.changes.work import Work
 from governance.conflict import notes, shared
@@ -94,8 +100,8 @@ def _folder(
     if ref is None and local.is_dir():
         yield _local(workspace, local, what if known else None)
         return
-    with tempfile.TemporaryDirectory(prefix="gov-check-") as temporary:
-        folder = Path(temporary) / "node"
+    with scratch.folder("check") as temporary:
+        folder = temporary / "node"
         wanted = _at_the_registry(session, what, known, cwd) if ref is None else None
         if wanted is not None and wanted.release is not None:
             yield _unpacked(session, wanted, folder)
@@ -122,6 +128,7 @@ def _unpacked(session: Session, offer: Offer, folder: Path) -> tuple[str, explan
     from governance.changes import published
 
     version = offer.release.version if offer.release else ""
+    published.require_allowed(session, offer, offer.id)
     published.obtain(session, offer.id, version, folder, counted=False)
     command = f"gov node add {shlex.quote(offer.id)}@{{ref}}"
     return names.node_id(offer.id.lower()), explanation.Code(folder, command)
@@ -132,6 +139,8 @@ def _cloned(
 ) -> tuple[str, explanation.Code]:
     workspace = session.workspace
     source = git.source(url, protocols=workspace.config.texts("policy.git_protocols"), cwd=cwd)
+    chosen = known.id if known else names.node_id_from_url(source.url)
+    supply_chain.require_node(session, chosen, source.url)
     session.say(f"cloning {source.url}")
     git.clone(
         source,
@@ -141,8 +150,7 @@ def _cloned(
         timeout=workspace.config.number("policy.clone_timeout_seconds"),
         max_bytes=int(workspace.config.number("policy.clone_limit_mb") * 1024 * 1024),
     )
-    node_id = known.id if known else names.node_id_from_url(source.url)
-    return node_id, explanation.Code(folder, _adding(source.url))
+    return chosen, explanation.Code(folder, _adding(source.url))
 
 
 def _local(workspace: Workspace, folder: Path, known: str | None) -> tuple[str, explanation.Code]:
@@ -175,11 +183,10 @@ def _checked(
         for line in declared.lines
     )
     session.say("locking it with today's truth")
-    with tempfile.TemporaryDirectory(prefix="gov-check-") as temporary:
-        folder = Path(temporary)
+    with scratch.folder("check") as folder:
         (folder / "pyproject.toml").write_bytes(project.encoded)
         (folder / "uv.lock").write_bytes(truth.lock)
-        locked = session.uv.lock(folder, python=project.python)
+        locked = resolution.lock(session.uv, folder, project)
         if locked.ok:
             after = (folder / "uv.lock").read_bytes()
             said = (*notes.noted(locked.log, own), *_outvoted(today, after, own))
@@ -248,8 +255,7 @@ def foresee(work: Work) -> tuple[tuple[Step, ...], list[Change]]:
     workspace, session, tx = work.workspace, work.session, work.tx
     made = work.draft
     project = made.project
-    with tempfile.TemporaryDirectory(prefix="gov-plan-") as temporary:
-        folder = Path(temporary)
+    with scratch.folder("plan") as folder:
         (folder / "pyproject.toml").write_bytes(project.encoded)
         (folder / "uv.lock").write_bytes(made.lock or b"")
         locked = resolution.lock(session.uv, folder, project, made.upgrade)
@@ -285,13 +291,12 @@ def hold(session: Session, package: str, spec: str) -> tuple[tuple[Step, ...], R
     project = Project.read(truth.pyproject, workspace.pyproject)
     line = _wish(package, spec)
     owner = f"{NODE}what-if"
-    with tempfile.TemporaryDirectory(prefix="gov-why-") as temporary:
-        folder = Path(temporary)
+    with scratch.folder("why") as folder:
         free = [o for o in project.overrides if requirements.requirement_name(o) != package]
         held = project.with_group("node-what-if", [line]).with_overrides(free)
         (folder / "pyproject.toml").write_bytes(held.encoded)
         (folder / "uv.lock").write_bytes(truth.lock)
-        locked = session.uv.lock(folder, python=project.python)
+        locked = resolution.lock(session.uv, folder, held)
         if locked.ok:
             new = lockfile.parse((folder / "uv.lock").read_bytes(), workspace.lock)
             found = steps(generations.lock_of_prod(workspace), new, gates.core_names(workspace))

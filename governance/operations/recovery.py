@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from governance.base import names
-from governance.boundaries import store
+from governance.base.errors import GovError, Refused
+from governance.boundaries import scratch, store
 from governance.environments import generations
 from governance.operations import takeover
 from governance.truth import ledger, redo, workspace
-from governance.truth.workspace import Workspace
+from governance.truth.documents import ABORTED, PROMOTED
+from governance.truth.workspace import GOES, Workspace
 
 
 @contextmanager
 def exclusive(space: Workspace, verb: str) -> Iterator[list[str]]:
     """Hold the workspace alone, recovered; yields sentences that tell what recovery did."""
     with workspace.writing(space, verb) as just_now:
-        sentences = recover(space) if just_now else []
-        yield [*sentences, *(takeover.take_over(space) if just_now else [])]
+        if not just_now:
+            yield []
+            return
+        told = [*recover(space), *takeover.take_over(space)]
+        try:
+            yield told
+        except Refused as error:
+            _log_refusal(space, verb, error)
+            raise
+
+
+def _log_refusal(space: Workspace, verb: str, error: Refused) -> None:
+    from governance.changes import audit
+
+    audit.refused(space, verb, error)
 
 
 def recover(space: Workspace) -> list[str]:
@@ -37,6 +54,8 @@ def recover(space: Workspace) -> list[str]:
     _drop_temporaries(space)
     _drop_node_code(space)
     _drop_work(space)
+    _drop_candidates(space)
+    _drop_scratch(space)
     return done
 
 
@@ -70,5 +89,40 @@ def _drop_work(space: Workspace) -> None:
     for left in space.work.glob("fetch-*"):
         store.remove_tree(left)
     for path in space.work.glob("*"):
-        if names.is_txid(path.name) and not (space.transactions / f"{path.name}.json").is_file():
+        if _is_nobodys(space, path.name):
             store.remove_tree(path)
+
+
+def _drop_candidates(space: Workspace) -> None:
+    """Of tries and smoke tests, which end with their command, and those of transactions that are
+    over and were to be cleaned."""
+    for path in sorted(space.candidates.glob("[!.]*")):
+        if _is_nobodys(space, path.name) or _is_over(space, path):
+            store.remove_tree(path)
+            store.remove_tree(space.work / path.name)
+
+
+_IN_PASSING = re.compile(r"-(?:smoke|before|try\d+)$")
+
+
+def _is_nobodys(space: Workspace, name: str) -> bool:
+    if _IN_PASSING.search(name):
+        return True
+    return names.is_txid(name) and not (space.transactions / f"{name}.json").is_file()
+
+
+def _is_over(space: Workspace, path: Path) -> bool:
+    if not (path / GOES).is_file():
+        return False
+    try:
+        return ledger.load(space, path.name).status in (PROMOTED, ABORTED)
+    except GovError:
+        return False
+
+
+def _drop_scratch(space: Workspace) -> None:
+    """Folders for a moment, of processes that are gone; `gov run` and `tx shell` may be using
+    theirs."""
+    for folder in (space.candidates, space.generations):
+        scratch.sweep(folder, scratch.PROBE)
+    scratch.sweep()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from governance.base.errors import GovError
-from governance.boundaries import store
+from governance.boundaries import scratch, store
 from governance.changes.staging import Stages
 from governance.environments import generations
 from governance.operations import cache_retention, code_retention
@@ -73,14 +73,15 @@ def _needed(workspace: Workspace) -> set[str]:
 
 
 def _of_finished(workspace: Workspace, folder: Path) -> list[Path]:
-    """Entries that belong to no transaction that is still open."""
+    """Entries that belong to no transaction that is still open; of probes recovery knows more."""
     if not folder.is_dir():
         return []
     held = {row["txid"] for row in ledger.overview(workspace).pending}
     return [
         p
         for p in sorted(folder.iterdir())
-        if p.name.removesuffix("-smoke") not in held and not p.name.startswith("kept-")
+        if p.name.removesuffix("-smoke") not in held
+        and not p.name.startswith(("kept-", scratch.PROBE))
     ]
 
 

@@ -22,7 +22,7 @@ import governance
 from governance import comfyui, git, sandbox
 from governance.base import liveness
 from governance.base.errors import GovError, UsageError
-from governance.boundaries import process, store
+from governance.boundaries import ownership, process, store
 from governance.changes import trial_run
 from governance.environments import generations, interpreter, surroundings
 from governance.truth.workspace import CHECKOUT, Workspace
@@ -54,6 +54,8 @@ def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) 
     names = [node.name for node in comfyui.node_folders(folder)]
     wanted = set(trial_run.loaded_now(workspace).governed) | git.tracked(folder, "custom_nodes")
     left_out = [] if all_nodes else [name for name in names if name not in wanted]
+    for name in set(names) - set(left_out):
+        ownership.require_own(folder / "custom_nodes" / name)
     limits: list[str] = []
     selection: list[str] = []
     if left_out:

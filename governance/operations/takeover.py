@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from governance.base import clock, names
 from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.truth import redo, registry
@@ -53,7 +54,7 @@ def _captured(workspace: Workspace, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(workspace: Workspace, records: list[dict[str, Any]]) -> str:
-    from governance.changes import staging
+    from governance.changes import audit, staging
     from governance.environments import generations
     from governance.truth import snapshots
 
@@ -62,14 +63,23 @@ def _write(workspace: Workspace, records: list[dict[str, Any]]) -> str:
     new = snapshots.Truth(before.pyproject, before.lock, data)
     receipt = store.read_object(workspace.receipt) if workspace.receipt.is_file() else {}
     # An edit of the truth that nobody has taken in yet is found afterwards, too.
-    names = ("pyproject_sha256", "lock_sha256")
-    kept = {name: receipt[name] for name in names if name in receipt}
+    digests = ("pyproject_sha256", "lock_sha256")
+    kept = {name: receipt[name] for name in digests if name in receipt}
     documents = {
         "state/plugins.json": data,
         "state/receipt.json": staging.receipt_bytes(
             workspace, new, generations.current(workspace), "takeover", **kept
         ),
     }
-    redo.commit(workspace, redo.Record("takeover", documents))
+    entry = audit.entry(
+        identity=names.new_txid(clock.now()),
+        verb="takeover",
+        steps=["record what each node is"],
+        changes=(),
+        code=(),
+        who=audit.made(workspace),
+        facts={},
+    )
+    redo.commit(workspace, redo.Record("takeover", documents, entry=entry))
     count = len(records)
     return f"this workspace is of gov's first version: the code of {count} nodes is recorded now"

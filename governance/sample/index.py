@@ -33,14 +33,25 @@ from governance.sample.listing import (
     project_json,
 )
 
-FaultKind = Literal["truncated", "reset", "hang", "wrong-hash", "rubbish", "status", "slow"]
+FaultKind = Literal[
+    "truncated", "reset", "hang", "drip", "slow", "status", "redirect", "rubbish", "empty",
+    "garbage", "wrong-hash", "no-hashes", "no-times", "other-bytes",
+]  # fmt: skip
+# These are the whole answer, or come before it; the others change what is served.
+_INSTEAD: tuple[FaultKind, ...] = (
+    "reset", "hang", "slow", "status", "redirect", "rubbish", "empty", "garbage", "drip",
+)  # fmt: skip
+_LOGIN = b"""<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Please log in to this
+network.</h1><form method="post" action="/login"><input name="user"></form></body></html>"""
 
 
 @dataclass
 class Fault:
-    """What goes wrong for paths that contain `match`, `times` times (None: always).
+    """What goes wrong for paths that contain `match` (`$` is their end), `times` times (None:
+    always).
 
-    `seconds` is the delay of `slow`; `hang` answers nothing until the index closes.
+    `seconds` is the delay of `slow`, and that between two bytes of `drip`; `hang` answers nothing
+    until the index closes.  `rubbish` is the log-in page of a network, `redirect` leads to it.
     """
 
     match: str
@@ -85,7 +96,7 @@ class Index:
         """The first fault that applies to this path, counted down."""
         with self.lock:
             for fault in self.faults:
-                if fault.kind in kinds and fault.match in path and fault.times != 0:
+                if fault.kind in kinds and fault.match in f"{path}$" and fault.times != 0:
                     if fault.times is not None:
                         fault.times -= 1
                     return fault
@@ -145,7 +156,7 @@ class _Answer(BaseHTTPRequestHandler):
         index = self.server.index
         path = unquote(self.path.partition("?")[0])
         index.requests.append(f"{self.command} {path}")
-        fault = index.due(path, ("reset", "hang", "rubbish", "status", "slow"))
+        fault = index.due(path, _INSTEAD)
         if fault is None or not self._fails(fault):
             self._serve(path)
 
@@ -161,11 +172,26 @@ class _Answer(BaseHTTPRequestHandler):
             self._reset()
         elif fault.kind == "status":
             self._send(fault.status, b"the sample index was told to fail", "text/plain")
+        elif fault.kind == "redirect":
+            self.send_response(302)
+            self.send_header("Location", "/login")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif fault.kind == "drip":
+            self._drip(fault.seconds)
         else:
-            self._send(
-                200, b"<html><body>Please log in to this network.</body></html>", "text/html"
-            )
+            body = {"empty": b"", "garbage": bytes(range(256)) * 4}.get(fault.kind, _LOGIN)
+            self._send(200, body, "text/html")
         return True
+
+    def _drip(self, seconds: float) -> None:
+        """An answer that never stalls and never ends."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(1 << 20))
+        self.end_headers()
+        while not self.server.index.closing.wait(seconds):
+            self.wfile.write(b" ")
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -175,6 +201,9 @@ class _Answer(BaseHTTPRequestHandler):
     def _serve(self, path: str) -> None:
         if path in ("/simple/", "/simple"):
             self._send_projects()
+        elif path == "/login":
+            # A portal that wants to be remembered, as some do.
+            self._send(200, _LOGIN, "text/html", keep="max-age=600")
         elif match := re.fullmatch(r"/simple/([^/]+)/?", path):
             self._send_project(normalised(match[1]), path)
         elif match := re.fullmatch(r"/files/([^/]+)", path):
@@ -201,7 +230,10 @@ class _Answer(BaseHTTPRequestHandler):
         if not files:
             self._send(404, b"no such project", "text/plain")
             return
-        told = Told(index.metadata, index.due(path, ("wrong-hash",)) is not None)
+        wrong, without, undated = (
+            index.due(path, (kind,)) is not None for kind in ("wrong-hash", "no-hashes", "no-times")
+        )
+        told = Told(index.metadata, wrong, not without, not undated)
         if self._wants_json():
             self._send(200, project_json(project, files, told), JSON_TYPE)
         else:
@@ -214,13 +246,17 @@ class _Answer(BaseHTTPRequestHandler):
         if file is None:
             self._send(404, b"no such file", "text/plain")
         elif not name.endswith(".metadata"):
-            self._send(200, file.path.read_bytes(), "application/octet-stream", path=path)
+            data = file.path.read_bytes()
+            data += b"!" if index.due(path, ("other-bytes",)) else b""
+            self._send(200, data, "application/octet-stream", path=path)
         elif file.metadata is not None and index.metadata:
             self._send(200, file.metadata, "text/plain", path=path)
         else:
             self._send(404, b"no metadata for this one", "text/plain")
 
-    def _send(self, status: int, body: bytes, kind: str, *, path: str = "") -> None:
+    def _send(
+        self, status: int, body: bytes, kind: str, *, path: str = "", keep: str = "no-cache"
+    ) -> None:
         wanted = _range(self.headers.get("Range"), len(body)) if status == 200 and path else None
         self.send_response(206 if wanted else status)
         if wanted:
@@ -230,7 +266,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Accept-Ranges", "bytes")
         # A test changes the folder behind a shared cache and wants the new answer.
-        self.send_header("Cache-Control", "no-cache")
+        self.send_header("Cache-Control", keep)
         self.end_headers()
         if self.command == "HEAD":
             return

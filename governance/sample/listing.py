@@ -18,10 +18,13 @@ JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 
 @dataclass(frozen=True)
 class Told:
-    """How the files are told: with their metadata (PEP 658) or not, with wrong hashes or not."""
+    """How the files are told: with their metadata (PEP 658) or not, with hashes, right or wrong,
+    and with upload times or not."""
 
     metadata: bool = True
     wrong_hashes: bool = False
+    hashes: bool = True
+    times: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,12 @@ def _file_json(file: Distribution, told: Told) -> dict[str, object]:
     entry: dict[str, object] = {
         "filename": file.path.name,
         "url": f"/files/{file.path.name}",
-        "hashes": {"sha256": _hash(file, told)},
+        "hashes": {"sha256": _hash(file, told)} if told.hashes else {},
         "size": file.size,
-        "upload-time": file.uploaded,
         "yanked": file.yanked or False,
     }
+    if told.times:
+        entry["upload-time"] = file.uploaded
     if file.requires_python:
         entry["requires-python"] = file.requires_python
     if file.metadata is not None and told.metadata:
@@ -120,7 +124,8 @@ def page(title: str, body: str) -> bytes:
 
 
 def _anchor(file: Distribution, told: Told) -> str:
-    attributes = f' href="/files/{file.path.name}#sha256={_hash(file, told)}"'
+    fragment = f"#sha256={_hash(file, told)}" if told.hashes else ""
+    attributes = f' href="/files/{file.path.name}{fragment}"'
     if file.requires_python:
         attributes += f' data-requires-python="{html.escape(file.requires_python)}"'
     if file.yanked:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from governance.base.errors import GovError
-from governance.boundaries import process
+from governance.boundaries import process, scratch
 from governance.sandbox.view import Support
 from governance.sandbox.wrapping import ENTER
 
@@ -22,17 +20,14 @@ def probe(folder: Path) -> Support:
     Raises GovError where `folder` itself cannot be written.
     """
     try:
-        place = tempfile.mkdtemp(prefix=".probe-", dir=folder)
+        with scratch.folder("", within=folder, prefix=scratch.PROBE) as place:
+            return _ask(str(place))
     except OSError as error:
         raise GovError(
             f"cannot try the sandbox in {folder}: {error.strerror}",
             hint="create the folder and make it writable for you",
             code="probe_failed",
         ) from error
-    try:
-        return _ask(place)
-    finally:
-        shutil.rmtree(place)
 
 
 def _ask(place: str) -> Support:

@@ -121,6 +121,15 @@ _ADOPTION: Shape = {
     "notes?": [str],
 }
 
+_SUPPLY: dict[str, Shape] = {
+    "kind": str,
+    "subject": str,
+    "version": str,
+    "sentence": str,
+    "policy": str,
+    "known": bool,
+}
+
 _TRANSACTION: dict[str, Shape] = {
     "steps": [_STEP],
     "nodes": {"*": _NODE_CHANGE},
@@ -150,6 +159,7 @@ _TRANSACTION: dict[str, Shape] = {
     "brought": {"file?": str, "exact?": [str], "wished?": [str], "lost?": [str]},
     "promotion_plan": {"direct_additions": [str], "override_additions": [str]},
     "skipped_requirements": [{"raw": str, "reason": str, "origin": _ORIGIN}],
+    "supply": {"rows?": [_SUPPLY], "names?": [str], "timeless?": bool},
     "plan": {
         "generation?": TEXT_OR_NONE,
         "changes?": [_CHANGE],
@@ -378,6 +388,7 @@ class Transaction(Document):
     promotion_plan: dict[str, Any] = field(default_factory=_no_plan)
     skipped_requirements: list[dict[str, Any]] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)
+    supply: dict[str, Any] = field(default_factory=dict)
     observation: dict[str, Any] = field(default_factory=dict)
     promotion: dict[str, Any] = field(default_factory=_no_promotion)
 
@@ -475,6 +486,7 @@ class Snapshot(Document):
     ran: bool | None = None
     name: str | None = None
     keep: bool = False
+    log: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

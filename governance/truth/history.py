@@ -1,4 +1,7 @@
-"""state/history.jsonl: one line a change, for ever.  Nothing heavy is imported."""
+"""The changes in state/history.jsonl, kept for ever (log.py writes and checks it).
+
+Nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from governance.boundaries import store
 from governance.truth.workspace import Workspace
 
 _LINE = dict[str, Any]
+# The log holds them too; they changed nothing.
+_IS_REFUSAL = b'"outcome":"refused"'
 
 
 def rows(workspace: Workspace) -> list[_LINE]:
@@ -21,7 +26,8 @@ def rows(workspace: Workspace) -> list[_LINE]:
 def newest(workspace: Workspace, count: int) -> tuple[list[_LINE], int]:
     """The newest `count` changes, oldest first, and how many lines there are in all."""
     lines = _lines(workspace)
-    return list(islice(_parsed(reversed(lines)), count))[::-1], len(lines)
+    changes = sum(_IS_REFUSAL not in line for line in lines)
+    return list(islice(_parsed(reversed(lines)), count))[::-1], changes
 
 
 def newest_first(workspace: Workspace) -> Iterator[_LINE]:
@@ -42,7 +48,7 @@ def _parsed(lines: Iterable[bytes]) -> Iterator[_LINE]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and isinstance(row.get("id"), str):
+        if isinstance(row, dict) and isinstance(row.get("id"), str) and "outcome" not in row:
             yield row
 
 

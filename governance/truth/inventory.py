@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from governance import comfyui, git
+from governance.boundaries import ownership
 from governance.truth import redo, registry
 from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
@@ -34,6 +35,7 @@ def locate(workspace: Workspace, plugin: Plugin) -> Place:
     if os.path.lexists(place):
         return Place(place, PRESENT)
     for path in _disabled(place):
+        ownership.require_own(path, ".git")
         return Place(path, DISABLED)
     return Place(place, MISSING)
 

@@ -169,6 +169,7 @@ def _write_index(workspace: Workspace, found: Overview) -> None:
     temporary = workspace.transactions_index.with_suffix(".tmp")
     with suppress(OSError):
         temporary.write_bytes(store.dump_json(value))
+        temporary.chmod(0o600)
         temporary.replace(workspace.transactions_index)
 
 

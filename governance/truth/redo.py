@@ -20,6 +20,7 @@ from governance.base import clock
 from governance.base.errors import Damaged, GovError
 from governance.base.shape import TEXT_OR_NONE, Shape, mismatch
 from governance.boundaries import store
+from governance.truth import log
 from governance.truth.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def _intent(workspace: Workspace, change: Record) -> dict[str, Any]:
         "moves": renames,
         "checkouts": [_as_json(checkout) for checkout in change.checkouts],
         "documents": documents,
-        "entry": None if change.entry is None else dict(change.entry),
+        "entry": change.entry and log.placed(workspace, change.entry, change.documents),
     }
 
 
@@ -387,7 +388,7 @@ def _apply(workspace: Workspace, intent: dict[str, Any]) -> None:
     for folder in folders:
         store.sync_folder(folder)
     if intent.get("entry"):
-        store.append_line(workspace.history, intent["entry"])
+        log.append(workspace, intent["entry"])
     _drop_intent(workspace)
 
 

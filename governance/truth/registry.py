@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.base.errors import UsageError
-from governance.boundaries import store
+from governance.boundaries import ownership, store
 from governance.truth import redo
 from governance.truth.workspace import Workspace
 
@@ -78,8 +78,11 @@ def loader_name_in(record: Mapping[str, Any]) -> str:
 
 
 def place(workspace: Workspace, plugin: Plugin) -> Path:
-    """Where its code lies while it is enabled."""
-    return redo.real_custom_nodes(workspace) / loader_name(plugin)
+    """Where its code lies while it is enabled.  Raises Refused where that is another user's: it
+    would be run, and git in it by its settings."""
+    found = redo.real_custom_nodes(workspace) / loader_name(plugin)
+    ownership.require_own(found, ".git")
+    return found
 
 
 def is_promoted(plugin: Plugin) -> bool:

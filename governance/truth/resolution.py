@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ PROJECT = "gov-workspace-of-comfyui"
 _FORMER = "comfy-env"
 PROJECTS = (PROJECT, _FORMER)
 _NAMED = "named-"  # begins the name of an index that a node named
+_DATED = re.compile(r"\d{4}-")
 CORE_GROUP = "core"
 MANAGER_GROUP = "manager"
 NODE_PREFIX = "node-"
@@ -179,9 +181,10 @@ class Project:
 
     @property
     def date(self) -> str | None:
-        """Packages newer than this are not considered (uv's exclude-newer)."""
-        value = self.data.get("tool", {}).get("uv", {}).get("exclude-newer")
-        return None if value is None else str(value)
+        """Packages newer than this are not considered (uv's exclude-newer); None also where that
+        is a span of time, which policy made of it."""
+        value = str(self.data.get("tool", {}).get("uv", {}).get("exclude-newer", ""))
+        return value if _DATED.match(value) else None
 
     @property
     def constraints(self) -> list[str]:
@@ -295,6 +298,34 @@ class Project:
                 table[part] = plain[part]
         return self._of(document)
 
+    def with_uv(self, uv: Mapping[str, Any]) -> Project:
+        """`[tool.uv]` with exactly these keys; what is the same keeps its text, what is empty is
+        left out."""
+        wanted = {key: value for key, value in uv.items() if value not in ({}, [])}
+        before = self.data["tool"]["uv"]
+        if wanted == before:
+            return self
+        document = self._document()
+        table: Any = document["tool"]["uv"]
+        for key in before.keys() | wanted.keys():
+            if before.get(key) != wanted.get(key) or isinstance(before.get(key), dict):
+                table.pop(key, None)
+        for key, value in wanted.items():
+            if key not in table:
+                table[key] = value
+        return self._of(document)
+
+    def with_note(self, name: str, note: Mapping[str, Any]) -> Project:
+        """What gov keeps under `[tool.gov.<name>]`; nothing where `note` is empty."""
+        if dict(self.data["tool"]["gov"].get(name, {})) == note:
+            return self
+        document = self._document()
+        table: Any = document["tool"]["gov"]
+        table.pop(name, None)
+        if note:
+            table[name] = dict(note)
+        return self._of(document)
+
     def with_wheels_only(self, names: Iterable[str]) -> Project:
         """For questions; the truth itself says nothing of what a machine cannot build."""
         document = self._document()
@@ -389,6 +420,10 @@ def lock(
     extra += [word for name in upgrade if name != "*" for word in ("--upgrade-package", name)]
     extra += [word for name in wheels_only for word in ("--no-build-package", name)]
     locked = uv.lock(folder, python=project.python, extra=extra)
+    if locked.conflict:
+        from governance.truth import lying_index  # with urllib, which few commands need
+
+        lying_index.require_honest(uv, folder, locked.log)
     if locked.ok:
         store.sync_file(folder / "uv.lock")
         if (folder / "pyproject.toml").read_bytes() != project.encoded:

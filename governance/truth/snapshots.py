@@ -12,7 +12,7 @@ from governance.base import clock, names
 from governance.base.errors import Damaged, GovError, UsageError
 from governance.base.shape import TEXT_OR_NONE, Shape, mismatch
 from governance.boundaries import store
-from governance.truth import freshness, ledger, redo, registry
+from governance.truth import freshness, ledger, log, redo, registry
 from governance.truth.documents import Snapshot
 from governance.truth.workspace import Workspace
 
@@ -109,6 +109,7 @@ def write(
         digests=content.digests(),
         nodes=_node_ids(workspace, content),
         ran=ran,
+        log=log.head(workspace).to_json(),
     )
     store.make_folder(workspace.snapshots)
     unfinished = workspace.snapshots / f"{store.TEMPORARY}{snapshot.id}"

@@ -16,19 +16,22 @@ from typing import TYPE_CHECKING
 
 from governance.base import clock, liveness
 from governance.base.errors import Busy, Damaged, UsageError
-from governance.boundaries import config, store
+from governance.boundaries import config, ownership, store
 
 if TYPE_CHECKING:
     import filelock
 
 MARKER = "[tool.gov]"
 ROOT_VARIABLE = "GOV_ROOT"
+# In a candidate that goes with its transaction, see candidate.let_go.
+GOES = ".goes"
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 # What a verb waits for the kernel to free the lock of a holder that is already gone.
 _ORPHAN_PATIENCE_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.02
 _held: set[Path] = set()
+_BELIEVED = ("config.toml", "state", "dodo.py", "pyproject.toml")
 
 
 class Workspace:
@@ -125,6 +128,10 @@ class Workspace:
         return self.state / "history.jsonl"
 
     @property
+    def log_head(self) -> Path:
+        return self.state / "log_head.json"
+
+    @property
     def freeze(self) -> Path:
         return self.state / "prod.freeze.txt"
 
@@ -178,6 +185,11 @@ class Workspace:
     def truth(self) -> tuple[Path, Path, Path]:
         return self.pyproject, self.lock, self.plugins
 
+    @property
+    def private(self) -> tuple[Path, Path]:
+        """For the operator's eyes alone: logs, records, and what programs said."""
+        return self.state, self.snapshots
+
     def folders(self) -> tuple[Path, ...]:
         return (
             self.state,
@@ -193,7 +205,9 @@ class Workspace:
 
 
 def require_comfyui(folder: Path) -> None:
-    """Raises UsageError where `folder` is no ComfyUI checkout: its main.py tells."""
+    """Raises UsageError where `folder` is no ComfyUI checkout: its main.py tells; Refused where it
+    is another user's."""
+    ownership.require_own(folder, "main.py", ".git")
     if not (folder / "main.py").is_file():
         missing = f"{folder} does not exist" if not folder.is_dir() else f"no main.py in {folder}"
         raise UsageError(
@@ -229,11 +243,11 @@ def find(named: Path | None = None) -> Workspace:
         return _required(explicit)
     for folder in _with_parents(Path.cwd()):
         if is_workspace(folder):
-            return Workspace(folder.resolve())
+            return _trusted(folder)
     if (CHECKOUT / "dodo.py").is_file():
         own = default_folder()
         if is_workspace(own):
-            return Workspace(own.resolve())
+            return _trusted(own)
     raise UsageError(
         f"no workspace in {Path.cwd()} or above",
         hint="make one with `gov init DIR --comfyui-dir PATH`, or name one with --root",
@@ -259,6 +273,8 @@ def writing(workspace: Workspace, verb: str) -> Iterator[bool]:
     given = os.umask(0o022)
     os.umask(given | 0o022)
     try:
+        for folder in workspace.private:
+            store.keep_private(store.make_folder(folder))
         yield True
     finally:
         os.umask(given)
@@ -284,7 +300,7 @@ def _acquire(workspace: Workspace, verb: str) -> filelock.BaseFileLock:
     import filelock
 
     store.make_folder(workspace.state)
-    lock = filelock.FileLock(workspace.state / ".lock", timeout=0)
+    lock = filelock.FileLock(workspace.state / ".lock", timeout=0, mode=0o600)
     try:
         _taken(workspace, lock)
     except filelock.Timeout:
@@ -300,6 +316,7 @@ def _acquire(workspace: Workspace, verb: str) -> filelock.BaseFileLock:
     # Not durable on purpose: after a power loss nobody holds the lock.
     store.remove_tree(_owner_path(workspace))  # whatever else lies there: a pipe, a link
     _owner_path(workspace).write_bytes(store.dump_json(owner))
+    _owner_path(workspace).chmod(0o600)
     return lock
 
 
@@ -356,7 +373,15 @@ def _required(folder: Path) -> Workspace:
             hint=f"make it one with `gov init {folder}`",
             code="no_workspace",
         )
-    return Workspace(folder.resolve())
+    return _trusted(folder)
+
+
+def _trusted(folder: Path) -> Workspace:
+    """Before a word in it is believed.  In a folder that many may write to (/tmp) its parts may be
+    another user's than the folder itself."""
+    space = Workspace(folder.resolve())
+    ownership.require_own(space.root, *_BELIEVED, take_part=True)
+    return space
 
 
 def _with_parents(folder: Path) -> tuple[Path, ...]:

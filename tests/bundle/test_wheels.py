@@ -7,6 +7,7 @@ import pytest
 from support.refusal import assert_refused
 
 from governance.bundle import wheels
+from governance.catalogue import index_page
 from governance.environments import wheelhouse
 from governance.truth.workspace import Workspace
 
@@ -46,10 +47,8 @@ def test_what_comes_from_no_index_is_not_chosen():
 def test_credentials_are_uvs(monkeypatch):
     monkeypatch.setenv("UV_INDEX_MY_OWN_USERNAME", "ann")
     monkeypatch.setenv("UV_INDEX_MY_OWN_PASSWORD", "pw")
-    found = wheels.credentials(
-        [{"name": "my-own", "url": "https://x.example/simple"}, {"url": "y"}]
-    )
-    assert found == {"x.example": "YW5uOnB3"}
+    rows = [{"name": "my-own", "url": "https://x.example/simple"}, {"url": "y"}]
+    assert index_page.credentials(rows) == {"x.example": "YW5uOnB3"}
 
 
 def test_a_file_that_is_not_the_one_of_the_lock(origin, pypi, tmp_path):

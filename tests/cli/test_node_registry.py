@@ -78,6 +78,7 @@ def test_an_id_is_taken_in_as_manager_would(site, registry):
         "id": ID,
         "version": "1.0.0",
         "repository": "https://example.invalid/o/p",
+        "publisher": "sample",
         "sha256": hashlib.sha256(registry.archives[f"{ID}/1.0.0"]).hexdigest(),
         "code": row["code"],
     }
@@ -270,7 +271,12 @@ def test_nightly_is_a_clone_of_the_repository(site, registry, repository):
     site.gov("node", "add", f"{ID}@nightly").ok()
     row = record(site)
     assert (row["kind"], row["git_url"]) == ("clone", str(repository))
-    assert row["registry"] == {"id": ID, "version": "nightly", "repository": str(repository)}
+    assert row["registry"] == {
+        "id": ID,
+        "version": "nightly",
+        "repository": str(repository),
+        "publisher": "sample",
+    }
     assert (site.nodes / NODE / ".git/.cnr-id").read_text() == ID
     assert registry.asked("/install") == []
 

@@ -14,13 +14,14 @@ BACKEND = "def build_wheel(*a, **k):\n    raise SystemExit('fatal: no compiler f
 PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n'
 
 
-def write_source(folder, name, version):
-    """Its metadata can be read without a build, so that it locks; the build fails."""
+def write_source(folder, name, version, needs="", *, told=True):
+    """With its metadata `told` it locks without a build; the build fails."""
     about = f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n"
-    files = {"PKG-INFO": about, "b.py": BACKEND, "pyproject.toml": PYPROJECT}
-    with tarfile.open(folder / f"{name}-{version}.tar.gz", "w:gz") as archive:
+    files = {"b.py": BACKEND, "pyproject.toml": PYPROJECT.replace("[]", f"[{needs}]", 1)}
+    files |= {"PKG-INFO": about} if told else {}
+    with tarfile.open(folder / f"{name.replace('-', '_')}-{version}.tar.gz", "w:gz") as archive:
         for path, text in files.items():
-            entry = tarfile.TarInfo(f"{name}-{version}/{path}")
+            entry = tarfile.TarInfo(f"{name.replace('-', '_')}-{version}/{path}")
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text.encode()))
 
@@ -33,6 +34,9 @@ def site(settled, tmp_path):
     build(Wheel("mathlib", "2.0", requires=("humanize<4",)), wheels)
     build(Wheel("mathlib", "3.0"), wheels)
     write_source(wheels, "rawlib", "1.0")
+    write_source(wheels, "needs", "1.0", '"nosuchthing"')
+    write_source(wheels, "needs-blind", "1.0", '"nosuchthing"', told=False)
+    write_source(wheels, "opencv", "1.0")
 
     def run(lines):
         init = "NODE_CLASS_MAPPINGS = {}\n"
@@ -66,4 +70,19 @@ def test_a_package_that_is_source_only_is_told_with_its_line(site):
     txid = ended.out.split()[0]
     report = json.loads((site.root / f"state/conflicts/{txid}.json").read_text())
     assert [line["text"] for line in report["causes"][0]["lines"]] == ["rawlib"]
+    assert report["causes"][0]["what"].endswith("(fatal: no compiler for mathlib)")
     assert report["suggestions"][0]["kind"] == "drop-line"
+
+
+@pytest.mark.parametrize("name", ["needs", "needs-blind"])
+def test_what_a_build_needs_and_nobody_has(site, name):
+    _, ended = site(f"{name}\n")
+    assert_told(ended, 4, "newcomer")
+    said = "has no wheel here and building it failed (its build needs nosuchthing, which cannot be"
+    assert f"{name}: newcomer any version, but {name} {said}" in ended.out
+
+
+def test_a_name_that_is_not_meant_and_does_not_build(site):
+    _, ended = site("opencv\n")
+    assert_told(ended, 4, "newcomer")
+    assert "fix 1: take opencv-python-headless for newcomer's opencv" in ended.out

@@ -121,4 +121,4 @@ def test_a_broken_index_is_not_taken_for_a_conflict(world, index, tmp_path):
     finally:
         index.faults.remove(fault)
     assert not solved.ok
-    assert solved.code == "index_unreachable"
+    assert solved.code == "index_failed"

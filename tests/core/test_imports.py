@@ -17,7 +17,7 @@ LAYERS = (
     ("catalogue", "comfyui", "git", "requirements", "sandbox"),
     ("code",),
     ("truth",),
-    ("observation", "conflict"),
+    ("observation", "conflict", "supply"),
     ("environments",),
     ("changes",),
     ("installation",),
@@ -171,6 +171,7 @@ MAY_WRITE = {
     },  # papers, made durable by one syncfs before the manifest
     # In an environment under construction, which its build makes durable or discards.
     "environments/wheelhouse.py": {"write_bytes"},
+    "truth/signing.py": {"write_text"},  # a signature, in a folder for one question
     "operations/node_check.py": {"write_bytes"},  # a scratch folder for one question
     "changes/provenance.py": {
         "write_bytes"

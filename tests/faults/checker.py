@@ -168,6 +168,8 @@ def _left_behind(root: Path) -> list[str]:
             if name.removesuffix("-smoke") not in held:
                 problems.append(f"{folder}/{name} belongs to nobody")
     known = {row["id"] for row in _document(root / "state/snapshots_index.json")["snapshots"]}
+    for folder in (".venv-candidate", ".generations"):
+        problems += [f"{path} is left of a probe" for path in (root / folder).glob(".probe*")]
     return problems + [
         f"snapshots/{name} is in no index" for name in set(_names(root / "snapshots")) - known
     ]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from governance.sample import index
+
 from . import calls, figures
 from .stage import Stage
 from .trials import Trials
@@ -30,6 +32,19 @@ def stage(grounds) -> Stage:
     made = Stage(grounds / "stage")
     made.settle()
     return made
+
+
+@pytest.fixture(scope="module")
+def served(grounds):
+    """A stage whose truth names an index over HTTP, which lies on demand."""
+    made = Stage(Path(tempfile.mkdtemp(prefix="served-", dir=grounds)), resolution__stall_seconds=3)
+    with index.serve(made.wheels) as server:
+        made.rewind("empty")
+        made.gov("init", made.root, "--index", server.url, "--resolution-date", "none").ok()
+        made.gov("node", "add", made.repos / "idle").ok()
+        made.keep("served")
+        made.server = server
+        yield made
 
 
 @pytest.fixture

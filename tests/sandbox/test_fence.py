@@ -111,7 +111,7 @@ class Field:
         how = {"capture_output": True, "text": True, "cwd": "/", "timeout": 100}
         if self.variant == "none":
             return subprocess.run([*argv, *NAMES], **self.person.as_user, **how)
-        view = sandbox.View(writable=(self.folder / "place",))
+        view = sandbox.View(writable=(self.folder / "place",), strict="strict" in self.variant)
         person = self.person.only(**VARIANTS[self.variant])
         assert sandbox.isolation(view, person.support) == self.variant.partition(",")[0]
         return person.run(view, *argv, *NAMES, **how)
@@ -119,6 +119,7 @@ class Field:
 
 VARIANTS = {
     "full": {},
+    "full, strict": {},
     "mounts": {"landlock": 0},
     "full, shared processes": {"pid_namespace": False},
     "mounts, shared processes": {"landlock": 0, "pid_namespace": False},

@@ -13,6 +13,9 @@ _UNMEANT = {
     "state/.lock-owner.json",
     "state/transactions_index.json",
     ".doit.db",
+    # A refusal is a line of the audit log.
+    "state/history.jsonl",
+    "state/log_head.json",
 }
 _REMOTE = re.compile(r"/\.git/(logs/)?refs/remotes/")
 _STORE = re.compile(r"^\.code/|/\.git/objects/")

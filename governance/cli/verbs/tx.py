@@ -67,8 +67,10 @@ def tx_promote(arguments: Namespace) -> Outcome:
 def promoted(decision: Decision, txid: str, allowed: Approval, *, keep: bool = False) -> Outcome:
     """Take a transaction into prod, then clean what it was observed in."""
     from governance.changes import ending, pipeline
+    from governance.environments import candidate
 
     pipeline.promotable(decision.session(), txid, allowed)
+    candidate.let_go(decision.space, txid, keep=keep)
     done = decision.run(f"promote:{txid}", approval=allowed)
     warnings = [] if keep else ending.clean(decision.space, txid)
     return _promoted(done, warnings)
@@ -76,12 +78,14 @@ def promoted(decision: Decision, txid: str, allowed: Approval, *, keep: bool = F
 
 def tx_abort(arguments: Namespace) -> Outcome:
     from governance.changes import ending
+    from governance.environments import candidate
     from governance.truth import ledger, typed
     from governance.truth.documents import ABORTED
 
     with deciding(arguments) as decision:
         tx = ledger.load(decision.space, typed.transaction(decision.space, arguments.txid))
         tx.move(ABORTED)
+        candidate.let_go(decision.space, tx.txid, keep=arguments.keep)
         tx = decision.run(f"tx_abort:{tx.txid}")
         warnings = [] if arguments.keep else ending.clean(decision.space, tx.txid)
     return Outcome(tx.to_json(), [f"{tx.txid} is aborted; prod was not touched"], warnings)

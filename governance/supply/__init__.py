@@ -1,0 +1,1 @@
+"""What policy says of where packages and nodes come from: age, lists, indexes, vulnerabilities."""
