@@ -54,6 +54,7 @@ ACCEPTED = (
 RIGHT, WRONG, MISLEADING, NOT_JUDGED = "right", "wrong", "misleading", "not judged"
 _FAILED = re.compile(r"Cannot import (\S.*?) module for custom nodes: ?(.*)$")
 _SKIPPED = re.compile(r"Skip (\S.*?) module for custom nodes due to (.+)$")
+_ENTRY = re.compile(r"(?:Error while calling )?comfy_entrypoint in (\S.*?): (.+)$")
 _MARKED = re.compile(r"\((?:IMPORT|PRESTARTUP) FAILED\): (.+)$")
 _COMPLAINT = re.compile(r"no module named|cannot import|failed to (?:import|load)|\w+Error\b", re.I)
 _SETTLE_SECONDS = 3.0
@@ -197,7 +198,7 @@ class Bench:
         row = Row(_name(source))
         code, said = self.gov.screen("node", "add", source)
         if code:
-            row.reason = said.strip().splitlines()[0]
+            row.reason = next(text for text in said.splitlines() if text.startswith("error:"))
         return row
 
     def _observed(self, rows: Sequence[Row], *, alone: bool) -> bool:
@@ -449,12 +450,16 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _read_log(hand: Hand, text: str, usual: set[str]) -> None:
     for line in text.splitlines():
-        if found := _FAILED.search(line) or _SKIPPED.search(line):
+        if found := _said_failed(line):
             hand.failed[Path(found[1]).name] = found[2]
         elif found := _MARKED.search(line):
             hand.failed.setdefault(Path(found[1].strip()).name, "")
         elif _COMPLAINT.search(line) and line.strip() not in usual:
             hand.complaints.append(line.strip())
+
+
+def _said_failed(line: str) -> re.Match[str] | None:
+    return _FAILED.search(line) or _SKIPPED.search(line) or _ENTRY.search(line)
 
 
 def _free_port() -> int:
