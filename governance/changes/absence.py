@@ -137,7 +137,14 @@ def _comes_from_a_package(
         return False
     if _lies_in(workspace.custom_nodes / name, top):
         return False
+    if module != top and _lies_below(workspace.custom_nodes / name, top):
+        return False
     return names.normalise(top) not in locked
+
+
+def _lies_below(folder: Path, module: str) -> bool:
+    """A node may put a folder of its own on sys.path (Impact-Pack: modules/impact)."""
+    return any(_lies_in(inner, module) for inner in folder.glob("*/"))
 
 
 def _why(

@@ -21,6 +21,7 @@ def explain(tmp_path):
     (tmp_path / "ComfyUI/comfy").mkdir(parents=True)
     (tmp_path / "ComfyUI/comfyui_version.py").write_text('__version__ = "0.3.64"\n')
     (tmp_path / "nodes/n/inner").mkdir(parents=True)
+    (tmp_path / "nodes/n/modules/below").mkdir(parents=True)
     space = SimpleNamespace(comfyui_dir=tmp_path / "ComfyUI", custom_nodes=tmp_path / "nodes")
     tx = Transaction(txid="20260101T000000Z-00000000", node_id="n", status="running")
     declared = {"lines": [{"name": "cowsay"}], "skipped": [SKIPPED]}
@@ -133,3 +134,9 @@ def test_what_the_network_did_not_give_names_the_host(explain):
     told = f"n failed to import: {error} (it tried to reach github.com); late"
     assert explain(error, hosts=hosts) == told
     assert explain("name 'x' is not defined", hosts=hosts).endswith("is not defined; late")
+
+
+def test_a_folder_that_the_node_puts_on_the_path_is_no_package_to_add(explain):
+    """Impact-Pack: `No module named 'impact.subpack_nodes'`, with modules/impact its own."""
+    assert explain.missing("No module named 'below.subpack'") == []
+    assert [row["module"] for row in explain.missing("No module named 'beyond.subpack'")]
