@@ -22,6 +22,12 @@ from governance.truth.workspace import Workspace
 _MISSING = re.compile(r"No module named '?([\w.]+)'?")
 # A node that catches the ImportError raises one of its own.
 _CAUSE = re.compile(r"^ModuleNotFoundError: No module named '([^']+)'")
+# Words of urllib, requests, aiohttp and of the sockets under them; none of them names the host.
+_UNREACHED = re.compile(
+    r"urlopen error|name resolution|name or service not known|network is unreachable"
+    r"|max retries exceeded|connection (?:refused|reset|aborted|timed out)|cannot connect to host",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,20 @@ def explained(
             is_named = bool(_MISSING.search(error))
             told = f", {why}" if is_named else f" (no module named {module!r}, {why})"
             reason = reason.replace(error, error + told, 1)
+    for error, hosts in _unreached(seen):
+        reason = reason.replace(error, f"{error} (it tried to reach {hosts})", 1)
     return reason
+
+
+def _unreached(seen: Observation) -> Iterator[tuple[str, str]]:
+    """The errors of nodes that wanted something from the network, and from which hosts."""
+    for name in seen.failed_subjects:
+        report = seen.nodes.get(name)
+        error = (report.error if report else None) or ""
+        rows = [row for row in seen.hosts if row.get("node") == name and not row.get("known")]
+        hosts = dict.fromkeys(str(row["host"]) for row in rows if row.get("host"))
+        if hosts and _UNREACHED.search(error):
+            yield error, ", ".join([*hosts][:3])
 
 
 def missing(workspace: Workspace, nodes: Mapping[str, Any], seen: Observation) -> list[Missing]:
@@ -118,7 +137,14 @@ def _comes_from_a_package(
         return False
     if _lies_in(workspace.custom_nodes / name, top):
         return False
+    if module != top and _lies_below(workspace.custom_nodes / name, top):
+        return False
     return names.normalise(top) not in locked
+
+
+def _lies_below(folder: Path, module: str) -> bool:
+    """A node may put a folder of its own on sys.path (Impact-Pack: modules/impact)."""
+    return any(_lies_in(inner, module) for inner in folder.glob("*/"))
 
 
 def _why(

@@ -15,7 +15,7 @@ from governance.conflict.problem import Scoped
 from governance.conflict.remedy import Remedy
 from governance.conflict.search import Search
 from governance.conflict.solver import Solved
-from governance.truth.resolution import PROJECT
+from governance.truth.resolution import PROJECTS
 
 _MOST_ROUNDS = 5
 
@@ -61,7 +61,7 @@ def _blamed(log: str, known: Collection[_Edge], in_prod: Mapping[str, str]) -> l
     for package in said.at_stake():
         parents = dict.fromkeys(one.who for one in said.statements if one.name == package)
         # The project asks for the lines, which are dealt with elsewhere.
-        packages = [who for who in parents if who not in ("", PROJECT)]
+        packages = [who for who in parents if who not in ("", *PROJECTS)]
         edges = [(who, package) for who in packages if (who, package) not in known]
         new = [edge for edge in edges if edge[0] not in in_prod]
         if edges:

@@ -45,12 +45,16 @@ def put_recorder(environment: Path, enter: Enter, environ: Mapping[str, str] | N
 def read_sources(
     environment: Path,
     places: Mapping[str, Path],
+    subjects: Sequence[str],
     enter: Enter,
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """What the source of nodes says, by name, see source.py.  Raises GovError."""
+    """What the source of nodes says, by name, the parts of `subjects` alone, see source.py.
+
+    Raises GovError.
+    """
     script = str(Path(source.__file__).resolve())
-    argv = [script, *(f"{name}={path}" for name, path in places.items())]
+    argv = [script, json.dumps([*subjects]), *(f"{name}={path}" for name, path in places.items())]
     try:
         found = json.loads(_run(environment, argv, enter, environ))
     except (ValueError, RecursionError):

@@ -1,9 +1,10 @@
 """What the source of nodes says without being run, as JSON on stdout.
 
-Run by path (`python -I -S source.py NAME=PATH...`) inside the layer, where alone a candidate's new
-code can be seen; it imports the standard library only.  Tells of each place the names that it puts
-into NODE_CLASS_MAPPINGS (or gives as node_id to a Schema of the newer API), as far as they are
-written out, whether there is an install.py, and which parts it goes on without (see parts.py).
+Run by path (`python -I -S source.py NAMES NAME=PATH...`) inside the layer, where alone the new code
+of a candidate can be seen; it imports the standard library only.  Tells of each place the names
+that it puts into NODE_CLASS_MAPPINGS (or gives as node_id to a Schema of the newer API), as far as
+they are written out, and whether there is an install.py; of those in the JSON list NAMES also which
+they go on without (see parts.py), which takes seconds with a large node.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Any
 MAPPINGS = "NODE_CLASS_MAPPINGS"
 _INSTALL_SCRIPT = "install.py"
 _MARKS = (MAPPINGS.encode(), b"node_id")
-_LEFT_OUT = frozenset({".git", "__pycache__", "node_modules", "site-packages"})
+# Tests put stand-ins for ComfyUI's own nodes into the mapping.
+_TESTS = frozenset({"tests", "test", "conftest.py"})
+_LEFT_OUT = frozenset({".git", "__pycache__", "node_modules", "site-packages"}) | _TESTS
 _MAX_FILES = 5_000
 _MAX_BYTES = 1 << 20
 _LONGEST = 200
@@ -29,11 +32,11 @@ _LONGEST = 200
 _Found = dict[str, set[str]]
 
 
-def tell(place: Path) -> dict[str, Any]:
+def tell(place: Path, *, parts: bool = True) -> dict[str, Any]:
     return {
         "classes": sorted(registered(place)),
         "install_script": (place / _INSTALL_SCRIPT).is_file(),
-        "parts": _parts(place),
+        "parts": _parts(place) if parts else [],
     }
 
 
@@ -58,7 +61,7 @@ def _files(place: Path) -> Iterator[Path]:
     for folder, inner, files in os.walk(place):
         inner[:] = sorted(name for name in inner if name not in _LEFT_OUT)
         for name in sorted(files):
-            if name.endswith(".py") and left > 0:
+            if name.endswith(".py") and name not in _LEFT_OUT and left > 0:
                 left -= 1
                 yield Path(folder, name)
 
@@ -189,5 +192,7 @@ def _schema_id(node: ast.AST) -> set[str]:
 
 
 if __name__ == "__main__":
-    pairs = (argument.partition("=") for argument in sys.argv[1:])
-    json.dump({name: tell(Path(path)) for name, _, path in pairs}, sys.stdout)
+    wanted = json.loads(sys.argv[1])
+    pairs = (argument.partition("=") for argument in sys.argv[2:])
+    told = {name: tell(Path(path), parts=name in wanted) for name, _, path in pairs}
+    json.dump(told, sys.stdout)

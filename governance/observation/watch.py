@@ -143,7 +143,11 @@ def _read_sources(session: Session) -> None:
     request = session.request
     try:
         session.source = packages.read_sources(
-            request.environment, takeover.places(request), request.enter, request.environ
+            request.environment,
+            takeover.places(request),
+            request.subjects,
+            request.enter,
+            request.environ,
         )
     except GovError as error:
         session.limit(f"the source of nodes could not be read: {error.message}")

@@ -25,7 +25,11 @@ from governance.boundaries.uv import Locked, Uv
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
-PROJECT = "comfy-env"
+# No node can ask for a package that is called like the project: uv takes it for the project itself.
+# There is a `comfy-env`, and nodes use it; older workspaces are renamed with the next node.
+PROJECT = "gov-workspace-of-comfyui"
+_FORMER = "comfy-env"
+PROJECTS = (PROJECT, _FORMER)
 _NAMED = "named-"  # begins the name of an index that a node named
 _DATED = re.compile(r"\d{4}-")
 CORE_GROUP = "core"
@@ -386,6 +390,8 @@ def _with_group(text: str, name: str, lines: tuple[str, ...]) -> str:
     import tomlkit
 
     document: Any = tomlkit.parse(text)
+    if name.startswith(NODE_PREFIX) and document["project"]["name"] == _FORMER:
+        document["project"]["name"] = PROJECT
     document["dependency-groups"][name] = _lines(lines)
     return tomlkit.dumps(document)
 

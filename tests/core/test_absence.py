@@ -21,6 +21,7 @@ def explain(tmp_path):
     (tmp_path / "ComfyUI/comfy").mkdir(parents=True)
     (tmp_path / "ComfyUI/comfyui_version.py").write_text('__version__ = "0.3.64"\n')
     (tmp_path / "nodes/n/inner").mkdir(parents=True)
+    (tmp_path / "nodes/n/modules/below").mkdir(parents=True)
     space = SimpleNamespace(comfyui_dir=tmp_path / "ComfyUI", custom_nodes=tmp_path / "nodes")
     tx = Transaction(txid="20260101T000000Z-00000000", node_id="n", status="running")
     declared = {"lines": [{"name": "cowsay"}], "skipped": [SKIPPED]}
@@ -32,9 +33,13 @@ def explain(tmp_path):
         seen.nodes["n"] = NodeReport(False, error=error, causes=list(causes))
         return seen
 
-    def explain(error, reason="n failed to import: {}; late", skipped=(SKIPPED,), causes=()):
+    def explain(
+        error, reason="n failed to import: {}; late", skipped=(SKIPPED,), causes=(), hosts=()
+    ):
         declared["skipped"] = list(skipped)
-        return absence.explained(space, tx, observed(error, reason, causes))
+        seen = observed(error, reason, causes)
+        seen.failed_subjects, seen.hosts = {"n": reason}, list(hosts)
+        return absence.explained(space, tx, seen)
 
     def missing(error, causes=()):
         found = absence.missing(space, tx.nodes, observed(error, "{}", causes))
@@ -120,3 +125,18 @@ def test_a_module_that_led_to_another_error_is_found(explain):
         "n failed to import: please install OpenCV "
         "(no module named 'cv2', which n does not declare); late"
     )
+
+
+def test_what_the_network_did_not_give_names_the_host(explain):
+    """urllib says "Name or service not known" and not of what."""
+    error = "<urlopen error [Errno -2] Name or service not known>"
+    hosts = [{"node": "n", "host": "github.com"}, {"node": "other", "host": "pypi.org"}]
+    told = f"n failed to import: {error} (it tried to reach github.com); late"
+    assert explain(error, hosts=hosts) == told
+    assert explain("name 'x' is not defined", hosts=hosts).endswith("is not defined; late")
+
+
+def test_a_folder_that_the_node_puts_on_the_path_is_no_package_to_add(explain):
+    """Impact-Pack: `No module named 'impact.subpack_nodes'`, with modules/impact its own."""
+    assert explain.missing("No module named 'below.subpack'") == []
+    assert [row["module"] for row in explain.missing("No module named 'beyond.subpack'")]

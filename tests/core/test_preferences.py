@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from governance.boundaries import store
 from governance.boundaries.uv import Uv
 from governance.sample.index import serve
 from governance.sample.wheels import Wheel, build_all
@@ -52,3 +53,20 @@ def test_only_what_has_to_move_moves(locked):
 def test_versions_that_cannot_be_had_and_packages_that_nobody_asks_for_do_no_harm(locked):
     preferred = {"num": "9.9+local", "stranger": "1.0", "lib": "@ file:///tmp/lib"}
     assert locked(["num", "lib"], preferred) == {"num": "2.0", "lib": "2.0", "dep": "2.0"}
+
+
+@pytest.mark.parametrize("name", resolution.PROJECTS[1:])
+def test_a_node_asks_for_a_package_that_is_called_as_the_project_was(tmp_path, name):
+    """comfy-env is a real package, and uv took it for the project: "depends on itself"."""
+    build_all([Wheel(name, "1.0")], store.make_folder(tmp_path / "wheels"))
+    version = ".".join(map(str, sys.version_info[:3]))
+    with serve(tmp_path / "wheels") as index:
+        settings = resolution.Settings(
+            sys.executable, version, indexes=[resolution.Index(index.url)]
+        )
+        old = resolution.new_project(settings, []).replace(resolution.PROJECT, name)
+        project = resolution.Project(old).with_group("node-a", [f"{name}==1.0"])
+        resolution.stage(tmp_path / "project", project, None)
+        done = resolution.lock(Uv(tmp_path / "cache", os.environ), tmp_path / "project", project)
+    assert done.ok, done.log
+    assert lockfile.versions_in((tmp_path / "project/uv.lock").read_text()) == {name: "1.0"}

@@ -160,9 +160,9 @@ def test_nothing_is_made_up(tmp_path, text):
 def test_what_is_no_source_of_the_node_is_left_out(tmp_path):
     import os
 
-    for folder in (".git", "venv/lib/site-packages/x"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "a.py").write_text('NODE_CLASS_MAPPINGS = {"X": A}')
+    for file in (".git/a.py", "venv/lib/site-packages/x/a.py", "tests/a/a.py", "conftest.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text('NODE_CLASS_MAPPINGS = {"X": A}')
     os.mkfifo(tmp_path / "pipe.py")
     assert source.registered(tmp_path) == set()
     single = tmp_path / "one.py"
