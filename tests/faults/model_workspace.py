@@ -211,6 +211,9 @@ class Booth:
     comfyui_dir: Path
     chosen: Chosen
     is_layered: bool = True
+    contacts = None
+    network = None
+    network_in_force = "open"
 
     @property
     def python(self):
