@@ -94,50 +94,45 @@ def require_supply(found: Sequence[Mapping[str, Any]], approval: Approval, what:
 
 
 def _require_proper_start(workspace: Workspace, facts: Facts, approval: Approval) -> None:
-    policy = start_policy(workspace)
     found = facts.findings
-    if not found or policy == "allow" or (policy == "ask" and approval.findings):
-        return
-    more = f" (and {len(found) - 1} more)" if found[1:] else ""
-    raise Refused(
-        f"{found[0]['sentence']}{more}",
-        hint=f"`gov tx inspect {facts.what}` lists what it did; {_FINDING_HINTS[policy]}",
-        code="start_actions",
-        facts={"findings": list(found)},
-    )
-
-
-_FINDING_HINTS = {
-    "ask": "--accept-findings promotes it all the same",
-    "refuse": 'config.toml refuses it: `start_actions = "ask"` in [policy] lets --accept-findings '
-    "promote it",
-}
+    if found and _stops(workspace, "start_actions", approval):
+        raise Refused(
+            _all_of(found, found[0]["sentence"]),
+            hint=f"`gov tx inspect {facts.what}` lists what it did; "
+            f"{_way_out(workspace, 'start_actions')}",
+            code="start_actions",
+            facts={"findings": list(found)},
+        )
 
 
 def _require_whole(workspace: Workspace, facts: Facts, approval: Approval) -> None:
     """No node loads in part, where policy asks."""
-    policy = partial_policy(workspace)
     found = partial.new(facts.partial)
-    if not found or policy == "allow" or (policy == "ask" and approval.findings):
-        return
-    more = f" (and {len(found) - 1} more)" if found[1:] else ""
-    raise Refused(
-        f"{found[0]['node']} loaded in part: {partial.sentence(found[0])}{more}",
-        hint=f"`gov tx inspect {facts.what}` lists what is missing; {_PARTIAL_HINTS[policy]}",
-        code="partial",
-        facts={"partial": list(found)},
-    )
+    if found and _stops(workspace, "partial", approval):
+        first = f"{found[0]['node']} loaded in part: {partial.sentence(found[0])}"
+        raise Refused(
+            _all_of(found, first),
+            hint=f"`gov tx inspect {facts.what}` lists what is missing; "
+            f"{_way_out(workspace, 'partial')}",
+            code="partial",
+            facts={"partial": list(found)},
+        )
 
 
-_PARTIAL_HINTS = {
-    "ask": "--accept-findings promotes it all the same",
-    "refuse": 'config.toml refuses it: `partial = "ask"` in [policy] lets --accept-findings '
-    "promote it",
-}
+def _stops(workspace: Workspace, key: str, approval: Approval) -> bool:
+    """A gate about what was observed, by its setting in [policy]."""
+    policy = workspace.config.text(f"policy.{key}")
+    return policy == "refuse" or (policy == "ask" and not approval.findings)
 
 
-def partial_policy(workspace: Workspace) -> str:
-    return workspace.config.text("policy.partial")
+def _all_of(found: Sequence[Mapping[str, Any]], first: str) -> str:
+    return f"{first} (and {len(found) - 1} more)" if found[1:] else first
+
+
+def _way_out(workspace: Workspace, key: str) -> str:
+    if workspace.config.text(f"policy.{key}") == "ask":
+        return "--accept-findings promotes it all the same"
+    return f'config.toml refuses it: `{key} = "ask"` in [policy] lets --accept-findings promote it'
 
 
 def new_findings(seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -145,10 +140,6 @@ def new_findings(seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     subjects = seen.get("subjects", ())
     found = seen.get("findings", ())
     return [row for row in found if row["node"] in subjects and not row.get("known")]
-
-
-def start_policy(workspace: Workspace) -> str:
-    return workspace.config.text("policy.start_actions")
 
 
 def _require_no_finding(facts: Facts, approval: Approval) -> None:

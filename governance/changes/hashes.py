@@ -52,7 +52,7 @@ def _compare(node: str, line: Mapping[str, Any], hashes: set[str], row: Mapping[
     # Of a version that somebody else chose, the line says nothing.
     if not version or not re.search(rf"==\s*{re.escape(version)}(?![\w.])", line["text"]):
         return
-    told = {str(file.get("hash", "")).lower() for file in _files(row)}
+    told = {str(file.get("hash", "")).lower() for file in lockfile.package_files(row)}
     if told & hashes:
         return
     place = f"{line['origin']['file']}:{line['origin']['line']}"
@@ -76,7 +76,11 @@ def _missing(work: Work, packages: Mapping[str, Mapping[str, Any]]) -> list[str]
     """One sentence for each index; a folder of packages tells no hashes, and needs none."""
     by_host: dict[str, list[str]] = {}
     for name, row in packages.items():
-        files = [file for file in _files(row) if str(file.get("url", "")).startswith("http")]
+        files = [
+            file
+            for file in lockfile.package_files(row)
+            if str(file.get("url", "")).startswith("http")
+        ]
         if files and not any(file.get("hash") for file in files):
             by_host.setdefault(_host(row), []).append(name)
     sentences = list(_sentences(by_host))
@@ -96,11 +100,6 @@ def _sentences(by_host: Mapping[str, list[str]]) -> Iterator[str]:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         listed = ", ".join(names[:_NAMED])
         yield f"the index at {host} tells no hash of {listed}{more}: what it sends is not checked"
-
-
-def _files(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    sdist = row.get("sdist")
-    return [*row.get("wheels", []), *([sdist] if sdist else [])]
 
 
 def _host(row: Mapping[str, Any]) -> str:

@@ -280,7 +280,7 @@ class _Build:
     def _support(self) -> sandbox.Support:
         return sandbox.probe(self.workspace.candidates)
 
-    @property
+    @cached_property
     def _view(self) -> sandbox.View:
         """Nothing may be written but the build's own folder."""
         needed = (self.folder, self.uv.cache)
@@ -293,7 +293,7 @@ class _Build:
             network=self._network,
         )
 
-    @property
+    @cached_property
     def _network(self) -> sandbox.Network | None:
         policy = self.workspace.config.text("sandbox.build_network")
         if policy == "open" or not self._support.network:

@@ -120,7 +120,7 @@ class Candidate:
     def _policy(self) -> str:
         return self.workspace.config.text("sandbox.network")
 
-    @property
+    @cached_property
     def network(self) -> sandbox.Network | None:
         """Its own, where policy closes the machine's and the kernel can."""
         if self._policy not in ("index", "none") or not self.support.network:

@@ -43,7 +43,7 @@ def _files(workspace: Workspace) -> Iterable[str]:
         return []
     found: dict[str, str] = {}
     for package in lockfile.parse(data, workspace.lock).get("package", []):
-        for file in (*package.get("wheels", ()), package.get("sdist") or {}):
+        for file in lockfile.package_files(package):
             url = str(file.get("url", ""))
             found.setdefault(urlsplit(url).netloc, url)
     return found.values()

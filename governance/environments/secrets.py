@@ -19,12 +19,13 @@ _NAMED_BY = (
 
 def places(workspace: Workspace, needed: Sequence[Path]) -> tuple[Path, ...]:
     """The real ones that are there; none that holds the workspace or what is `needed`."""
-    apart = [os.path.realpath(path) for path in (workspace.root, *needed)]
-    found = dict.fromkeys(map(os.path.realpath, _named(workspace)))
+    apart = [Path(os.path.realpath(path)) for path in (workspace.root, *needed)]
+    found = dict.fromkeys(Path(os.path.realpath(name)) for name in _named(workspace))
     return tuple(
-        Path(path)
+        path
         for path in found
-        if os.path.exists(path) and not any(_holds(path, place) for place in apart)  # noqa: PTH110
+        if os.path.exists(path)  # noqa: PTH110 - False for what is closed to the caller, too
+        and not any(place.is_relative_to(path) for place in apart)
     )
 
 
@@ -53,7 +54,3 @@ def _homes() -> list[str]:
     if os.geteuid() == 0:
         found += [row.pw_dir for row in pwd.getpwall() if row.pw_dir.startswith("/home/")]
     return list(dict.fromkeys(path.rstrip("/") for path in found if path.startswith("/")))
-
-
-def _holds(path: str, place: str) -> bool:
-    return place == path or place.startswith(path.rstrip("/") + "/")

@@ -7,8 +7,9 @@ running afterwards, so that each command enters anew and several in a row share 
 
 What is done, in this order (`enter` tells the processes apart):
 
-1. Namespaces (`privileges`): mounts, processes and, for who may not mount, users; in the last
-   the caller keeps its own uid, and files of everybody else look like nobody's.
+1. Namespaces (`privileges`): mounts, processes, memory and network where the view wants its own
+   and, for who may not mount, users; in the last the caller keeps its own uid, and files of
+   everybody else look like nobody's.
 2. The layer (`mounts`): an overlay over the generation's own path.  `upper` is then the exact
    list of what was changed: whiteouts are character devices 0:0, a replaced folder carries the
    xattr `trusted.overlay.opaque` (`user.overlay.opaque` in a user namespace).  More layers
@@ -37,13 +38,14 @@ that was there before: nothing that shares inodes with prod may lie in one.  Wit
 chmod, chown, utime, xattr and inode flags still reach files of the same owner; secrets are closed
 by it too, but the folders that lead to them cannot be listed then; memory is shared with the
 machine.  Without a process namespace and below Landlock's ABI 6, processes outside can be
-signalled, the keeper included.  The network is open, and with it whatever a daemon does for its
-callers.  Without `strict`, of the sockets on disk only the well-known are covered and, below kernel
-6.2 or with dev.tty.legacy_tiocsti=1, a program on the operator's terminal may type into it
-(TIOCSTI).  With `read_only` and no writable set, Landlock (used where mounts fail) also forbids new
-entries in the folders that lead to a closed place.  Two programs in one layer at the same time are
-undefined by the kernel: enter one after the other.  A socket on a disk with a layer over it cannot
-be reached.  In a user namespace no folder that holds another disk can be covered as a whole.
+signalled, the keeper included.  Without `View.network` the network is open, and with it whatever a
+daemon does for its callers; `View.contacts` only writes it down.  Without `strict`, of the sockets
+on disk only the well-known are covered and, below kernel 6.2 or with dev.tty.legacy_tiocsti=1, a
+program on the operator's terminal may type into it (TIOCSTI).  With `read_only` and no writable
+set, Landlock (used where mounts fail) also forbids new entries in the folders that lead to a closed
+place.  Two programs in one layer at the same time are undefined by the kernel: enter one after the
+other.  A socket on a disk with a layer over it cannot be reached.  In a user namespace no folder
+that holds another disk can be covered as a whole.
 
 What a fence breaks on purpose: set-uid programs gain nothing, no device appears (the nvidia-uvm
 device must be there before), and what lies neither in a layer nor in a writable place is

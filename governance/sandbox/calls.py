@@ -15,9 +15,10 @@ from governance.sandbox import kernel
 
 _AUDIT_ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _X32_BIT = 0x4000_0000
-_ALLOW, _ERRNO = 0x7FFF_0000, 0x0005_0000
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _ARCH, _SECOND_ARGUMENT = 0, 4, 24
+ALLOW, _ERRNO = 0x7FFF_0000, 0x0005_0000
+# A row is an instruction, how many rows to skip where it holds and where not, and a value.
+LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
+_NUMBER, _ARCH = 0, 4
 
 # Each with its number on x86_64 and on aarch64.
 _REFUSED = {
@@ -101,18 +102,28 @@ def _program() -> list[Row]:
     ]
     rows = [*foreign_refused()]
     for number, answer in refused:
-        rows += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, answer)]
-    rows += [(_EQUAL, 0, 4, _IOCTL[at]), (_LOAD, 0, 0, _SECOND_ARGUMENT)]
-    rows += [(_EQUAL, 1, 0, request) for request in _TYPING[:1]]
-    rows += [(_EQUAL, 0, 1, _TYPING[1]), (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
-    return [*rows, (_RETURN, 0, 0, _ALLOW)]
+        rows += [(EQUAL, 0, 1, number), (RETURN, 0, 0, answer)]
+    return [
+        *rows,
+        (EQUAL, 0, 4, _IOCTL[at]),
+        (LOAD, 0, 0, argument(1)),
+        (EQUAL, 1, 0, _TYPING[0]),
+        (EQUAL, 0, 1, _TYPING[1]),
+        (RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (RETURN, 0, 0, ALLOW),
+    ]
+
+
+def argument(number: int) -> int:
+    """Where the low half of a call's argument lies; the high one follows 4 bytes later."""
+    return 16 + 8 * number
 
 
 def foreign_refused() -> list[Row]:
     """Calls by another architecture's numbers do not exist; afterwards the number is loaded."""
     arch = _AUDIT_ARCH[os.uname().machine]
-    absent = (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)
-    rows = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, arch), absent, (_LOAD, 0, 0, _NUMBER)]
+    absent = (RETURN, 0, 0, _ERRNO | errno.ENOSYS)
+    rows = [(LOAD, 0, 0, _ARCH), (EQUAL, 1, 0, arch), absent, (LOAD, 0, 0, _NUMBER)]
     if os.uname().machine == "x86_64":
-        rows += [(_AT_LEAST, 0, 1, _X32_BIT), absent]
+        rows += [(AT_LEAST, 0, 1, _X32_BIT), absent]
     return rows

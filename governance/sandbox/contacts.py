@@ -18,11 +18,13 @@ import sys
 import time
 
 from governance.sandbox import calls, processes
+from governance.sandbox.calls import ALLOW, EQUAL, LOAD, RETURN, argument
 
 _CALLS = {"x86_64": (42, 44), "aarch64": (203, 206)}  # connect, sendto
-_ASK, _ALLOW = 0x7FC0_0000, 0x7FFF_0000
+_ASK = 0x7FC0_0000
 _NEW_LISTENER = 1 << 3
 _GO_ON = 1
+_ADDRESS = 4  # sendto's argument
 _RECEIVE, _SEND = 0xC050_2100, 0xC018_2101
 _NOTICE = struct.Struct("=QIIiIQ6Q")
 _ANSWER = struct.Struct("=QqiI")
@@ -36,17 +38,16 @@ def listen() -> int:
     Needs no_new_privs.  Raises OSError.
     """
     connect, sendto = _CALLS[os.uname().machine]
-    low, high = 16 + 8 * 4, 16 + 8 * 4 + 4  # of sendto's fifth argument, the address
     rows = [
         *calls.foreign_refused(),
-        (0x15, 6, 0, connect),
-        (0x15, 0, 4, sendto),
-        (0x20, 0, 0, low),
-        (0x15, 0, 3, 0),
-        (0x20, 0, 0, high),
-        (0x15, 0, 1, 0),
-        (0x06, 0, 0, _ALLOW),
-        (0x06, 0, 0, _ASK),
+        (EQUAL, 6, 0, connect),
+        (EQUAL, 0, 4, sendto),
+        (LOAD, 0, 0, argument(_ADDRESS)),
+        (EQUAL, 0, 3, 0),
+        (LOAD, 0, 0, argument(_ADDRESS) + 4),
+        (EQUAL, 0, 1, 0),
+        (RETURN, 0, 0, ALLOW),
+        (RETURN, 0, 0, _ASK),
     ]
     return calls.install(rows, _NEW_LISTENER)
 
@@ -98,7 +99,8 @@ def attend(channel: int, report: int) -> None:
 def _note(
     pid: int, call: int, arguments: list[int], known: set[tuple[str, ...]], report: int
 ) -> None:
-    at = arguments[1] if call in {pair[0] for pair in _CALLS.values()} else arguments[4]
+    connect, _ = _CALLS[os.uname().machine]
+    at = arguments[1] if call == connect else arguments[_ADDRESS]
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         memory.seek(at)
         address = memory.read(28)

@@ -87,14 +87,10 @@ def _plain(url: str) -> str:
 
 def uploaded(package: Package) -> datetime | None:
     """When the newest file of a release was uploaded; None where its index does not tell."""
-    times = [entry.get("upload-time") for entry in _files(package)]
+    times = [entry.get("upload-time") for entry in lockfile.package_files(package)]
     if not times or not all(times):
         return None
     return max(clock.parse(str(time)) for time in times)
-
-
-def _files(package: Package) -> list[Mapping[str, Any]]:
-    return [*package.get("wheels", []), *filter(None, [package.get("sdist")])]
 
 
 def _age(rules: Rules, package: Package, now: datetime) -> Iterator[Row]:

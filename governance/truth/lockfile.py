@@ -62,9 +62,13 @@ def hashed(lock: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(
         normalise(str(package["name"]))
         for package in lock.get("package", [])
-        if (files := [*package.get("wheels", []), *filter(None, [package.get("sdist")])])
-        and all(row.get("hash") for row in files)
+        if (files := package_files(package)) and all(row.get("hash") for row in files)
     )
+
+
+def package_files(package: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows of its wheels and of its source, as far as it has any."""
+    return [*package.get("wheels", []), *filter(None, [package.get("sdist")])]
 
 
 def versions(lock: Mapping[str, Any]) -> dict[str, str]:
