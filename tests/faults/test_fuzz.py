@@ -270,7 +270,8 @@ def test_config(tmp_path):
             numeric = numeric and not isinstance(setting.default, bool)
             assert isinstance(value, (int, float) if numeric else type(setting.default))
             assert not setting.choices or value in setting.choices
-            assert not numeric or 0 < value < 10**9
+            is_none = setting.may_be_zero and value == 0
+            assert not numeric or is_none or 0 < value < 10**9
 
     fed(1500, examples, feed)
 
