@@ -13,6 +13,8 @@ from governance import git
 from governance.boundaries import store
 from governance.git import remote
 from governance.sample.nodes import NODES
+from governance.truth import ledger
+from governance.truth.documents import ABORTED
 
 from .model_workspace import Model, node_repositories
 
@@ -113,7 +115,10 @@ def test_a_candidate_that_is_a_link_is_unlinked_and_not_emptied(model, tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "precious.txt").write_text("precious")
-    link = model.space.candidates / "20260131T120000Z-0a1b2c3d"
+    over = ledger.begin(model.space, "anybody")  # of an unknown one it is gone before `clean` looks
+    over.move(ABORTED)
+    ledger.save(model.space, over)
+    link = model.space.candidates / over.txid
     link.symlink_to(elsewhere)
     assert Gov(model.space.root).json("clean").ok().data["deleted"]
     assert not link.is_symlink()
