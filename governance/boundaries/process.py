@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,8 +80,9 @@ def run(
         if on_start is not None:
             on_start(child.pid)
         if input_text is not None and child.stdin is not None:
-            child.stdin.write(input_text.encode())
-            child.stdin.close()
+            with suppress(BrokenPipeError):  # it ended before it had read all
+                child.stdin.write(input_text.encode())
+                child.stdin.close()
         code = _watched(child, watch) if watch is not None else wait(child, timeout)
         if code is None:
             raise GovError(

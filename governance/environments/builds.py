@@ -387,7 +387,7 @@ class _Build:
         try:
             return self.uv.prepare_build(self.folder, self.python.path, wanted)
         except GovError as error:
-            raise _Failed(str(error.facts.get("log") or error.message)) from None
+            raise _Failed(_cannot_be_had(wanted, error)) from None
 
     def _step(self, step: str, python: str, more: Mapping[str, Any]) -> Any:
         request = {"step": step, "source": str(self.source), "out": str(self.out)}
@@ -738,6 +738,16 @@ def _build_failed(name: str, version: str, said: str) -> GovError:
         code="build_failed",
         facts={"log": log},
     )
+
+
+def _cannot_be_had(lines: Sequence[str], error: GovError) -> str:
+    """As uv says it of a build of its own."""
+    said = str(error.facts.get("log") or error.message)
+    _, found, why = said.partition("No solution found when resolving dependencies")
+    if not found:
+        return said
+    asked = f"No solution found when resolving: `{'`, `'.join(lines)}`"
+    return f"Failed to resolve requirements from `build-system.requires`\n  cause: {asked}{why}"
 
 
 def _indented(text: str) -> str:

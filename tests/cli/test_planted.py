@@ -32,9 +32,15 @@ def plant_byte_code(site, prefix, text):
     return done.stdout.strip()
 
 
+def archive_of_cowsay(site):
+    """Where uv's cache has the version that is in prod; tests share the cache."""
+    installed = next(library(site).glob("cowsay-*.dist-info"))
+    return next(site.world.cache.glob(f"archive-v*/*/{installed.name}")).parent
+
+
 def replace_in_cache(site, name, text):
     """A file of uv's cache, and its line in the RECORD beside it."""
-    file = next(site.world.cache.glob(f"archive-v*/*/{name}"))
+    file = archive_of_cowsay(site) / name
     record = next(file.parents[1].glob("*.dist-info/RECORD"))
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
     lines = record.read_text().splitlines()
@@ -88,7 +94,7 @@ def test_a_file_of_the_cache_with_its_record_line(workspace):
 def test_a_file_that_no_record_names(workspace):
     site = workspace
     site.promote("shares-cowsay")
-    archive = next(site.world.cache.glob("archive-v*/*/cowsay/__init__.py")).parents[1]
+    archive = archive_of_cowsay(site)
     (archive / "evil.pth").write_text("import os\n")
     ended = assert_told(site.gov("verify", "--full"), 1)
     assert "evil.pth" in ended.out

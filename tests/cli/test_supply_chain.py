@@ -13,6 +13,7 @@ from support import osv
 from support.refusal import assert_refused, assert_told
 from support.worlds import Site, mirror, write_config
 
+from governance.boundaries import store
 from governance.sample import index as sample_index
 from governance.sample.wheels import Wheel, about_path, build_all
 
@@ -39,9 +40,10 @@ class Shop:
             shutil.copytree(place, self.kept / name, symlinks=True, ignore=ENVIRONMENTS)
 
     def rewind(self):
-        """As after init; environments are sealed, and those of other tests are no harm."""
+        """As after init; generations are sealed, and those of other tests are no harm."""
         mirror(self.kept / "root", self.site.root, skipped=(".generations", ".venv-candidate"))
         mirror(self.kept / "nodes", self.site.nodes)
+        store.remove_tree(self.site.root / ".venv-candidate")  # recovery would, in any command
         self.service.known.clear()
         self.service.status = 200
 

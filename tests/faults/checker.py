@@ -110,6 +110,7 @@ def faults_in(root: Path, comfyui: Path, *, swept: bool = False) -> list[str]:
     try:
         problems = [
             *_rests(root, comfyui),
+            *_log_faults(root),
             *_index_faults(root),
             *_transaction_faults(root),
             *_registry_faults(root, comfyui),
@@ -122,7 +123,8 @@ def faults_in(root: Path, comfyui: Path, *, swept: bool = False) -> list[str]:
 
 def document_faults(root: Path) -> list[str]:
     """As faults_in, for documents alone: no environment, no clone is looked at."""
-    return [*_rests(root, root), *_index_faults(root), *_transaction_faults(root)]
+    rests = _rests(root, root)
+    return [*rests, *_log_faults(root), *_index_faults(root), *_transaction_faults(root)]
 
 
 def commits(root: Path) -> dict[str, str]:
@@ -176,6 +178,15 @@ def _left_behind(root: Path) -> list[str]:
 
 
 # --- documents --------------------------------------------------------------------------------
+
+
+def _log_faults(root: Path) -> list[str]:
+    """What is kept of the log's end and of packages is whole, and no younger than the log."""
+    _document(root / "state/anchors.json", {})
+    noted = _document(root / "state/log_head.json", {"lines": 0})["lines"]
+    log = root / "state/history.jsonl"
+    written = log.read_bytes().count(b"\n") if log.exists() else 0
+    return [f"the log has {written} lines, {noted} were noted"] if noted > written else []
 
 
 def _index_faults(root: Path) -> list[str]:
