@@ -197,6 +197,8 @@ def classes_of(folder: str, classes: Mapping[str, str]) -> list[str]:
     return sorted(name for name, module in classes.items() if module in modules)
 
 
+# One line for each node that gov leaves out of a start, dozens of them.
+LEFT_OUT = "due to disable_all_custom_nodes and whitelist_custom_nodes"
 _IMPORT_LIST = "Import times for custom nodes:"
 _TRACEBACK = "Traceback (most recent call last):"
 _TIMED = re.compile(r"(\d+\.\d+) seconds( \(IMPORT FAILED\))?: (.*/.+)$")
@@ -254,13 +256,19 @@ class Log:
     _chained: set[str] = field(default_factory=set)
     _causes: dict[str, list[str]] = field(default_factory=dict)
     _unreadable: dict[str, str] = field(default_factory=dict)
+    _after: dict[str, list[str]] = field(default_factory=dict)
+    _again: dict[str, set[str]] = field(default_factory=dict)
 
     def feed(self, stream: str, line: str) -> None:
         """Take one line without its end."""
         if self._in_list(line) or self._in_traceback(stream, line):
             return
+        if line.strip()[:_LINE_CHARACTERS] in self._again.get(stream, ()):
+            return
         if not self._about_node(stream, line):
             self._about_start(stream, line)
+            if line.strip():
+                _add(self._after.setdefault(stream, []), line.strip()[:_LINE_CHARACTERS])
         if line.startswith(_CHAINED):
             self._chained.add(stream)
         elif line.strip():
@@ -304,6 +312,8 @@ class Log:
 
     def _end_traceback(self, stream: str, lines: list[str]) -> None:
         error = lines[-1].strip()
+        self._after.pop(stream, None)
+        self._again.pop(stream, None)
         name = self._unreadable.pop(stream, None)
         places = [found for text in lines if (found := _NODE_FILE.match(text))]
         if name is not None:
@@ -324,8 +334,11 @@ class Log:
     def _about_node(self, stream: str, line: str) -> bool:
         if found := _CANNOT_IMPORT.search(line):
             name = _name(found[1])
-            self.errors[name] = found[2] or "no message"
-            self.tracebacks[name] = [text for text in self._open.get(stream, ()) if text.strip()]
+            more = self._rest_of(stream, found[2])
+            message = " ".join([found[2], *more])
+            self.errors[name] = message[:_LINE_CHARACTERS] or "no message"
+            lines = [*self._open.get(stream, ()), *more]
+            self.tracebacks[name] = [text for text in lines if text.strip()]
             self.causes[name] = self._causes.get(stream, [])
         elif found := _SKIPPED.search(line):
             self.errors[_name(found[1])] = f"skipped by ComfyUI due to {found[2]}"
@@ -339,6 +352,17 @@ class Log:
             return False
         self._explained(stream)
         return True
+
+    def _rest_of(self, stream: str, message: str) -> list[str]:
+        """The further lines of a message, from the traceback before it; they follow once more."""
+        error = next(reversed(self._open.get(stream, ())), "")
+        more = self._after.pop(stream, [])
+        if not more or not error.endswith(message):
+            return []
+        told = (error, *more)
+        self.said[:] = [text for text in self.said if not text.endswith(told)]
+        self._again[stream] = set(more)
+        return more
 
     def _about_start(self, stream: str, line: str) -> None:
         if found := _UNREADABLE_CLASS.search(line):

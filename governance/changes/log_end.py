@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from governance import comfyui
 from governance.boundaries import store
 from governance.changes.session import Session
 from governance.observation import Observation
@@ -11,10 +13,9 @@ from governance.observation.output import printable, without_colours
 
 # Of a start that was stopped, where it hung (the traceback of our SIGINT) and what came before.
 _LINES = 25
-_TRACEBACKS, _TRACEBACK_LINES = 2, 15
+_TRACEBACKS, _TRACEBACK_LINES = 2, 8
+_FRAME_OF_A_NODE = re.compile(r'\s+File ".*/custom_nodes/')
 _BYTES = 64 << 20
-# One line for each node that gov leaves out of a start, dozens of them.
-_LEFT_OUT = "due to disable_all_custom_nodes and whitelist_custom_nodes"
 
 
 def name_of(name: str) -> str:
@@ -48,7 +49,7 @@ def _lines(path: Path) -> list[str]:
     except OSError:
         return []
     lines = without_colours(data or b"").decode(errors="replace").splitlines()
-    return [line for line in lines if _LEFT_OUT not in line]
+    return [line for line in lines if comfyui.LEFT_OUT not in line]
 
 
 def _tracebacks(seen: Observation) -> list[str]:
@@ -59,4 +60,7 @@ def _tracebacks(seen: Observation) -> list[str]:
 
 
 def _tail(seen: Observation, name: str) -> list[str]:
-    return seen.nodes[name].traceback_tail[-_TRACEBACK_LINES:]
+    """From where the node's own code comes in: how ComfyUI loads a node is the same each time."""
+    lines = seen.nodes[name].traceback_tail
+    own = (n for n, line in enumerate(lines) if _FRAME_OF_A_NODE.match(line))
+    return lines[next(own, 0) :][-_TRACEBACK_LINES:]

@@ -216,8 +216,12 @@ def _edited(row: Mapping[str, str]) -> str:
 
 
 def shared_files(plan: Mapping[str, Any], node: str) -> list[Part]:
-    """Packages that install the same files, and whose lie there."""
-    return [line for row in plan.get("shared_files", []) for line in _shared(row, node)]
+    """Packages that install the same files, and whose lie there; not again those of prod."""
+    rows = plan.get("shared_files", [])
+    if "changes" in plan:
+        moved = {row["name"] for row in plan["changes"]}
+        rows = [row for row in rows if moved & set(row["packages"])]
+    return [line for row in rows for line in _shared(row, node)]
 
 
 def _shared(row: Mapping[str, Any], node: str) -> list[str]:

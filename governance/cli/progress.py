@@ -1,5 +1,5 @@
-"""What is under way: one line that moves at the bottom of a terminal, elsewhere a plain line every
-ten seconds.
+"""What is under way: one line that moves at the bottom of a terminal, elsewhere a plain line after
+ten seconds, and less and less often.
 
 Written here and not with rich's Live, which hides the cursor: a gov that is killed would leave it
 hidden.  What stands on the terminal is whole at every moment, for the same reason.
@@ -19,6 +19,7 @@ from governance.base.progress import Words
 
 _TERMINAL_SECONDS = 0.5
 _PLAIN_SECONDS = 10.0
+_PLAIN_FACTOR, _PLAIN_MOST_SECONDS = 2, 120.0
 # A reader that broke is not waited for.
 _PATIENCE_SECONDS = 2.0
 _COLUMNS = 80
@@ -112,6 +113,8 @@ class Line:
             # What is shown never stops the work: a file may be gone, or the terminal itself.
             with contextlib.suppress(Exception):
                 self._show(over)
+            if not self._is_moving:
+                seconds = min(seconds * _PLAIN_FACTOR, max(seconds, _PLAIN_MOST_SECONDS))
 
     def _show(self, over: threading.Event) -> None:
         with self._lock:

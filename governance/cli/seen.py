@@ -12,8 +12,12 @@ from governance.observation import partial
 Row = Mapping[str, Any]
 
 _OTHERS = 4  # lines of a kind about nodes that are in prod already
-_FILES = 6  # files of one node that are told one by one
+_ALL_OTHERS = 8
+_SAID = 3
+_FILES = 3  # files of one node that are told one by one
 _FOLDERS = 6
+_PLACES = 3
+_NAMES = 6
 
 
 def parts(seen: Mapping[str, Any]) -> list[Part]:
@@ -37,9 +41,7 @@ def parts(seen: Mapping[str, Any]) -> list[Part]:
     told += [f"  warning: {text}" for text in warnings if text not in foreign]
     told += _said(seen)
     told += _actions(own.rows, seen, most=None)
-    told += _loads(others, seen)
-    told += [f"  warning: {text}" for text in _folded(foreign)]
-    told += _others(own, seen)
+    told += _others(own, others, foreign, seen)
     told += [f"  note: {text}" for text in seen.get("limits", [])]
     return told
 
@@ -82,7 +84,7 @@ def _said(seen: Mapping[str, Any]) -> list[Part]:
     if seen.get("verdict") != "completed":
         return []  # the end of the log is shown
     found = [str(line) for line in seen.get("new_lines", ()) if str(line).strip() not in warnings]
-    return _at_most([f"  said: {line}" for line in found], "said", _OTHERS)
+    return _at_most([f"  said: {line}" for line in found], "said", _SAID)
 
 
 def _findings(rows: Iterable[Row]) -> list[Part]:
@@ -95,19 +97,26 @@ def _findings(rows: Iterable[Row]) -> list[Part]:
 # --- what loaded ------------------------------------------------------------------------------
 
 
-def _loads(names: Sequence[str], seen: Mapping[str, Any]) -> list[Part]:
-    """Of the other nodes: in one line, but for those that failed."""
+def _not_loaded(names: Sequence[str], seen: Mapping[str, Any]) -> list[Part]:
+    """Other nodes that failed, the first few."""
+    failed = [n for n in names if not _is_loaded(n, seen) and not _is_warned_of(n, seen)]
     lacks = {row["node"] for row in seen.get("partial", ())}
-    loaded = [n for n in names if seen["nodes"][n].get("loaded") and n not in lacks]
-    failed = [n for n in names if n not in loaded and not _is_warned_of(n, seen)]
     failed.sort(key=lambda name: name in lacks)
     told = [line for name in failed[:_OTHERS] for line in _node(name, seen)]
-    told += _more("NOT LOADED or in part:", len(failed) - _OTHERS)
+    return told + _more("NOT LOADED or in part:", len(failed) - _OTHERS)
+
+
+def _loaded(names: Sequence[str], seen: Mapping[str, Any]) -> list[Part]:
+    """The other nodes in one line."""
+    loaded = [name for name in names if _is_loaded(name, seen)]
     if len(loaded) == 1:
-        told += _node(loaded[0], seen)
-    elif loaded:
-        told.append(f"  loaded {len(loaded)} more nodes: {_few(loaded)}")
-    return told
+        return _node(loaded[0], seen)
+    return [f"  loaded {len(loaded)} more nodes: {_few(loaded)}"] if loaded else []
+
+
+def _is_loaded(name: str, seen: Mapping[str, Any]) -> bool:
+    lacks = any(row["node"] == name for row in seen.get("partial", ()))
+    return bool(seen["nodes"][name].get("loaded")) and not lacks
 
 
 def _is_warned_of(name: str, seen: Mapping[str, Any]) -> bool:
@@ -122,6 +131,8 @@ def _node(name: str, seen: Mapping[str, Any]) -> list[Part]:
         told = [line for row in lacks for line in _in_part(row)]
         return [f"  loaded {name}{_classes(node.get('classes', []))}", *told]
     error = str(node.get("error") or "").strip()
+    if f"{name} failed to import: {error}" in reason:
+        return []
     return [f"  NOT LOADED {name}" + (f": {error}" if error and error not in reason else "")]
 
 
@@ -154,20 +165,31 @@ def _folded(texts: Sequence[str]) -> list[str]:
 # --- what was done ----------------------------------------------------------------------------
 
 
-def _others(own: _Whose, seen: Mapping[str, Any]) -> list[Part]:
-    """What nodes of prod do that they did not do before; what they did before in one line."""
+def _others(
+    own: _Whose, names: Sequence[str], warnings: Sequence[str], seen: Mapping[str, Any]
+) -> list[Part]:
+    """Of prod's nodes: what they did not do before, in a few lines; all else in two."""
     told = _findings(own.new("findings"))[:_OTHERS]
     told += _more("FINDING:", len(own.new("findings")) - _OTHERS)
+    told += _not_loaded(names, seen)
+    told += [f"  warning: {text}" for text in _folded(warnings)]
     told += _actions(own.new, seen, most=_OTHERS)
+    left = len(told) - _ALL_OTHERS
+    if left > 1:
+        told = [*told[:_ALL_OTHERS], f"  {left} more lines about other nodes (--json has all)"]
+    return [*told, *_loaded(names, seen), *_as_before(own, seen)]
+
+
+def _as_before(own: _Whose, seen: Mapping[str, Any]) -> list[Part]:
     before = [row for kind in _KINDS for row in own.before(kind) if not _is_told(row, seen)]
-    if before:
-        nodes = len({row["node"] for row in before})
-        word = "node" if nodes == 1 else "nodes"
-        thing = "action" if len(before) == 1 else "actions"
-        as_before = any(row.get("known") for row in before)
-        tail = "as in prod" if as_before else "not compared: prod's are not known yet"
-        told.append(f"  {len(before)} {thing} of {nodes} other {word}, {tail} (--json has all)")
-    return told
+    if not before:
+        return []
+    nodes = len({row["node"] for row in before})
+    word = "node" if nodes == 1 else "nodes"
+    thing = "action" if len(before) == 1 else "actions"
+    as_before = any(row.get("known") for row in before)
+    tail = "as in prod" if as_before else "not compared: prod's are not known yet"
+    return [f"  {len(before)} {thing} of {nodes} other {word}, {tail} (--json has all)"]
 
 
 _KINDS = ("installs", "programs", "hosts", "writes")
@@ -180,10 +202,24 @@ def _actions(
     told = _at_most(_installs(rows("installs")), "by itself:", most)
     for kind, word in _DEEDS:
         found = [row for row in rows(kind) if not _is_told(row, seen)]
-        lines = _writes(found) if kind == "writes" else [f"{_subject(r)}{_at(r)}" for r in found]
-        lines = list(dict.fromkeys(lines))
+        lines = _writes(found) if kind == "writes" else _at_places(found)
         told += _at_most([f"  {word} {line}" for line in lines], word, most)
     return told
+
+
+def _at_places(rows: Sequence[Row]) -> list[str]:
+    """Each action once, with the places that it was done from."""
+    return [
+        subject + _places([str(row["at"]) for row in found if row.get("at")])
+        for subject, found in _grouped(rows, _subject).items()
+    ]
+
+
+def _places(found: Sequence[str]) -> str:
+    places = list(dict.fromkeys(found))
+    more = len(places) - _PLACES
+    tail = f" and {more} more" if more > 0 else ""
+    return f"  [{', '.join(places[:_PLACES])}{tail}]" if places else ""
 
 
 def _at_most(lines: list[str], word: str, most: int | None) -> list[Part]:
@@ -197,22 +233,31 @@ def _more(word: str, count: int) -> list[Part]:
 
 
 def _installs(rows: Iterable[Row]) -> list[str]:
-    """Each request once, though it may be made again at the second start; failed ones first."""
-    lines: dict[str, bool] = {}
-    for install in rows:
-        result = " (failed)" if install.get("outcome") == "failed" else ""
-        files = [f"-r {name}" for name in install.get("files", [])]
-        asked = " ".join((*install.get("requested", []), *files))
-        tool = f"{install.get('tool', '')} {install.get('action', '')}"
-        lines[f"  by itself: {tool} {asked}{result}{_at(install)}"] = bool(result)
-    return sorted(lines, key=lambda line: not lines[line])
+    """Each request once, though it may be made again at the second start; failed ones first.
+    Many calls of one place in one line."""
+    asked: dict[tuple[bool, str, str], list[str]] = {}
+    for row in rows:
+        place = (row.get("outcome") != "failed", f"{row.get('tool')} {row.get('action')}", _at(row))
+        words = (*row.get("requested", []), *(f"-r {name}" for name in row.get("files", [])))
+        asked.setdefault(place, []).append(" ".join(map(str, words)))
+    return [
+        f"  by itself: {call} {words}{'' if went_well else ' (failed)'}{at}"
+        for (went_well, call, at), found in sorted(asked.items(), key=lambda item: item[0][0])
+        for words in _calls(list(dict.fromkeys(found)))
+    ]
+
+
+def _calls(asked: list[str]) -> list[str]:
+    if len(asked) <= _PLACES:
+        return asked
+    return [f"in {len(asked)} calls: {'; '.join(asked)}"]
 
 
 def _writes(rows: Sequence[Row]) -> list[str]:
     """File by file; many of them by their folders, and many folders by where they lie."""
     if len(rows) <= _FILES:
-        return [f"{_subject(row)}{_at(row)}" for row in rows]
-    by_folder = _grouped(rows, lambda row: _short(str(row.get("path"))).rpartition("/")[0] + "/")
+        return _at_places(rows)
+    by_folder = _grouped(rows, lambda row: _subject(row).rpartition("/")[0] + "/")
     if len(by_folder) > _FOLDERS:
         by_folder = _grouped(rows, lambda row: str(row.get("where") or "elsewhere"))
     return [_group(where, found) for where, found in by_folder.items()]
@@ -229,7 +274,8 @@ def _group(where: str, rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return f"{_subject(rows[0])}{_at(rows[0])}"
     names = [str(row.get("path")).rpartition("/")[2] for row in rows]
-    return f"{where}: {len(rows)} files ({_few(names)}){_at(rows[0])}"
+    shown = ", ".join(names) if len(names) <= _NAMES else _few(names)
+    return f"{where}: {len(rows)} files ({shown}){_places([str(row.get('at')) for row in rows])}"
 
 
 def _is_told(row: Row, seen: Mapping[str, Any]) -> bool:
@@ -252,6 +298,7 @@ def _is_told(row: Row, seen: Mapping[str, Any]) -> bool:
 
 
 _ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F:.%]*:[0-9a-fA-F:.%\w]*")
+_NODES = re.compile(r"^/.*?/custom_nodes/")
 _ENVIRONMENT = re.compile(r"/\S*/\.generations/[^/\s]+/")
 
 # The recorder sees attempts; in the fence most of these writes did not succeed.
@@ -269,7 +316,7 @@ def _subject(row: Row) -> str:
         return f"{row['host']}{port}{by}"
     if row.get("argv"):
         return _short(" ".join(map(str, row["argv"])))[:160]
-    return _short(str(row.get("path", "")))
+    return _short(_NODES.sub("custom_nodes/", str(row.get("path", ""))))
 
 
 def _short(text: str) -> str:

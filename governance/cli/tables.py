@@ -11,6 +11,7 @@ from governance.truth.lockfile import Change
 
 _ORDER = {"down": 0, "removed": 1, "up": 2, "other": 2, "added": 3}
 _LONG = 40
+_ADDED = 8
 
 
 def changes(
@@ -22,13 +23,33 @@ def changes(
     if not rows:
         return [f"{title}: no package"]
     rows.sort(key=lambda row: (_ORDER.get(row[0], 9), row[1]))
+    rows, added = _without_added(rows)
     marks = {
         n: "core" if row[4] else "bad" for n, row in enumerate(rows) if row[4] or row[0] == "down"
     }
     heads = ("", "package", "before", "after", "", "asked by")
     used = [i for i, head in enumerate(heads) if i < 4 or any(row[i] for row in rows)]
     shown = [[row[i] for i in used] for row in rows[:_LONG]]
-    return [Table(title, tuple(heads[i] for i in used), shown, marks), *_more(rows)]
+    table = Table(title, tuple(heads[i] for i in used), shown, marks)
+    return [*([table] if rows else [title]), *_more(rows), *_in_a_line(added)]
+
+
+def _without_added(rows: list[list[str]]) -> tuple[list[list[str]], list[list[str]]]:
+    """What only comes in takes one line where it is much: what moves is read first."""
+    added = [row for row in rows if row[0] == "added" and not row[4]]
+    if len(added) <= _ADDED:
+        return rows, []
+    return [row for row in rows if row not in added], added
+
+
+def _in_a_line(rows: Sequence[Sequence[str]]) -> list[Part]:
+    if not rows:
+        return []
+    named = ", ".join(f"{row[1]} {row[3]}" for row in rows[:_LONG])
+    more = f" and {len(rows) - _LONG} more (--json has all)" if len(rows) > _LONG else ""
+    askers = {row[5] for row in rows} - {""}
+    tail = f", asked by {min(askers)}" if len(askers) == 1 else ""
+    return [f"  added {len(rows)} packages{tail}: {named}{more}"]
 
 
 def _more(rows: Sequence[Any]) -> list[Part]:

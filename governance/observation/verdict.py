@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ from governance.observation.record import Baseline, NodeReport
 _NAMED = 20
 _QUOTED = 6
 _LINES, _LONGEST = 1_000, 300
+_OF_LOADING = (comfyui.LEFT_OUT, "times for custom nodes:", "seconds: /")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_MARK = re.compile(r"\W{0,4}(?:\[([^\[\]]{2,40})\]|([\w.-]{3,40}): )")
+_LEVELS = frozenset({"debug", "info", "note", "warn", "warning", "error", "critical", "traceback"})
 
 
 @dataclass
@@ -176,16 +181,41 @@ def _unreadable(log: comfyui.Log) -> list[str]:
     ]
 
 
-def new_lines(run: Run, baseline: Baseline | None) -> list[str]:
-    """What prod's start did not say, but for ComfyUI's list of imports and tracebacks' insides."""
+def new_lines(run: Run, subjects: Collection[str], baseline: Baseline | None) -> list[str]:
+    """What prod's start did not say, but for ComfyUI's list of imports and tracebacks' insides.
+
+    Numbers do not count, nor does what others say that mark their lines, as prod's start has them.
+    """
     if baseline is None or baseline.lines is None:
         return []
-    before = set(baseline.lines)
+    before = set(map(_without_numbers, baseline.lines))
+    others = {mark for line in baseline.lines if (mark := _mark(line))}
+    others = {mark for mark in others if not any(_is_of(mark, name) for name in subjects)}
     return [
         line[:_LONGEST]
         for plain, line in run.lines.items()
-        if plain not in before and not line.startswith((" ", "\t")) and "seconds: /" not in line
+        if _without_numbers(plain) not in before
+        and not line.startswith((" ", "\t"))
+        and not any(text in line for text in _OF_LOADING)
+        and _mark(plain) not in others
     ]
+
+
+def _without_numbers(line: str) -> str:
+    return _NUMBER.sub("N", line)
+
+
+def _mark(line: str) -> str | None:
+    """The name of who speaks, before what is said: `[rgthree-comfy] Loaded 48 fine nodes`."""
+    found = _MARK.match(line)
+    name = (found[1] or found[2]) if found else ""
+    return name if name and name.lower() not in _LEVELS else None
+
+
+def _is_of(mark: str, node: str) -> bool:
+    """Nodes mark their lines by their name, more or less."""
+    one, other = ("".join(filter(str.isalnum, text.lower())) for text in (mark, node))
+    return one in other or other in one
 
 
 def exit_words(code: int | None) -> str:

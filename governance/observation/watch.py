@@ -320,7 +320,7 @@ def _conclude(session: Session, run: Run) -> None:
     seen.classes = run.classes or {}
     seen.said = list(run.log.said)
     seen.lines = list(run.lines)
-    seen.new_lines = verdict.new_lines(run, request.baseline)
+    seen.new_lines = verdict.new_lines(run, request.subjects, request.baseline)
     seen.classes_added, seen.classes_lost = verdict.compare_classes(
         request.subjects, run.classes, request.baseline
     )

@@ -42,12 +42,23 @@ def test_an_install_is_told_once(tell):
     ]
 
 
+def test_many_installs_of_one_place_are_one_line(tell):
+    row = {"tool": "pip", "action": "install", "files": []}
+    rows = [by(**row, requested=[f"p{n}", "q"]) for n in (1, 2, 3, 4, 4)]
+    assert tell(installs=[*rows, by(**row, requested=["last"], at="n/b.py:1")]) == [
+        "by itself: pip install in 4 calls: p1 q; p2 q; p3 q; p4 q  [n/__init__.py:3]",
+        "by itself: pip install last  [n/b.py:1]",
+    ]
+
+
 def other(name, **facts):
     return {"node": name, "at": f"{name}/__init__.py:1", "known": False, **facts}
 
 
 def test_what_the_node_did_is_never_cut_off(tell):
-    many = [by(tool="pip", action="install", requested=[f"p{n}"]) for n in range(12)]
+    many = [
+        by(tool="pip", action="install", requested=[f"p{n}"], at=f"n/{n}.py:1") for n in range(12)
+    ]
     started = [other("m", argv=["git", str(n)]) for n in range(40)] + [by(argv=["make", "all"])]
     told = tell(subjects=["n"], installs=many, programs=started)
     assert [line.split()[-2] for line in told[:12]] == [f"p{n}" for n in range(12)]
@@ -72,10 +83,10 @@ def test_what_prod_does_already_is_one_line(tell):
     assert told == [
         "loaded n: 1 class (A)",
         "warning: n is odd",
-        "loaded 9 more nodes: m9, m10, m11, ...",
         *(f"warning: m{n} did not load either: no torch" for n in range(4)),
         "warning: m9 is slow",
         "warning: 5 more nodes did not load either (--json has all)",
+        "loaded 9 more nodes: m9, m10, m11, ...",
         "19 actions of 18 other nodes, as in prod (--json has all)",
     ]
 
@@ -106,8 +117,38 @@ def test_many_files_are_told_by_their_folder(tell):
     files = [by(path=f"/c/custom_nodes/n/web/{n}.js", where="its own folder") for n in range(9)]
     told = tell(subjects=["n"], writes=files)
     assert told == [
-        "wrote or tried to /c/custom_nodes/n/web/: 9 files (0.js, 1.js, 2.js, ...)"
-        "  [n/__init__.py:3]"
+        "wrote or tried to custom_nodes/n/web/: 9 files (0.js, 1.js, 2.js, ...)  [n/__init__.py:3]"
+    ]
+
+
+def test_an_action_is_told_once_with_its_places(tell):
+    rows = [by(argv=["git", "log"], at=f"n/{n}.py:1") for n in (1, 2, 2, 3, 4, 5)]
+    assert tell(subjects=["n"], programs=[*rows, by(argv=["make"])]) == [
+        "started git log  [n/1.py:1, n/2.py:1, n/3.py:1 and 2 more]",
+        "started make  [n/__init__.py:3]",
+    ]
+
+
+def test_all_others_together_get_few_lines(tell):
+    names = [f"m{n}" for n in range(18)]
+    told = tell(
+        subjects=["n"],
+        nodes={name: {"loaded": name != "m3", "error": "odd"} for name in ("n", *names)},
+        programs=[other(name, argv=[name]) for name in names] + [by(argv=["make"])],
+        hosts=[other(name, host=name) for name in names],
+        writes=[other(name, path=f"/{name}") for name in names],
+        findings=[other(name, kind="root", what="su", sentence=name) for name in names],
+    )
+    assert told == [
+        "loaded n",
+        "started make  [n/__init__.py:3]",
+        *(f"FINDING: m{n}  [m{n}/__init__.py:1]" for n in range(4)),
+        "FINDING: 14 more (--json has all)",
+        "NOT LOADED m3: odd",
+        "started m0  [m0/__init__.py:1]",
+        "started m1  [m1/__init__.py:1]",
+        "9 more lines about other nodes (--json has all)",
+        "loaded 17 more nodes: m0, m1, m2, ...",
     ]
 
 

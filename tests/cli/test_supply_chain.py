@@ -147,6 +147,8 @@ def test_what_policy_asks_about_passes_with_a_word_and_is_known_then(shop):
     assert "blocked package" in told
     assert "plain 1.1 is blocked by 'plain'" in told
     assert "--accept-findings" in shop.site.gov("tx", "run", "wants-plain").ok().out
+    foreseen = shop.site.gov("tx", "promote", txid, "--dry-run").ok().out
+    assert "plain 1.1 is blocked by 'plain'" in foreseen
     ended = assert_refused(shop.site, "tx", "promote", txid, code=3, named="blocked_package")
     assert ended.error["facts"]["supply"][0]["subject"] == "plain"
     shop.site.gov("tx", "promote", txid, "--accept-findings").ok()

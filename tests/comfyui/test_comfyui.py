@@ -267,6 +267,24 @@ def test_a_class_that_cannot_be_described_comes_with_its_error():
     assert (log.unreadable_classes, log.said) == ({"Some Node": "ValueError: 1"}, [])
 
 
+def test_a_message_of_several_lines_is_told_whole():
+    """As diffusers and transformers say why a part of them cannot be imported."""
+    first = "Failed to import diffusers.loaders because of the following error (look up):"
+    log = fed(
+        "Traceback (most recent call last):",
+        '  File "/c/custom_nodes/bad/__init__.py", line 2, in <module>',
+        "    from diffusers import loaders",
+        f"RuntimeError: {first}",
+        "No module named 'peft.tuners'",
+        "",
+        f"Cannot import /c/custom_nodes/bad module for custom nodes: {first}",
+        "No module named 'peft.tuners'",
+        "Cannot import /c/custom_nodes/other module for custom nodes: other",
+    )
+    assert log.errors == {"bad": f"{first} No module named 'peft.tuners'", "other": "other"}
+    assert log.said == []
+
+
 def test_lines_may_begin_with_their_level():
     """As ComfyUI writes them since 2026."""
     log = fed(

@@ -138,7 +138,7 @@ def _dry_run(arguments: Namespace, txid: str) -> Outcome:
     """The plan on today's truth: the stored one where it still holds, else locked anew."""
     from governance.changes import pipeline, staging
     from governance.changes.gates import Approval
-    from governance.cli import inspection
+    from governance.cli import inspection, supply
     from governance.cli.report import Voice
     from governance.operations import node_check
 
@@ -152,6 +152,7 @@ def _dry_run(arguments: Namespace, txid: str) -> Outcome:
     parts = tables.changes(tx.plan["changes"], title="prod would change")
     parts += inspection.shared_files(tx.plan, str(tx.node_id))
     parts += inspection.incompatible(tx.plan)
+    parts += supply.parts(tx.supply.get("rows", ()))
     rebase = [f"next: gov tx promote {tx.txid} --rebase"]
     parts += rebase if moved else inspection.next_steps({**tx.to_json(), "core_impact": []})
     is_moved = bool(tx.base) and staging.base_moved(space, tx.base)
@@ -162,6 +163,7 @@ def _dry_run(arguments: Namespace, txid: str) -> Outcome:
         "base_moved": is_moved,
         "changes": tx.plan["changes"],
         "incompatible": tx.plan.get("incompatible", []),
+        "supply": list(tx.supply.get("rows", ())),
         "unobserved": [change.to_json() for change in moved],
     }
     return Outcome(data, parts, inspection.moved(moved) if is_moved else ())
