@@ -91,7 +91,7 @@ def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Wa
     workspace = session.workspace
     generation = stages.generation().name
     made = _prepare(workspace, stages, session.uv, generation, load)
-    canaries = made.try_fence()
+    canaries = made.tried.canaries
     request = _request(workspace, made, stages.name, load, timeout, session)
     seen = observation.observe(request)
     seen.generation = generation

@@ -217,15 +217,16 @@ class Candidate:
             why = self.support.layer_reason or self.support.read_only_reason
             yield f"it ran in a copy of ComfyUI, since no layer can be had here: {why}"
             return
-        covered = sandbox.covered(self.view, self.support)
+        layered = self.tried.layered
         for place in surroundings.places(self.workspace, self._variables.passed.values()):
-            if not any(place.is_relative_to(folder) for folder in covered):
+            if not any(place.is_relative_to(folder) for folder in layered):
                 yield f"{place} could not be written: no scratch layer can be had over it"
 
     def isolation(self) -> str:
         return sandbox.isolation(self.view, self.support)
 
-    def try_fence(self) -> list[sandbox.Canary]:
+    @cached_property
+    def tried(self) -> sandbox.Tried:
         """Try, from inside, to write to prod and the truth, and to read what is hidden: all of it
         must be stopped."""
         space = self.workspace
@@ -234,7 +235,7 @@ class Candidate:
         if prod is not None and prod != self.generation:
             protected.append(generations.path(space, prod) / "pyvenv.cfg")
         found = [path for path in protected if path.exists()]
-        return list(sandbox.self_test(self.view, self.support, found))
+        return sandbox.self_test(self.view, self.support, found)
 
     @cached_property
     def _variables(self) -> variables.Sorted:

@@ -11,7 +11,7 @@ nothing that a program other than Python does, or Python code that means to hide
 
 from __future__ import annotations
 
-from governance.observation.packages import RECORDER_FILES, freeze, put_recorder
+from governance.observation.packages import RECORDER_FILES, freeze
 from governance.observation.record import COMPLETED, FAILED, Baseline, NodeReport, Observation
 from governance.observation.request import Request, own_environ
 
@@ -26,7 +26,6 @@ __all__ = [
     "freeze",
     "observe",
     "own_environ",
-    "put_recorder",
 ]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from governance.base import masking, names
 from governance.base.errors import GovError
 from governance.boundaries import process
-from governance.observation import looker, recorder, source
+from governance.observation import inside, looker, recorder
 
 Enter = Callable[[Sequence[str]], list[str]]
 
@@ -33,35 +34,51 @@ def freeze(
         found = looker.look(site_packages)
     else:
         found = _look_inside(environment, site_packages, enter, environ)
-    return sorted({freeze_line(str(name), version, url) for name, version, url in found})
+    return _lines(found)
 
 
-def put_recorder(environment: Path, enter: Enter, environ: Mapping[str, str] | None = None) -> None:
-    """Copy the recorder into the candidate's layer.  Raises GovError."""
-    script = str(Path(recorder.__file__).resolve())
-    _run(environment, [script, "--plant", str(find_site_packages(environment))], enter, environ)
+@dataclass(frozen=True)
+class Before:
+    """What was seen before anything of a node ran.  `freeze` as of `freeze()`; `sources` by name,
+    see source.py; the recorder is in place.  `problems` are sentences."""
+
+    freeze: list[str]
+    sources: dict[str, dict[str, Any]]
+    has_recorder: bool
+    problems: list[str]
 
 
-def read_sources(
+def look_before(
     environment: Path,
     places: Mapping[str, Path],
     subjects: Sequence[str],
     enter: Enter,
     environ: Mapping[str, str] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """What the source of nodes says, by name, the parts of `subjects` alone, see source.py.
+) -> Before:
+    """Copy the recorder into the candidate's layer, and look at its packages and nodes; of
+    `subjects` alone the parts are read.  Raises GovError."""
+    asked = {
+        "site_packages": str(find_site_packages(environment)),
+        "places": {name: str(path) for name, path in places.items()},
+        "subjects": [*subjects],
+    }
+    script = str(Path(inside.__file__).resolve())
+    told = _answer(environment, [script, json.dumps(asked)], enter, environ)
+    if not isinstance(told, dict) or not isinstance(told.get("failed"), dict):
+        raise _failed(environment, "its answer does not tell what was seen")
+    failed = {str(step): str(why) for step, why in told["failed"].items()}
+    sources = told.get(inside.SOURCES, {})
+    if not isinstance(sources, dict) or not all(isinstance(v, dict) for v in sources.values()):
+        failed[inside.SOURCES], sources = "its answer tells of no node", {}
+    packages = _checked(environment, told.get("packages"))
+    problems = [f"{_STEPS[step]}: {why}" for step, why in failed.items() if step in _STEPS]
+    return Before(_lines(packages), sources, inside.PLANT not in failed, problems)
 
-    Raises GovError.
-    """
-    script = str(Path(source.__file__).resolve())
-    argv = [script, json.dumps([*subjects]), *(f"{name}={path}" for name, path in places.items())]
-    try:
-        found = json.loads(_run(environment, argv, enter, environ))
-    except (ValueError, RecursionError):
-        raise _failed(environment, "its answer is not JSON") from None
-    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
-        raise _failed(environment, "its answer tells of no node")
-    return found
+
+_STEPS = {
+    inside.PLANT: "what nodes do could not be recorded",
+    inside.SOURCES: "the source of nodes could not be read",
+}
 
 
 _FIND = """
@@ -105,16 +122,28 @@ def find_site_packages(environment: Path) -> Path:
 def _look_inside(
     environment: Path, site_packages: Path, enter: Enter, environ: Mapping[str, str] | None
 ) -> list[list[Any]]:
-    script = str(Path(looker.__file__).resolve())
-    text = _run(environment, [script, str(site_packages)], enter, environ)
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _failed(environment, "its answer is not JSON") from None
+    argv = [str(Path(looker.__file__).resolve()), str(site_packages)]
+    return _checked(environment, _answer(environment, argv, enter, environ))
+
+
+def _checked(environment: Path, found: object) -> list[list[Any]]:
     # The Python that answered lies in the layer, where a node may have put another program.
     if not isinstance(found, list) or not all(map(_is_entry, found)):
         raise _failed(environment, "its answer lists no packages")
     return found
+
+
+def _lines(found: Sequence[Sequence[Any]]) -> list[str]:
+    return sorted({freeze_line(str(name), version, url) for name, version, url in found})
+
+
+def _answer(
+    environment: Path, argv: list[str], enter: Enter, environ: Mapping[str, str] | None
+) -> object:
+    try:
+        return json.loads(_run(environment, argv, enter, environ))
+    except (ValueError, RecursionError):
+        raise _failed(environment, "its answer is not JSON") from None
 
 
 def _is_entry(value: object) -> bool:

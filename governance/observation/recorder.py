@@ -1,10 +1,9 @@
 """Records what Python code does, by audit hooks (PEP 578), inside the observed environment only.
 
-This file stands alone: it is copied into the candidate's site-packages and started by a `.pth`
-there, in every Python process of that environment.  Run by path with `--plant SITE_PACKAGES` it
-does that copying itself.  It must never disturb what it watches: it holds no descriptor, imports
-nothing that a program could be half-way through importing, and swallows its own failures into a
-line of the record.
+This file stands alone: `plant` copies it into the candidate's site-packages, where a `.pth` starts
+it in every Python process of that environment.  It must never disturb what it watches: it holds no
+descriptor, imports nothing that a program could be half-way through importing, and swallows its own
+failures into a line of the record.
 
 One file of JSON lines for each process, bounded, in the folder GOV_OBSERVE_DIR.  A line has `e`
 (process, load, program, end, exit, pip, host, write, cut, lost), `t` (monotonic seconds), and
@@ -471,5 +470,3 @@ def _folders(variable: str) -> tuple[str, ...]:
 
 if __name__ == MODULE:
     start()
-elif __name__ == "__main__" and sys.argv[1:2] == ["--plant"]:
-    plant(sys.argv[2])

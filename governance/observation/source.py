@@ -1,21 +1,20 @@
-"""What the source of nodes says without being run, as JSON on stdout.
+"""What the source of nodes says without being run.
 
-Run by path (`python -I -S source.py NAMES NAME=PATH...`) inside the layer, where alone the new code
-of a candidate can be seen; it imports the standard library only.  Tells of each place the names
-that it puts into NODE_CLASS_MAPPINGS (or gives as node_id to a Schema of the newer API), as far as
-they are written out, and whether there is an install.py; of those in the JSON list NAMES also which
-they go on without (see parts.py), which takes seconds with a large node.
+Run by inside.py in the layer, where alone the new code of a candidate can be seen; it imports the
+standard library only.  Tells of each place the names that it puts into NODE_CLASS_MAPPINGS (or
+gives as node_id to a Schema of the newer API), as far as they are written out, and whether there is
+an install.py; of the nodes under observation also which parts they go on without (see parts.py),
+which takes seconds with a large node.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-import json
 import os
 import stat
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,11 @@ _MAX_BYTES = 1 << 20
 _LONGEST = 200
 
 _Found = dict[str, set[str]]
+
+
+def tell_all(places: Mapping[str, str], subjects: Collection[str]) -> dict[str, dict[str, Any]]:
+    """By name, the parts of `subjects` alone."""
+    return {name: tell(Path(path), parts=name in subjects) for name, path in places.items()}
 
 
 def tell(place: Path, *, parts: bool = True) -> dict[str, Any]:
@@ -189,10 +193,3 @@ def _schema_id(node: ast.AST) -> set[str]:
     given = [word.value for word in node.keywords if word.arg == "node_id"]
     found = [value.value for value in given if isinstance(value, ast.Constant)]
     return {value for value in found if isinstance(value, str)}
-
-
-if __name__ == "__main__":
-    wanted = json.loads(sys.argv[1])
-    pairs = (argument.partition("=") for argument in sys.argv[2:])
-    told = {name: tell(Path(path), parts=name in wanted) for name, _, path in pairs}
-    json.dump(told, sys.stdout)

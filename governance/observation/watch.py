@@ -108,9 +108,7 @@ def observe(request: Request) -> Observation:
         session.warn(_absence(request, name))
     session.seen.comfyui_version = comfyui.version(request.comfyui_dir)
     session.seen.network = request.network
-    session.seen.installed_freeze = session.freeze()
-    _put_recorder(session)
-    _read_sources(session)
+    _look_before(session)
     for name in request.installed:
         _run_install_script(session, name)
     _start_until_settled(session)
@@ -139,27 +137,20 @@ def _absence(request: Request, name: str) -> str:
     return f"{name} was not loaded: {comfyui.custom_nodes(request.comfyui_dir) / name} is not there"
 
 
-def _read_sources(session: Session) -> None:
+def _look_before(session: Session) -> None:
     request = session.request
-    try:
-        session.source = packages.read_sources(
-            request.environment,
-            takeover.places(request),
-            request.subjects,
-            request.enter,
-            request.environ,
-        )
-    except GovError as error:
-        session.limit(f"the source of nodes could not be read: {error.message}")
-
-
-def _put_recorder(session: Session) -> None:
-    request = session.request
-    try:
-        packages.put_recorder(request.environment, request.enter, request.environ)
+    found = packages.look_before(
+        request.environment,
+        takeover.places(request),
+        request.subjects,
+        request.enter,
+        request.environ,
+    )
+    session.seen.installed_freeze, session.source = found.freeze, found.sources
+    if found.has_recorder:
         session.limit(_SEEN if request.contacts is None else _SEEN_TOO)
-    except GovError as error:
-        session.limit(f"what nodes do could not be recorded: {error.message}")
+    for text in found.problems:
+        session.limit(text)
 
 
 def _run_install_script(session: Session, name: str) -> None:
@@ -200,7 +191,8 @@ def _run_install_script(session: Session, name: str) -> None:
 
 def _start_until_settled(session: Session) -> None:
     """A start that installed something is no evidence for the next one: start once more."""
-    before = session.freeze()
+    ran_scripts = "install_script" in session.seen.times
+    before = session.freeze() if ran_scripts else session.seen.installed_freeze
     run, after = _start(session, "start")
     if after != before and not run.timed_out and session.request.most_starts > 1:
         first, was_completed = session.seen.reason, session.seen.completed

@@ -54,7 +54,7 @@ read-only.
 
 from __future__ import annotations
 
-from governance.sandbox.canary import READ, Canary, covered, self_test
+from governance.sandbox.canary import READ, Canary, Tried, self_test
 from governance.sandbox.disk import scratch
 from governance.sandbox.limits import ENDED
 from governance.sandbox.network import DOOR, PROXY, PROXY_VARIABLE
@@ -73,8 +73,8 @@ __all__ = [
     "Limits",
     "Network",
     "Support",
+    "Tried",
     "View",
-    "covered",
     "isolation",
     "probe",
     "scratch",

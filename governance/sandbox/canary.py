@@ -35,7 +35,16 @@ class Canary:
     error: str
 
 
-def self_test(view: View, support: Support, protected: Sequence[Path]) -> tuple[Canary, ...]:
+@dataclass(frozen=True)
+class Tried:
+    """`layered` are the folders that a scratch layer of the view lies over here and now; on some
+    disks the kernel lays none."""
+
+    canaries: tuple[Canary, ...]
+    layered: tuple[Path, ...]
+
+
+def self_test(view: View, support: Support, protected: Sequence[Path]) -> Tried:
     """Try to change each existing file or folder of `protected` from inside the view, by what its
     fence promises to stop, and to read what it hides.
 
@@ -57,22 +66,12 @@ def self_test(view: View, support: Support, protected: Sequence[Path]) -> tuple[
             hint="see which of the protected and writable places are missing",
             code="canary_failed",
         )
-    return tuple(
+    told = json.loads(done.stdout)
+    canaries = tuple(
         Canary(path, action, stopped=error is not None, error=error or "")
-        for path, action, error in json.loads(done.stdout)
+        for path, action, error in told["tried"]
     )
-
-
-_MOUNTED = "import sys; sys.stdout.write(open('/proc/self/mountinfo').read())"
-
-
-def covered(view: View, support: Support) -> list[Path]:
-    """The folders that a scratch layer of the view lies over here and now; on some disks the kernel
-    lays none."""
-    inside = [sys.executable, "-I", "-S", "-c", _MOUNTED]
-    done = process.run(wrap(view, support, inside), cwd=Path("/"), timeout=_SECONDS)
-    mounted = {
-        path for _, path, _, kind in mounts.parsed(done.stdout.encode()) if kind == "overlay"
-    }
+    table = told["mounted"].encode(errors="surrogateescape")
+    mounted = {path for _, path, _, kind in mounts.parsed(table) if kind == "overlay"}
     lowers = (Path(os.path.realpath(layer.lower)) for layer in view.scratch)
-    return [lower for lower in lowers if str(lower) in mounted]
+    return Tried(canaries, tuple(lower for lower in lowers if str(lower) in mounted))

@@ -1,7 +1,8 @@
 """The canary itself: `python -I -S trespass.py {"change": […], "actions": […], "read": […]}`.
 
 It changes nothing where it succeeds: same mode, same times, no byte written, and what it made
-is taken away again.  Prints [[path, action, error or null], …] as JSON.
+is taken away again.  Prints JSON: `tried`, [[path, action, error or null], …], and `mounted`, the
+table of what is mounted there.
 """
 
 from __future__ import annotations
@@ -69,4 +70,5 @@ if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
     found = [row for path in asked["change"] for row in changes(path, asked["actions"])]
     found += [(path, "read", _error(_read, path)) for path in asked["read"]]
-    sys.stdout.write(json.dumps(found))
+    with open("/proc/self/mountinfo", errors="surrogateescape") as table:
+        sys.stdout.write(json.dumps({"tried": found, "mounted": table.read()}))

@@ -50,8 +50,7 @@ def test_where_it_fails_the_lines_that_matter_are_shown_once(site):
     told = site.gov("tx", "run", "import-fails")
     assert told.code == 1
     shown = relayed(told)
-    assert shown[0] == "  | Traceback (most recent call last):"
-    assert "custom_nodes/import-fails/__init__.py" in "".join(shown)
+    assert "custom_nodes/import-fails/__init__.py" in shown[0], "how ComfyUI loads it is left out"
     assert sum("ModuleNotFoundError" in line for line in shown) == 1
     assert not any("To see the GUI" in line or "Stopped server" in line for line in shown)
     verbose = site.gov("tx", "run", "import-fails", "-v")

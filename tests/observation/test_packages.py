@@ -49,3 +49,48 @@ def test_credentials_in_where_a_package_came_from_are_left_out(site, tmp_path):
     found = freeze(tmp_path, answer)
     assert [line.partition(" ")[0] for line in found] == ["a", "b"]
     assert "hunter2" not in str(found)
+
+
+# --- before a start -----------------------------------------------------------------------------
+
+
+def before(tmp_path, answer):
+    return packages.look_before(tmp_path, {}, (), lambda argv: ["printf", "%s", answer])
+
+
+def test_one_look_tells_packages_and_nodes_and_lays_the_recorder(site, tmp_path):
+    node = tmp_path / "node"
+    node.mkdir()
+    (node / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {'A': 1}\n")
+    inside = packages.inside.look(
+        {"site_packages": str(site), "places": {"node": str(node)}, "subjects": ["node"]}
+    )
+    found = before(tmp_path, json.dumps(inside))
+    assert found.freeze == ["evil==1.0"]
+    assert found.sources["node"]["classes"] == ["A"]
+    assert (found.has_recorder, found.problems) == (True, [])
+    assert {path.name for path in site.iterdir()} == {
+        "evil-1.0.dist-info",
+        *packages.RECORDER_FILES,
+    }
+
+
+def test_a_step_that_fails_takes_nothing_from_the_others(site, tmp_path):
+    (site / packages.RECORDER_FILES[0]).mkdir()
+    inside = packages.inside.look({"site_packages": str(site), "places": {}, "subjects": []})
+    found = before(tmp_path, json.dumps(inside))
+    assert found.freeze == ["evil==1.0"]
+    assert not found.has_recorder
+    assert "could not be recorded: IsADirectoryError" in found.problems[0]
+
+
+@pytest.mark.parametrize("answer", ["", "[]", '{"failed": []}', '{"failed": {}, "packages": [1]}'])
+def test_another_answer_before_a_start_is_an_error(site, tmp_path, answer):
+    with pytest.raises(GovError, match="cannot look into"):
+        before(tmp_path, answer)
+
+
+def test_sources_that_are_none_are_told(site, tmp_path):
+    found = before(tmp_path, '{"failed": {}, "packages": [], "sources": {"a": 1}}')
+    assert found.sources == {}
+    assert "its answer tells of no node" in found.problems[0]

@@ -1,12 +1,10 @@
 """Which parts a node goes on without, as its source says; nothing of it is run."""
 
-import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
-from governance.observation import packages, source
+from governance.observation import source
 
 MAPPING = 'import diffusers\nNODE_CLASS_MAPPINGS = {{"{0}A": 1, "{0}B": 2}}\n'
 
@@ -119,6 +117,7 @@ def test_only_the_parts_of_nodes_under_observation_are_read(tmp_path):
     for place in places.values():
         place.mkdir()
         (place / "__init__.py").write_text(text)
-    told = packages.read_sources(Path(sys.prefix), places, ["new"], list)
+    asked = {name: str(place) for name, place in places.items()}
+    told = source.tell_all(asked, ["new"])
     assert [row["names"] for row in told["new"]["parts"]] == [["A"]]
     assert (told["old"]["classes"], told["old"]["parts"]) == (["A"], [])

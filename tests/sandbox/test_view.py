@@ -134,7 +134,7 @@ def protected(tmp_path):
 def test_the_canaries_are_stopped(me, tmp_path, protected):
     needs(me, "read_only_mounts")
     view = sandbox.View(writable=(tmp_path / "place",))
-    canaries = sandbox.self_test(view, me.support, protected)
+    canaries = sandbox.self_test(view, me.support, protected).canaries
     assert len(canaries) == 7
     assert {(canary.stopped, canary.error) for canary in canaries} == {
         (True, "Read-only file system")
@@ -143,7 +143,7 @@ def test_the_canaries_are_stopped(me, tmp_path, protected):
 
 def test_canaries_change_nothing_where_no_fence_holds(me, tmp_path, protected):
     before = [(path.stat().st_mtime_ns, path.stat().st_mode) for path in protected]
-    canaries = sandbox.self_test(sandbox.View(), me.support, protected)
+    canaries = sandbox.self_test(sandbox.View(), me.support, protected).canaries
     assert {canary.stopped for canary in canaries} == {False}
     assert [(path.stat().st_mtime_ns, path.stat().st_mode) for path in protected] == before
     assert [path.name for path in (tmp_path / "prod").iterdir()] == ["module.py"]
