@@ -13,7 +13,7 @@ from governance.observation.output import printable, without_colours
 
 # Of a start that was stopped, where it hung (the traceback of our SIGINT) and what came before.
 _LINES = 25
-_TRACEBACKS, _TRACEBACK_LINES = 2, 8
+_TRACEBACKS, _TRACEBACK_LINES = 2, 6
 _FRAME_OF_A_NODE = re.compile(r'\s+File ".*/custom_nodes/')
 _BYTES = 64 << 20
 

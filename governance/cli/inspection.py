@@ -14,6 +14,7 @@ from governance.requirements.grammar import leading_name
 from governance.truth import ledger
 from governance.truth.documents import (
     COMPLETED,
+    FAILED,
     NEEDS_RESOLUTION,
     PROMOTE_FAILED,
     RESOLVED,
@@ -23,8 +24,9 @@ from governance.truth.lockfile import Change
 from governance.truth.workspace import Workspace
 
 
-def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
-    """`data` is the transaction as JSON, as `tx inspect` gives it."""
+def parts(space: Workspace, data: Mapping[str, Any], *, is_news: bool = False) -> list[Part]:
+    """`data` is the transaction as JSON, as `tx inspect` gives it; right after its run (`is_news`)
+    what is the same each time is left out."""
     told: list[Part] = [f"{data['txid']}  {_what(data)}  {_state(data)}"]
     if data.get("adoption"):
         from governance.cli import adoption_report
@@ -33,19 +35,20 @@ def parts(space: Workspace, data: Mapping[str, Any]) -> list[Part]:
     told += _news(data)
     told += brought(data.get("brought", {}))
     told += _set_aside(data)
-    told += seen.parts(data["observation"])
+    told += seen.parts(data["observation"], is_news=is_news)
     told += _diff(data)
     told += _skipped(data)
     told += _attempts(data)
     told += _resolved(data)
     if data.get("plan", {}).get("changes"):
         told += tables.changes(data["plan"]["changes"], title="prod would change")
-    told += shared_files(data.get("plan", {}), str(data["node_id"]))
+    if not (is_news and data["status"] == FAILED):
+        told += shared_files(data.get("plan", {}), " ".join(nodes_of(data)) or str(data["node_id"]))
     told += owner_changes(data.get("plan", {}))
     told += supply.parts(data.get("supply", {}).get("rows", ()))
     told += incompatible(data.get("plan", {}))
     told += [f"  warning: {note['sentence']}" for note in data.get("plan", {}).get("notes", [])]
-    told += _places(data)
+    told += [] if is_news else _places(data)
     if data["conflict_report"]:
         from governance.changes import choice
 
@@ -73,9 +76,13 @@ def _listed(head: str, sentences: Sequence[str]) -> list[Part]:
     return [f"  {head}:", *(f"    {sentence}" for sentence in sentences)]
 
 
+def nodes_of(data: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(str(r["node"]) for r in data.get("steps", []) if r.get("node")))
+
+
 def _what(data: Mapping[str, Any]) -> str:
     """Its nodes, else the kind of change."""
-    nodes = list(dict.fromkeys(str(r["node"]) for r in data.get("steps", []) if r.get("node")))
+    nodes = nodes_of(data)
     more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
     return (", ".join(nodes[:3]) + more) or str(data["node_id"] or data["kind"])
 
@@ -215,16 +222,16 @@ def _edited(row: Mapping[str, str]) -> str:
     return f"giving up {line}" if same else f"taking {row['to']} for {line}"
 
 
-def shared_files(plan: Mapping[str, Any], node: str) -> list[Part]:
+def shared_files(plan: Mapping[str, Any], nodes: str) -> list[Part]:
     """Packages that install the same files, and whose lie there; not again those of prod."""
     rows = plan.get("shared_files", [])
     if "changes" in plan:
         moved = {row["name"] for row in plan["changes"]}
         rows = [row for row in rows if moved & set(row["packages"])]
-    return [line for row in rows for line in _shared(row, node)]
+    return [line for row in rows for line in _shared(row, nodes)]
 
 
-def _shared(row: Mapping[str, Any], node: str) -> list[str]:
+def _shared(row: Mapping[str, Any], nodes: str) -> list[str]:
     files = f"{row['files']} of the same files" if row["files"] else "the same files"
     told = f"{' and '.join(row['packages'])} install {files}"
     if row.get("owner"):
@@ -233,7 +240,7 @@ def _shared(row: Mapping[str, Any], node: str) -> list[str]:
         return [told]
     others = [name for name in row["packages"] if name != row["keep"]]
     wanted = " ".join(f"--without {name}" for name in others)
-    return [told, f"    {row['keep']} alone will do: gov tx run {node} {wanted}"]
+    return [told, f"    {row['keep']} alone will do: gov tx run {nodes} {wanted}"]
 
 
 def owner_changes(plan: Mapping[str, Any]) -> list[Part]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from governance.cli.outcome import Part
-from governance.observation import partial
+from governance.observation import partial, record
 
 Row = Mapping[str, Any]
 
@@ -20,8 +20,9 @@ _PLACES = 3
 _NAMES = 6
 
 
-def parts(seen: Mapping[str, Any]) -> list[Part]:
-    """`seen` is the observation of a transaction, as JSON; empty before it ran."""
+def parts(seen: Mapping[str, Any], *, is_news: bool = False) -> list[Part]:
+    """`seen` is the observation of a transaction, as JSON; empty before it ran.  Right after the
+    run (`is_news`) the notes that say the same of every run are left out, where it completed."""
     own = _Whose(seen)
     told: list[Part] = []
     if seen.get("reason"):
@@ -42,7 +43,9 @@ def parts(seen: Mapping[str, Any]) -> list[Part]:
     told += _said(seen)
     told += _actions(own.rows, seen, most=None)
     told += _others(own, others, foreign, seen)
-    told += [f"  note: {text}" for text in seen.get("limits", [])]
+    left_out = record.STANDING if is_news and seen.get("verdict") == record.COMPLETED else ()
+    notes = [str(text) for text in seen.get("limits", [])]
+    told += [f"  note: {text}" for text in notes if not text.startswith(left_out)]
     return told
 
 

@@ -10,6 +10,7 @@ from governance.supply import rules as policy
 from governance.supply.rows import gating
 
 _LONG = 60
+_FEW = 3
 _WORDS = {policy.OFF: "", policy.ASK: "asked", policy.REFUSE: "refused"}
 
 
@@ -17,9 +18,15 @@ def parts(found: Iterable[Mapping[str, Any]]) -> list[Part]:
     """Of a transaction: what a change brings in, and how much of it prod has already."""
     rows = list(found)
     new = [row for row in rows if not row["known"]]
-    told = table(new, "supply chain")
+    asked = any(row["policy"] != policy.OFF for row in new)
+    is_short = len(new) <= _FEW and not asked
+    told = [_line(row) for row in new] if is_short else table(new, "supply chain")
     known = len([row for row in rows if row["known"] and row["kind"] != policy.SOURCE_BUILD])
     return [*told, *([f"  prod has {known} more of them already: gov audit"] if known else [])]
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return f"  {str(row['kind']).replace('_', ' ')}: {row['sentence']}"
 
 
 def table(rows: Sequence[Mapping[str, Any]], title: str) -> list[Part]:

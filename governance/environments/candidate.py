@@ -208,7 +208,7 @@ class Candidate:
         if names:
             more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
             yield (
-                f"it did not get these environment variables: {', '.join(names[:_NAMES_TOLD])}"
+                f"{observation.LACKING}: {', '.join(names[:_NAMES_TOLD])}"
                 f"{more} (sandbox.pass_environment in config.toml passes them)"
             )
 

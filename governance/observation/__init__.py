@@ -12,12 +12,20 @@ nothing that a program other than Python does, or Python code that means to hide
 from __future__ import annotations
 
 from governance.observation.packages import RECORDER_FILES, freeze
-from governance.observation.record import COMPLETED, FAILED, Baseline, NodeReport, Observation
+from governance.observation.record import (
+    COMPLETED,
+    FAILED,
+    LACKING,
+    Baseline,
+    NodeReport,
+    Observation,
+)
 from governance.observation.request import Request, own_environ
 
 __all__ = [
     "COMPLETED",
     "FAILED",
+    "LACKING",
     "RECORDER_FILES",
     "Baseline",
     "NodeReport",

@@ -13,6 +13,12 @@ COMPLETED = "completed"
 FAILED = "failed"
 
 
+# How notes begin that say the same of every run of a workspace: told where one asks about a run.
+SEEN = "seen is what passes through Python"
+LACKING = "it did not get these environment variables"
+STANDING = (SEEN, LACKING)
+
+
 @dataclass(frozen=True)
 class Baseline:
     """What prod was last seen with: class -> python_module, nodes loaded, lines of warning, what

@@ -26,15 +26,22 @@ from governance.observation import (
     verdict,
 )
 from governance.observation.program import Program, Streams, running
-from governance.observation.record import COMPLETED, FAILED, NodeReport, Observation, report_nodes
+from governance.observation.record import (
+    COMPLETED,
+    FAILED,
+    SEEN,
+    NodeReport,
+    Observation,
+    report_nodes,
+)
 from governance.observation.request import Request, make_folders, own_environ
 from governance.observation.verdict import Run
 from governance.truth.workspace import require_comfyui
 
-_SEEN = "seen is what passes through Python; other programs are known by their command line only"
+_SEEN = f"{SEEN}; other programs are known by their command line only"
 _SEEN_TOO = (
-    "seen is what passes through Python; other programs are known by their command line and by the "
-    "addresses that they connect to"
+    f"{SEEN}; other programs are known by their command line and by the addresses that they "
+    "connect to"
 )
 
 

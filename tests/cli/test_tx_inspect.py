@@ -43,7 +43,7 @@ def test_a_conflict_is_told_with_its_lines_and_fixes(settled):
 
 def test_a_failed_run_names_the_error_of_the_node(settled):
     told = settled.site.gov("tx", "inspect", settled.failed).ok().out
-    assert "NOT LOADED import-fails" in told
+    assert "failed: import-fails failed to import: No module named" in told
     assert "no_such_module_of_the_sample" in told
 
 
@@ -57,3 +57,11 @@ def test_the_candidates_whereabouts_are_told(settled):
     assert state(settled.conflicting) == "none"
     told = settled.site.gov("tx", "inspect", settled.completed).out
     assert f"candidate .venv-candidate/{settled.completed} (present)" in told
+
+
+def test_what_is_the_same_each_time_stands_here_and_not_in_the_run(settled):
+    ran = settled.site.gov("tx", "run", "shares-cowsay").ok().out
+    told = settled.site.gov("tx", "inspect", ran.split()[0]).ok().out
+    for words in ("note: seen is what passes through Python", "candidate .venv-candidate/"):
+        assert words in told
+        assert words not in ran

@@ -44,7 +44,7 @@ def observed(space: Workspace, tx: Any, notes: Sequence[str] = ()) -> Outcome:
     data = {**tx.to_json(), "candidate_state": ending.candidate_state(space, tx)}
     return Outcome(
         data,
-        [*inspection.parts(space, data), *inspection.next_steps(data)],
+        [*inspection.parts(space, data, is_news=True), *inspection.next_steps(data)],
         [*notes, *tx.observation.get("warnings", [])],
         codes.get(tx.status, EXIT_FAILED),
         plan.error_of(tx),
@@ -150,7 +150,7 @@ def _dry_run(arguments: Namespace, txid: str) -> Outcome:
     steps, moved = node_check.foresee(work)
     tx.plan["changes"] = [step.to_json() for step in steps]
     parts = tables.changes(tx.plan["changes"], title="prod would change")
-    parts += inspection.shared_files(tx.plan, str(tx.node_id))
+    parts += inspection.shared_files(tx.plan, " ".join(inspection.nodes_of(tx.to_json())))
     parts += inspection.incompatible(tx.plan)
     parts += supply.parts(tx.supply.get("rows", ()))
     rebase = [f"next: gov tx promote {tx.txid} --rebase"]
