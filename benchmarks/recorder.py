@@ -40,10 +40,13 @@ def main() -> int:
         # What the candidate has in its site-packages, without touching the environment.
         recorder.plant(name)
         (folder / "sitecustomize.py").write_text(f"import {recorder.MODULE}\n")
-        command = _command(given.python, given.comfyui.resolve(), tuple(given.nodes), folder)
-        _start(command, _environ(folder))  # the first start writes bytecode
+        command = quick_start(given.python, given.comfyui.resolve(), tuple(given.nodes), folder)
+        timed(command, surroundings(folder))  # the first start writes bytecode
         pairs = [
-            (_start(command, _environ(folder)), _start(command, _environ(folder, given.comfyui)))
+            (
+                timed(command, surroundings(folder)),
+                timed(command, surroundings(folder, given.comfyui)),
+            )
             for _ in range(given.runs)
         ]
         events = sum(1 for path in folder.glob("events/*") for _ in path.open("rb"))
@@ -55,17 +58,18 @@ def main() -> int:
     return int(ratio > LIMIT)
 
 
-def _command(python: Path, checkout: Path, nodes: tuple[str, ...], folder: Path) -> list[str]:
+def quick_start(python: Path, checkout: Path, nodes: tuple[str, ...], folder: Path) -> list[str]:
     start = comfyui.Start(folder / "base", 8188, nodes, quick=True, extra=("--cpu",))
     for name in ("user", "input", "output"):
-        (start.base / name).mkdir(parents=True)
+        (start.base / name).mkdir(parents=True, exist_ok=True)
     arguments, _ = comfyui.arguments(comfyui.read_flags(checkout), start)
     return [str(python), str(comfyui.main_path(checkout)), *arguments]
 
 
-def _environ(folder: Path, checkout: Path | None = None) -> dict[str, str]:
+def surroundings(folder: Path, checkout: Path | None = None) -> dict[str, str]:
     """With a checkout, what its nodes do is recorded."""
     environ = {**os.environ, "PYTHONPATH": str(folder), "PYTHONPYCACHEPREFIX": f"{folder}/pyc"}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a candidate has it written, too
     if checkout is not None:
         (folder / "events").mkdir(exist_ok=True)
         environ[recorder.FOLDER] = str(folder / "events")
@@ -73,7 +77,7 @@ def _environ(folder: Path, checkout: Path | None = None) -> dict[str, str]:
     return environ
 
 
-def _start(command: list[str], environ: dict[str, str]) -> tuple[float, float]:
+def timed(command: list[str], environ: dict[str, str]) -> tuple[float, float]:
     """Processor and wall seconds of one start."""
     began = time.monotonic()
     child = subprocess.Popen(
