@@ -290,13 +290,17 @@ class _Build:
             hidden=secret_places.places(self.workspace, needed),
             strict=True,
             limits=bounds.limits(self.workspace),
-            network=self._network,
+            network=self._wanted_network,
         )
 
-    @cached_property
+    @property
     def _network(self) -> sandbox.Network | None:
+        return self._wanted_network if self._support.network else None
+
+    @cached_property
+    def _wanted_network(self) -> sandbox.Network | None:
         policy = self.workspace.config.text("sandbox.build_network")
-        if policy == "open" or not self._support.network:
+        if policy == "open":
             return None
         is_index = policy == "index"
         allowed = reachable.places(self.workspace, self.indexes) if is_index else ()

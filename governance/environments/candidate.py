@@ -106,7 +106,7 @@ class Candidate:
             strict=True,
             limits=bounds.limits(self.workspace),
             contacts=self.contacts,
-            network=self.network,
+            network=self._wanted_network,
         )
 
     @property
@@ -121,16 +121,21 @@ class Candidate:
         return self.workspace.config.text("sandbox.network")
 
     @cached_property
-    def network(self) -> sandbox.Network | None:
-        """Its own, where policy closes the machine's and the kernel can."""
-        if self._policy not in ("index", "none") or not self.support.network:
+    def _wanted_network(self) -> sandbox.Network | None:
+        """What policy lets it reach; None for the machine's network."""
+        if self._policy not in ("index", "none"):
             return None
         allowed = reachable.places(self.workspace, self.indexes) if self._policy == "index" else ()
         return sandbox.Network(self.folder, tuple(allowed))
 
     @property
+    def network(self) -> sandbox.Network | None:
+        """Its own, where policy closes the machine's and the kernel can."""
+        return self._wanted_network if self.support.network else None
+
+    @property
     def network_in_force(self) -> str:
-        if self.network is not None:
+        if self.network is not None or sandbox.closes_ports(self.view, self.support):
             return self._policy
         return "open" if self.contacts is None else "record"
 
@@ -199,7 +204,10 @@ class Candidate:
             yield f"it shared memory and sockets with other programs of this machine: {why}"
         if self._policy in ("index", "none") and self.network is None:
             why = support.network_reason
-            yield f"its network was open, though policy says {self._policy}: {why}"
+            if sandbox.closes_ports(self.view, support):
+                yield f"its network was closed by port, for TCP alone, whatever the host: {why}"
+            else:
+                yield f"its network was open, though policy says {self._policy}: {why}"
         if not support.calls:
             yield f"its system calls were not filtered: {support.calls_reason}"
 

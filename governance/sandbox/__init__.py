@@ -60,7 +60,7 @@ from governance.sandbox.limits import ENDED
 from governance.sandbox.network import DOOR, PROXY, PROXY_VARIABLE
 from governance.sandbox.support import probe
 from governance.sandbox.view import Layer, Limits, Network, Support, View
-from governance.sandbox.wrapping import isolation, wrap
+from governance.sandbox.wrapping import closes_ports, isolation, wrap
 
 __all__ = [
     "DOOR",
@@ -75,6 +75,7 @@ __all__ = [
     "Support",
     "Tried",
     "View",
+    "closes_ports",
     "isolation",
     "probe",
     "scratch",

@@ -204,7 +204,7 @@ def become(plan: Plan, program: Program) -> NoReturn:
         privileges.drop()
     if plan["landlock"]:
         hidden = [] if plan["seal"] else plan["hidden"]
-        landlock.restrict(plan["landlock"], _landlock_places(plan), hidden)
+        landlock.restrict(plan["landlock"], _landlock_places(plan), hidden, plan["ports"])
     if plan["calls"]:
         calls.refuse()
     if plan["contacts"]:

@@ -1,7 +1,7 @@
 """Landlock: a process denies itself, and all it will ever start, writes outside some places.
 
 It holds for root too, and no later call lifts it.  It does not know chmod, chown, utime and
-xattr; the read-only mounts of `mounts` do.
+xattr; the read-only mounts of `mounts` do.  Of the network it knows TCP, by port alone.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ _READ = (1 << 2) | (1 << 3)  # files and folders
 _CHANGE_ENTRIES = sum(1 << bit for bit in range(4, 13))  # remove_* and make_*, ABI 1
 _REFER = 1 << 13  # ABI 2; before it, no rename or link between folders is ever allowed
 _TRUNCATE = 1 << 14  # ABI 3
+_CONNECT = 1 << 1  # ABI 4
+KNOWS_PORTS = 4
 _SCOPE_ABSTRACT_SOCKETS = 1 << 0  # ABI 6
 _SCOPE_SIGNALS = 1 << 1  # ABI 6
 
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
+_RULE_NET_PORT = 2
 
 
 class _Ruleset(ctypes.Structure):
@@ -37,6 +40,10 @@ class _PathBeneath(ctypes.Structure):
     _pack_ = 1
     _layout_ = "ms"
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
+
+
+class _NetPort(ctypes.Structure):
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
 def abi() -> int:
@@ -61,9 +68,9 @@ def _write_rights(version: int) -> int:
     return rights
 
 
-def _create(version: int, rights: int) -> int:
+def _create(version: int, rights: int, network: int) -> int:
     scoped = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if version >= 6 else 0
-    ruleset = _Ruleset(rights, 0, scoped)
+    ruleset = _Ruleset(rights, network, scoped)
     # A kernel refuses a structure longer than the one it knows.
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     return kernel.syscall(
@@ -83,24 +90,38 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
             rights &= _WRITE_FILE | _TRUNCATE | (1 << 2)
         rule = _PathBeneath(rights, place)
-        kernel.syscall(
-            kernel.SYS_LANDLOCK_ADD_RULE,
-            ctypes.c_int(ruleset),
-            ctypes.c_int(_RULE_PATH_BENEATH),
-            ctypes.byref(rule),
-            ctypes.c_uint32(0),
-        )
+        _add(ruleset, _RULE_PATH_BENEATH, rule)
     finally:
         os.close(place)
 
 
-def restrict(version: int, places: Iterable[str], hidden: Sequence[str] = ()) -> None:
+def _add(ruleset: int, kind: int, rule: ctypes.Structure) -> None:
+    kernel.syscall(
+        kernel.SYS_LANDLOCK_ADD_RULE,
+        ctypes.c_int(ruleset),
+        ctypes.c_int(kind),
+        ctypes.byref(rule),
+        ctypes.c_uint32(0),
+    )
+
+
+def restrict(
+    version: int,
+    places: Iterable[str],
+    hidden: Sequence[str] = (),
+    ports: Sequence[int] | None = None,
+) -> None:
     """From here on this process and its children write in `places` only; needs no_new_privs.
 
     What lies in `hidden` they cannot read, and the folders that lead there they cannot list.
+    `ports` are those that they may connect to by TCP, None is all; see KNOWS_PORTS.
     """
     rights = _write_rights(version)
-    ruleset = _create(version, rights | (_READ if hidden else 0))
+    ruleset = _create(
+        version, rights | (_READ if hidden else 0), _CONNECT if ports is not None else 0
+    )
+    for port in ports or ():
+        _add(ruleset, _RULE_NET_PORT, _NetPort(_CONNECT, port))
     for path in places:
         _allow(ruleset, path, rights)
     for path in around(hidden) if hidden else ():

@@ -53,7 +53,8 @@ class View:
     shared memory and message queues of its own, no sockets of others, no system calls that no node
     needs.  `limits` bound what it takes of the machine, in processes and bytes; 0 is none.
     `contacts` is a file that gets a line for each address that is connected to.
-    `network`: None is the machine's own.
+    `network`: None is the machine's own; where none of its own can be had, only the ports of what
+    is allowed may be connected to, where the kernel knows that.
     `writable`: None is no fence; else the only places that may be written, besides the layers,
     devices and the program's own /proc.  `read_only` holds even without a fence and inside a
     writable place, but for what lies in `open`.  `grace`: seconds between SIGTERM and SIGKILL for

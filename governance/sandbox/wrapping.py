@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from governance.base.errors import GovError
+from governance.sandbox import landlock
 from governance.sandbox.limits import Limits
 from governance.sandbox.network import Network
 from governance.sandbox.view import Layer, Support, View
@@ -29,7 +30,8 @@ class Plan(TypedDict):
     """All paths are absolute; a layer's `upper` and `work` as named, all others real.
 
     `folder`: where the program begins, "" for the caller's own; it may exist in the layers only.
-    `seal` is by mounts; `landlock` is an ABI, 0 is none.
+    `seal` is by mounts; `landlock` is an ABI, 0 is none.  `ports` are those that may be connected
+    to, where the program has no network of its own.
     """
 
     folder: str
@@ -44,6 +46,7 @@ class Plan(TypedDict):
     limits: Limits | None
     contacts: str
     network: Network | None
+    ports: list[int] | None
     fence: bool
     seal: bool
     landlock: int
@@ -79,6 +82,7 @@ def plan(view: View, support: Support, folder: Path | None = None) -> Plan:
         limits=_limits(view),
         contacts=_real(view.contacts) if view.contacts is not None and support.calls else "",
         network=network,
+        ports=_ports(view) if closes_ports(view, support) else None,
         fence=view.is_fenced,
         seal=seal,
         landlock=support.landlock if _uses_landlock(view, seal) else 0,
@@ -132,6 +136,18 @@ def _network(view: View) -> Network | None:
     if given is None:
         return None
     return Network(folder=_real(given.folder), allowed=list(given.allowed))
+
+
+def closes_ports(view: View, support: Support) -> bool:
+    """Whether the view's network is closed by Landlock, which knows ports and no hosts."""
+    can = support.landlock >= landlock.KNOWS_PORTS and view.writable is not None
+    return view.network is not None and not support.network and can
+
+
+def _ports(view: View) -> list[int]:
+    allowed = view.network.allowed if view.network is not None else ()
+    found = (place.rpartition(":")[2] for place in allowed)
+    return sorted({int(port) for port in found if port.isdigit()})
 
 
 def _uses_landlock(view: View, seal: bool) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from governance import sandbox
 from governance.observation import api
+from governance.sandbox import landlock
 
 from .conftest import give
 from .test_strict import python
@@ -117,3 +118,31 @@ def test_no_gate_is_left(person, view, served):
     assert told.stdout == "ok\n"
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(view.writable[0]) not in listed
+
+
+# --- where no namespace can be had ----------------------------------------------------------------
+
+
+@pytest.fixture
+def landlocked(person, world):
+    """Somebody whose kernel has Landlock with ports, and no network of its own."""
+    if person.support.landlock < landlock.KNOWS_PORTS:
+        pytest.skip("Landlock of this kernel knows no ports")
+    (world / "place").mkdir()
+    give(person, world)
+    return person.only(network=False), sandbox.View(writable=(world / "place",), strict=True)
+
+
+CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {REACH!r}])"
+
+
+@pytest.mark.parametrize("how", [REACH, CHILD], ids=["itself", "its child"])
+def test_by_port_alone(landlocked, served, how):
+    person, view = landlocked
+    script = how.replace("{port}", str(served))
+    assert python(person, view, script).stdout == "in\n"
+    told = python(person, closed(view), script)
+    assert (told.stdout, "PermissionError" in told.stderr) == ("", True)
+    assert python(person, closed(view, f"example.org:{served}"), script).stdout == "in\n"
+    assert sandbox.closes_ports(closed(view), person.support)
+    assert not sandbox.closes_ports(closed(view), person.only(landlock=3).support)
