@@ -16,7 +16,7 @@ import platform
 import secrets
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,8 @@ def build(
 ) -> Generation:
     """The generation for the lock in `project_folder`: an existing sound one, else a new one.
 
-    One `uv sync`.  Prod is not touched.  `fresh` builds even where one exists (repair).
+    One `uv sync`.  Prod is not touched.  `fresh` builds even where one exists, and hashes every
+    file once more (repair).
     """
     lock = (project_folder / "uv.lock").read_bytes()
     pyproject = (project_folder / "pyproject.toml").read_bytes()
@@ -166,7 +167,8 @@ def build(
         return existing
     name = f"{key[:12]}-{secrets.token_hex(2)}"
     try:
-        return _build(workspace, uv, project_folder, name, key, project.python, offline)
+        known = {} if fresh else _sealed(workspace)
+        return _build(workspace, uv, project_folder, name, key, project.python, known, offline)
     except BaseException:
         discard(workspace, name)
         raise
@@ -220,7 +222,14 @@ def _hold(workspace: Workspace, name: str) -> Path:
 
 
 def _build(
-    workspace: Workspace, uv: Uv, folder: Path, name: str, key: str, python: str, offline: bool
+    workspace: Workspace,
+    uv: Uv,
+    folder: Path,
+    name: str,
+    key: str,
+    python: str,
+    known: Mapping[str, str],
+    offline: bool,
 ) -> Generation:
     store.make_folder(papers(workspace, name))
     mode = link_mode(workspace)
@@ -228,7 +237,7 @@ def _build(
     laid.lay(offline=offline)
     with uv.during(lambda: "checking the files of the environment"):
         started = time.monotonic()
-        misrecorded = _checked(laid)
+        misrecorded = _checked(laid, known)
         checked = time.monotonic() - started
         made = _described(workspace, uv, folder, name, key, mode)
         whole = replace(
@@ -239,7 +248,7 @@ def _build(
         return _finish(workspace, whole, folder)
 
 
-def _checked(laid: owners.Laid) -> list[records.Misrecorded]:
+def _checked(laid: owners.Laid, known: Mapping[str, str]) -> list[records.Misrecorded]:
     """What came otherwise than its package's RECORD says.  Raises GovError for damage.
 
     A damaged file came from uv's cache, and so did a package that came otherwise than before:
@@ -248,7 +257,7 @@ def _checked(laid: owners.Laid) -> list[records.Misrecorded]:
     0.6.0).
     """
     space = laid.workspace
-    damaged = check_records(laid.environment)
+    damaged = check_records(laid.environment, sealed=known)
     packages = anchors.laid(space, laid.environment, laid.lock)
     strangers = anchors.strangers(space, packages)
     first = records.misrecorded(laid.environment, damaged) if damaged else []
@@ -258,6 +267,27 @@ def _checked(laid: owners.Laid) -> list[records.Misrecorded]:
     again = _fetched_anew(laid, [*damaged, *strangers], first)
     anchors.remember(space, anchors.laid(space, laid.environment, laid.lock))
     return again
+
+
+def _sealed(workspace: Workspace) -> dict[str, str]:
+    """Facts of prod's files by path, as its list has them; none where that is not the list of its
+    manifest.  What came otherwise than recorded is left out: each build tells of it."""
+    made = usable_prod(workspace)
+    if made is None:
+        return {}
+    try:
+        listed = store.read_bytes(papers(workspace, made.name) / FILES)
+    except FileNotFoundError:
+        return {}
+    if store.digest(listed) != made.files_sha256:
+        return {}
+    found = _by_path(listed)
+    odd = {row["path"] for row in made.misrecorded}
+    return {name: facts for name, facts in found.items() if _in_site_packages(name) not in odd}
+
+
+def _in_site_packages(name: str) -> str:
+    return name.partition("/site-packages/")[2]
 
 
 def _fetched_anew(
@@ -418,15 +448,14 @@ def _describe_all(environment: Path, sealing: bool) -> Iterator[str]:
         name = entry.path[prefix:]
         if "\n" in name:
             name = name.replace("\n", "\\n")
-        facts = entry.stat(follow_symlinks=False)
-        if stat.S_ISLNK(facts.st_mode):
+        found = entry.stat(follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
             yield f"{name}\t-> {os.readlink(entry.path)}"  # noqa: PTH115 (an os.DirEntry)
-        elif stat.S_ISREG(facts.st_mode):
-            mode = stat.S_IMODE(facts.st_mode)
-            if sealing and mode & 0o222:
-                mode &= ~0o222
-                os.chmod(entry.path, mode)  # noqa: PTH101
-            yield f"{name}\t{facts.st_size} {facts.st_mtime_ns} {facts.st_ino} {mode:o}"
+        elif stat.S_ISREG(found.st_mode):
+            if sealing and found.st_mode & 0o222:
+                os.chmod(entry.path, stat.S_IMODE(found.st_mode) & ~0o222)  # noqa: PTH101
+                found = os.lstat(entry.path)
+            yield f"{name}\t{records.facts(found)}"
 
 
 def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -74,23 +75,52 @@ def check_records(
     *,
     misrecorded: Iterable[Misrecorded] = (),
     undecided: Collection[str] = (),
+    sealed: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """Every file that a RECORD names is there with that size and hash.
 
     Of a file that several packages install (the opencv family) it is the one of the package that
     wins, see shared.groups.  For packages in `undecided`, from a build of an earlier gov, one
-    matching RECORD is enough.  A file of `misrecorded` has to be as it came.
+    matching RECORD is enough.  A file of `misrecorded` has to be as it came.  One that is the very
+    file of a sealed generation (`sealed`: relative path -> `facts`) was checked there, and is not
+    hashed again, unless several packages install it.
     """
     expected = records(environment)
+    spared = _same_as_sealed(environment, expected, sealed) if sealed else frozenset()
     _leave_winners(environment, expected, undecided)
     _put_as_came(environment, expected, misrecorded)
-    files = list(expected.items())
+    files = [(file, entries) for file, entries in expected.items() if file not in spared]
     # Hashing lets other threads run; a task a file cost more than the hashing, so a slice each.
     workers = os.cpu_count() or 1
     slices = [files[number::workers] for number in range(workers)]
     with ThreadPoolExecutor(workers) as pool:
         found = [finding for part in pool.map(_check_slice, slices) for finding in part]
     return sorted(found, key=lambda finding: finding.path)
+
+
+def facts(found: os.stat_result) -> str:
+    """What is looked at to know a plain file again: size, mtime in ns, inode, mode."""
+    mode = stat.S_IMODE(found.st_mode)
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino} {mode:o}"
+
+
+def _same_as_sealed(
+    environment: Path, expected: Mapping[str, Sequence[Recorded]], sealed: Mapping[str, str]
+) -> frozenset[str]:
+    begin = len(str(environment)) + 1
+    return frozenset(
+        file
+        for file, entries in expected.items()
+        if len(entries) == 1 and (known := sealed.get(file[begin:])) and _facts_of(file) == known
+    )
+
+
+def _facts_of(file: str) -> str | None:
+    try:
+        found = os.lstat(file)
+    except OSError:
+        return None
+    return facts(found) if stat.S_ISREG(found.st_mode) else None
 
 
 def records(environment: Path) -> dict[str, list[Recorded]]:

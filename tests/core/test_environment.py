@@ -127,7 +127,7 @@ def built_names(space):
     return [n for n in generations.names(space) if generations.manifest(space, n) is not None]
 
 
-def _killed(*_):
+def _killed(*_, **__):
     raise KeyboardInterrupt
 
 
@@ -157,6 +157,41 @@ def test_a_damaged_file_in_the_cache_is_found_and_fetched_anew(own_cache, damage
     assert module(own_cache, made.name).read_text() == good
     assert generations.check_records(generations.path(own_cache.space, made.name)) == []
     assert own_cache.uv_calls("sync", "cache") == ["sync", "cache", "sync"]
+
+
+OF_UV = ("INSTALLER", "REQUESTED", "uv_cache.json")
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The names of files that are hashed from now on."""
+    found, real = [], records._hashed
+    monkeypatch.setattr(records, "_hashed", lambda file, w: found.append(file) or real(file, w))
+    return found
+
+
+def test_what_prod_has_already_is_not_hashed_again(own_cache, hashed):
+    built(own_cache, "cowsay")
+    assert hashed
+    # uv writes these anew wherever it lays a package.
+    own = [file for file in hashed if Path(file).name not in OF_UV]
+    assert {Path(file).parts[-2].split("-")[0] for file in own} == {"cowsay"}
+    hashed.clear()
+    built(own_cache, fresh=True)
+    assert any("numpy" in file for file in hashed), "a repair looks at everything"
+
+
+@pytest.mark.parametrize("change", ["edited", "listed"])
+def test_what_is_not_as_prods_list_has_it_is_hashed(own_cache, hashed, change):
+    name = generations.current(own_cache.space)
+    file = module(own_cache, name)
+    if change == "edited":
+        edit(file, "# evil\n")
+    else:
+        listing = generations.papers(own_cache.space, name) / generations.FILES
+        listing.write_bytes(listing.read_bytes() + b"more\t1 2 3 444\n")
+    built(own_cache, "cowsay")
+    assert any("numpy/__init__.py" in file for file in hashed)
 
 
 def test_a_file_that_comes_otherwise_each_time_is_damage(own_cache, monkeypatch):
