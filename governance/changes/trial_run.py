@@ -18,7 +18,7 @@ from governance.boundaries.uv import Uv
 from governance.changes import log_end
 from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.environments import candidate, generations, surroundings, wheelhouse
+from governance.environments import candidate, compiled, generations, surroundings, wheelhouse
 from governance.environments.candidate import Candidate
 from governance.truth import registry
 from governance.truth.documents import Plugin
@@ -91,9 +91,11 @@ def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Wa
     workspace = session.workspace
     generation = stages.generation().name
     made = _prepare(workspace, stages, session.uv, generation, load)
+    _warm(session, made)
     canaries = made.tried.canaries
     request = _request(workspace, made, stages.name, load, timeout, session)
     seen = observation.observe(request)
+    _note_imports(made)
     seen.generation = generation
     seen.limits += made.limits()
     seen.warnings += load.absent
@@ -133,9 +135,11 @@ def smoke(session: Session, stages: Stages, load: Load) -> Verdict:
         if broken:
             return Verdict(False, broken)
         timeout = workspace.config.number("tx.timeout_seconds")
+        _warm(session, made)
         quick = replace(load, governed=(*load.subjects, *load.governed), subjects=())
         request = _request(workspace, made, name, quick, timeout, session, quick=True)
         seen = observation.observe(request)
+        _note_imports(made)
         log_end.show(session, name, seen)
         return Verdict(seen.completed, seen.reason)
     finally:
@@ -300,6 +304,18 @@ def _prepare(
         pip=name is None,
         code=load.code,
     )
+
+
+def _warm(session: Session, made: Candidate) -> None:
+    """Byte code of a copy lies elsewhere: it starts cold."""
+    if made.is_layered:
+        with session.uv.during(lambda: "compiling what prod imports"):
+            compiled.begin(made.workspace, made.generation, made.byte_code)
+
+
+def _note_imports(made: Candidate) -> None:
+    if made.is_layered:
+        compiled.note(made.workspace, made.generation, made.byte_code)
 
 
 def _request(

@@ -72,6 +72,11 @@ class Candidate:
         return self.folder / "env"
 
     @property
+    def byte_code(self) -> Path:
+        """Where what runs inside keeps it, see observation.own_environ."""
+        return self.folder / "pycache"
+
+    @property
     def is_scratch(self) -> bool:
         """Layers lie over the disk too: without mounts to seal with, what they leave in sight could
         be written."""

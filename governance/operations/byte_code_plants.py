@@ -7,7 +7,7 @@ from pathlib import Path
 
 from governance import sandbox
 from governance.boundaries import process
-from governance.environments import generations
+from governance.environments import compiled, generations
 from governance.environments.records import Finding
 from governance.truth.workspace import Workspace
 
@@ -38,7 +38,7 @@ def findings(workspace: Workspace) -> list[Finding]:
 def _folders(workspace: Workspace, name: str) -> Iterator[Path]:
     """Where a start of this generation would take byte code from."""
     known = (
-        generations.papers(workspace, name) / "pycache",
+        compiled.folder(workspace, name),
         workspace.generations / f"{name}.pycache",
         generations.path(workspace, name),
     )

@@ -24,13 +24,12 @@ from governance.base import liveness
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import ownership, process, store
 from governance.changes import trial_run
-from governance.environments import generations, interpreter, surroundings
+from governance.environments import compiled, generations, interpreter, surroundings
 from governance.truth.workspace import CHECKOUT, Workspace
 
 _STOP_SECONDS = 15.0
 # In state/: the byte code of what runs now.
 _BYTE_CODE = "run-pycache"
-_COMPILE = Path(__file__).with_name("byte_code.py")
 
 
 @dataclass(frozen=True)
@@ -127,13 +126,13 @@ def _byte_code(workspace: Workspace, generation: str) -> Iterator[Path]:
     torch alone takes seconds at every start otherwise.
     """
     folder = workspace.state / _BYTE_CODE
-    own = generations.papers(workspace, generation) / "pycache"
+    own = compiled.folder(workspace, generation)
     store.remove_tree(folder)  # of a run that was killed
     store.make_folder(own)
     shutil.copytree(own, folder)
     environment = generations.path(workspace, generation)
     python = generations.python_of(environment)
-    words = [_COMPILE, folder, own, environment]
+    words = [compiled.SCRIPT, "after", folder, own, environment]
     quiet = subprocess.DEVNULL
     argv = [str(python), "-I", "-S", *map(str, words)]
     compiler = process.spawn(argv, env={}, stdout=quiet, stderr=quiet)

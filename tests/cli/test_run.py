@@ -13,7 +13,7 @@ from support.refusal import assert_refused
 from support.worlds import Site, write_config
 
 from governance import sandbox
-from governance.operations import byte_code
+from governance.environments import byte_code
 
 SECONDS = 60
 
@@ -158,7 +158,7 @@ def test_byte_code_of_an_environment_is_compiled_anew_from_its_sources(site, tmp
         planted = seen / str(place.parent)[1:] / f"{place.stem}.{sys.implementation.cache_tag}.pyc"
         planted.parent.mkdir(parents=True)
         planted.write_bytes(b"planted")
-    byte_code.main(str(seen), str(trusted), str(environment))
+    byte_code.after(str(seen), str(trusted), str(environment))
     (made,) = [path for path in trusted.rglob("*") if path.is_file()]
     assert made.name.startswith("__init__.") and made.read_bytes() != b"planted"
 

@@ -1,13 +1,17 @@
-"""Compile anew what a running ComfyUI imported: `python -I -S byte_code.py SEEN TRUSTED ROOT`.
+"""Compile byte code from sealed sources; run by path, with the environment's own Python.
 
-SEEN is the byte code of that run, where nodes may have put anything: only the names in it are read.
+`python -I -S byte_code.py after SEEN TRUSTED ROOT`: what a running ComfyUI imported.  SEEN is the
+byte code of that run, where nodes may have put anything: only the names in it are read.
+`python -I -S byte_code.py now NAMES`: NAMES is a file with a JSON list of [source, target] pairs.
+
 TRUSTED, which later starts take their byte code from, gets what the sources in ROOT (a sealed
-environment) and in Python's own library say.  Run by path, with that environment's Python.
+environment) and in Python's own library say.  Compiling runs no code of a package.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import py_compile
 import sys
@@ -19,15 +23,30 @@ from collections.abc import Iterator, Sequence
 _SECONDS = 20.0
 
 
-def main(seen: str, trusted: str, root: str) -> None:
+def after(seen: str, trusted: str, root: str) -> None:
     os.nice(19)
     time.sleep(_SECONDS)
     sys.pycache_prefix = trusted
-    roots = [os.path.realpath(path) for path in (root, sysconfig.get_path("stdlib"))]
+    roots = [os.path.realpath(path) for path in (root, library())]
     for source, name in sources(seen, roots):
         target = importlib.util.cache_from_source(source)
         if os.path.basename(target) == name and not os.path.exists(target):  # noqa: PTH110, PTH119
             py_compile.compile(source, target, quiet=2)
+
+
+def now(names: str) -> None:
+    with open(names) as stream:
+        pairs = json.load(stream)
+    for source, target in pairs:
+        try:
+            py_compile.compile(source, target, quiet=2)
+        except (OSError, ValueError, RecursionError, MemoryError):
+            pass  # one file that cannot be compiled takes nothing from the others
+
+
+def library() -> str:
+    """Python's own."""
+    return sysconfig.get_path("stdlib")
 
 
 def sources(seen: str, roots: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -42,4 +61,7 @@ def sources(seen: str, roots: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == "now":
+        now(*sys.argv[2:])
+    else:
+        after(*sys.argv[2:])

@@ -1,0 +1,105 @@
+"""A candidate begins with byte code that gov compiled from prod's sealed sources, and no other."""
+
+import json
+import os
+
+import pytest
+
+from governance.environments import compiled, generations
+from governance.truth.workspace import Workspace
+
+PLANTS = """
+import importlib.util, os, sys
+import cowsay
+target = importlib.util.cache_from_source(cowsay.__file__)
+os.makedirs(os.path.dirname(target), exist_ok=True)
+with open(target, "wb") as stream:
+    stream.write(b"evil")
+"""
+
+
+@pytest.fixture
+def site(workspace):
+    workspace.promote("sample-captioner")
+    return workspace
+
+
+def byte_code(folder, environment, name):
+    place = next(environment.glob("lib/python*")) / "site-packages" / name
+    return list((folder / str(place.parent).lstrip("/")).glob(f"{place.stem}.*.pyc"))
+
+
+def prod(site):
+    space = Workspace(site.root)
+    name = generations.current(space)
+    return space, compiled.folder(space, name), generations.path(space, name)
+
+
+def observed(site, txid):
+    """The environment that was observed."""
+    found = json.loads((site.root / f"state/transactions/{txid}.json").read_text())
+    return generations.path(Workspace(site.root), found["observation"]["generation"])
+
+
+def test_the_next_start_is_warm(site):
+    _, trusted, environment = prod(site)
+    assert not trusted.exists(), "nothing is compiled before it is wanted"
+    txid = site.run("shares-cowsay")
+    (own,) = byte_code(trusted, environment, "cowsay/__init__.py")
+    other = observed(site, txid)
+    candidate = site.root / ".venv-candidate" / txid / "pycache"
+    (copy,) = byte_code(candidate, other, "cowsay/__init__.py")
+    assert copy.read_bytes() == own.read_bytes()
+    assert copy.stat().st_ino != own.stat().st_ino, "a candidate may write there"
+    site.gov("verify", "--full").ok()
+    # What the next prod has of the same files is linked, not compiled once more.
+    site.gov("tx", "promote", txid).ok()
+    site.run("loads-two-classes")
+    _, later, environment = prod(site)
+    (linked,) = byte_code(later, environment, "cowsay/__init__.py")
+    assert linked.stat().st_ino == own.stat().st_ino
+    assert byte_code(later, environment, "humanize/__init__.py")
+
+
+def test_a_run_hands_over_names_and_no_byte_code(site):
+    site.world.add("plants", {"requirements.txt": ""})
+    init = site.world.repos / "plants/__init__.py"
+    init.write_text(init.read_text() + PLANTS)
+    os.system(f"git -C {init.parent} -c user.name=x -c user.email=x commit -qam plants")
+    txid = site.run("plants")
+    _, trusted, environment = prod(site)
+    candidate = site.root / ".venv-candidate" / txid / "pycache"
+    (planted,) = byte_code(candidate, observed(site, txid), "cowsay/__init__.py")
+    assert planted.read_bytes() == b"evil"
+    site.run("loads-two-classes")
+    (own,) = byte_code(trusted, environment, "cowsay/__init__.py")
+    assert own.read_bytes() != b"evil"
+    site.gov("verify", "--full").ok()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1, null]", b'["../../x.py\\tx.pyc", "a\\t../b.pyc"]']
+)
+def test_a_list_that_is_none_costs_time_alone(site, content):
+    space, trusted, _ = prod(site)
+    place = generations.papers(space, generations.current(space)) / compiled.IMPORTED
+    place.write_bytes(content)
+    compiled.begin(space, generations.current(space), site.root / "target")
+    made = {path.name.partition(".")[0] for path in trusted.rglob("*.pyc")}
+    assert not made & {"x", "b"}, "and what the generation before imported is compiled"
+
+
+def test_only_the_environment_and_the_library_count(site, tmp_path):
+    space, _, environment = prod(site)
+    foreign = tmp_path / "foreign.py"
+    foreign.write_text("")
+    for source in (foreign, next(environment.glob("lib/python*/site-packages/cowsay/__init__.py"))):
+        target = (
+            tmp_path / "seen" / str(source.parent).lstrip("/") / f"{source.stem}.cpython-311.pyc"
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"")
+    name = generations.current(space)
+    compiled.note(space, name, tmp_path / "seen")
+    (row,) = json.loads((generations.papers(space, name) / compiled.IMPORTED).read_text())
+    assert row.endswith("site-packages/cowsay/__init__.py\t__init__.cpython-311.pyc")
