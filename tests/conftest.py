@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.rewound import Beginnings
 from support.worlds import Settled, Site, World, make_site
 
 _REAL_HOME = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
@@ -49,22 +50,22 @@ def world(tmp_path_factory) -> World:
     return World(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture
-def workspace(tmp_path, world) -> Site:
-    """A fresh ComfyUI and an initialised workspace."""
-    return make_site(tmp_path, world)
-
-
 @pytest.fixture(scope="session")
-def settled_once(tmp_path_factory, world) -> Settled:
-    return Settled(tmp_path_factory.mktemp("settled"), world)
+def beginnings(tmp_path_factory) -> Beginnings:
+    """What several tests begin with, made once and rewound for each (see support/rewound.py)."""
+    return Beginnings(lambda: tmp_path_factory.mktemp("begun"))
 
 
 @pytest.fixture
-def settled(settled_once) -> Settled:
-    """A workspace in which things have happened; do not harm its environments."""
-    settled_once.rewind()
-    return settled_once
+def workspace(beginnings, world) -> Site:
+    """A ComfyUI and an initialised workspace, as if they were fresh."""
+    return beginnings(make_site, world)
+
+
+@pytest.fixture
+def settled(beginnings, world) -> Settled:
+    """A workspace in which things have happened."""
+    return beginnings(Settled, world)
 
 
 # Families of like cases (one test, many parameters) in the folders where a case costs seconds:

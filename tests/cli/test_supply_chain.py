@@ -11,16 +11,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from support import osv
 from support.refusal import assert_refused, assert_told
-from support.worlds import Site, mirror, write_config
+from support.rewound import Rewound
+from support.worlds import Site, write_config
 
-from governance.boundaries import store
 from governance.sample import index as sample_index
 from governance.sample.wheels import Wheel, about_path, build_all
 
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-ENVIRONMENTS = shutil.ignore_patterns(".generations", ".venv-candidate")
 
 
 class Shop:
@@ -29,21 +26,18 @@ class Shop:
     def __init__(self, folder, world, public, private, service):
         self.folder, self.world = folder, world
         self.public, self.private, self.service = public, private, service
-        comfyui = shutil.copytree(world.comfyui, folder / "ComfyUI", symlinks=True)
-        (folder / "comfy_env").mkdir()
-        self.site = Site(folder / "comfy_env", comfyui, world)
+        live = folder / "live"
+        comfyui = shutil.copytree(world.comfyui, live / "ComfyUI", symlinks=True)
+        (live / "comfy_env").mkdir()
+        self.site = Site(live / "comfy_env", comfyui, world)
         self.policy()
         words = ("--index", public.url, "--resolution-date", "none")
         self.site.gov("init", self.site.root, *words).ok()
-        self.kept = folder / "kept"
-        for name, place in (("root", self.site.root), ("nodes", self.site.nodes)):
-            shutil.copytree(place, self.kept / name, symlinks=True, ignore=ENVIRONMENTS)
+        self._rewound = Rewound(live, folder / "kept")
 
     def rewind(self):
-        """As after init; generations are sealed, and those of other tests are no harm."""
-        mirror(self.kept / "root", self.site.root, skipped=(".generations", ".venv-candidate"))
-        mirror(self.kept / "nodes", self.site.nodes)
-        store.remove_tree(self.site.root / ".venv-candidate")  # recovery would, in any command
+        """As after init."""
+        self._rewound.rewind()
         self.service.known.clear()
         self.service.status = 200
 
