@@ -84,6 +84,7 @@ def test_what_an_earlier_override_lets_pass_is_told_asked_and_known(site):
     assert known(site) == [WHOSE]
 
 
+@pytest.mark.thorough
 def test_what_a_resolution_breaks_still_asks_and_each_is_named(nodes, workspace):
     """`resolve` told what its fix breaks; that the operator took it is no word for prod."""
     workspace.promote("both")

@@ -132,6 +132,7 @@ def test_a_blocked_package_is_refused_before_anything_is_built(shop):
     assert [r for r in fetched[files:] if not r.endswith(".metadata")] == []
 
 
+@pytest.mark.thorough
 def test_what_policy_asks_about_passes_with_a_word_and_is_known_then(shop):
     shop.policy(blocked_packages=["plain"], lists="ask")
     ran = shop.run("wants-plain", "plain")
@@ -195,6 +196,7 @@ def test_a_blocked_node_is_refused_before_it_is_cloned(shop, lists, code):
     assert_refused(shop.site, "tx", "run", "wants-none", code=3, named=code)
 
 
+@pytest.mark.thorough
 def test_a_node_that_is_blocked_later_is_not_updated_and_no_reason_to_stop_others(shop):
     txid = shop.run("wants-one", "plain").data["txid"]
     shop.site.gov("tx", "promote", txid).ok()
@@ -254,6 +256,7 @@ def test_a_person_who_frees_a_package_from_its_age_meets_the_gate(shop):
     assert (ended.code, ended.error["code"]) == (3, "young_release")
 
 
+@pytest.mark.thorough
 def test_an_index_without_upload_times_is_named(shop, tmp_path, world):
     with plain_pages(world.wheels, tmp_path / "pages") as url:
         root = tmp_path / "comfy_env"
@@ -352,6 +355,7 @@ def test_a_new_vulnerability_is_refused_and_an_old_one_is_no_reason(shop):
     assert [(r["subject"], r["known"]) for r in rows] == [("leaky", True)]
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("fault", ["failing", "unreachable"])
 def test_a_service_that_does_not_answer_is_never_none(shop, fault):
     shop.policy(vulnerabilities="refuse")
@@ -377,6 +381,7 @@ def about(shop, name, **facts):
     about_path(path).write_text(json.dumps({**told, **facts}))
 
 
+@pytest.mark.thorough
 def test_a_release_that_was_yanked_since(shop):
     txid = shop.run("wants-regretted", "regretted", "vanished").data["txid"]
     shop.site.gov("tx", "promote", txid).ok()
@@ -414,6 +419,7 @@ def test_what_has_to_be_built_is_shown_and_refused(shop):
 # --- gov audit --------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_audit_tells_a_person_a_script_and_a_code_host(shop, tmp_path):
     txid = shop.run("wants-leaky", "leaky==1.0").data["txid"]
     shop.site.gov("tx", "promote", txid).ok()

@@ -180,6 +180,7 @@ def test_a_promote_killed_between_stages_redoes_only_what_is_missing(undeclaring
     assert "lark" in house.prod_versions()
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize(
     ("file", "edit"), [("uv.lock", "\n# edited\n"), ("pyproject.toml", "[tool.x]\ny = 1\n")]
 )
@@ -238,6 +239,7 @@ def go(house, road, *options):
     return house.doit(*ROADS[road](house.txid)[-1], *options)
 
 
+@pytest.mark.family(3)
 @pytest.mark.parametrize("road", sorted(ROADS))
 def test_the_core_gate_holds_on_every_road(core, road):
     truth = core.truth()
