@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.refusal import assert_refused
+from support.worlds import make_site
 
 from governance.sample.wheels import Wheel, build
 
@@ -30,13 +31,18 @@ def nodes(world):
 
 
 @pytest.fixture
-def site(nodes, workspace):
+def site(nodes, beginnings, world):
     """Prod has numpy 1.26.4, held by an override that came with the node new-numpy."""
-    workspace.promote("old-numpy", "--approve-core", "--reason", "old")
-    txid = workspace.run("new-numpy")
-    workspace.gov("resolve", txid, "--pin", "numpy==1.26.4").ok()
-    workspace.gov("tx", "promote", txid).ok()
-    return workspace
+    return beginnings(_held, world)
+
+
+def _held(folder, world):
+    site = make_site(folder, world)
+    site.promote("old-numpy", "--approve-core", "--reason", "old")
+    txid = site.run("new-numpy")
+    site.gov("resolve", txid, "--pin", "numpy==1.26.4").ok()
+    site.gov("tx", "promote", txid).ok()
+    return site
 
 
 def inspected(site, txid):
