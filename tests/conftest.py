@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.rewound import Beginnings
 from support.worlds import Settled, Site, World, make_site
+
+from governance.boundaries import store
 
 _REAL_HOME = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -44,34 +47,54 @@ if not _CHECKOUT.is_relative_to(_REAL_HOME / ".cache"):
     sys.addaudithook(_guard)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_loss():
+    """In this process nothing waits for the disk: syncing a whole filesystem, with what others
+    write to it, was a third of the run.  That gov syncs what it must is seen in programs of their
+    own, by what they ask of the system (faults/test_power.py)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        patch.setattr(store, "sync_filesystem", lambda path: os.listdir(path))
+        yield
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory) -> World:
     return World(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture
-def workspace(tmp_path, world) -> Site:
-    """A fresh ComfyUI and an initialised workspace."""
-    return make_site(tmp_path, world)
-
-
 @pytest.fixture(scope="session")
-def settled_once(tmp_path_factory, world) -> Settled:
-    return Settled(tmp_path_factory.mktemp("settled"), world)
+def beginnings(tmp_path_factory) -> Beginnings:
+    """What several tests begin with, made once and rewound for each (see support/rewound.py)."""
+    return Beginnings(lambda: tmp_path_factory.mktemp("begun"))
 
 
 @pytest.fixture
-def settled(settled_once) -> Settled:
-    """A workspace in which things have happened; do not harm its environments."""
-    settled_once.rewind()
-    return settled_once
+def workspace(beginnings, world) -> Site:
+    """A ComfyUI and an initialised workspace, as if they were fresh."""
+    return beginnings(make_site, world)
 
 
-# Families of like cases (one test, many parameters) in the folders where a case costs seconds:
-# the ordinary run takes so many of each, spread evenly; GOV_TESTS=all takes all of them, and so
-# do the long forms of the faults and the fuzzers.
-_FAMILY = 3
-_COSTLY = ("cli", "sample", "faults", "drift")
+@pytest.fixture
+def settled(beginnings, world) -> Settled:
+    """A workspace in which things have happened."""
+    return beginnings(Settled, world)
+
+
+# The ordinary run ends in minutes.  Of a family of like cases (one test, many parameters) it takes
+# a few, spread evenly: so many of each folder where a case costs much, or as many as the test's own
+# mark says (`family(2)`).  It leaves out what is marked `thorough`.  GOV_TESTS=all takes all of
+# them, and so do the long forms of the faults and the fuzzers.
+_FAMILY = {
+    "cli": 3,
+    "sample": 3,
+    "drift": 3,
+    "core": 3,
+    "observation": 3,
+    "bundle": 3,
+    "graph": 2,
+    "faults": 2,
+}
 
 
 def pytest_collection_modifyitems(config, items):
@@ -79,9 +102,9 @@ def pytest_collection_modifyitems(config, items):
         return
     families: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if Path(item.path).parent.name in _COSTLY:
-            families.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        families.setdefault(item.nodeid.partition("[")[0], []).append(item)
     spared = {item for family in families.values() for item in _beyond(family)}
+    spared |= {item for item in items if item.get_closest_marker("thorough")}
     if spared:
         config.hook.pytest_deselected(items=[item for item in items if item in spared])
         items[:] = [item for item in items if item not in spared]
@@ -93,8 +116,11 @@ def _wants_all() -> bool:
 
 
 def _beyond(family: list[pytest.Item]) -> list[pytest.Item]:
-    """All but `_FAMILY` members, evenly spaced, the first among them."""
-    kept = {len(family) * number // _FAMILY for number in range(_FAMILY)}
-    if len(family) <= _FAMILY:
+    """All but the members that are taken, evenly spaced, the first among them."""
+    marked = family[0].get_closest_marker("family")
+    usual = _FAMILY.get(Path(family[0].path).parent.name, len(family))
+    taken = marked.args[0] if marked else usual
+    if len(family) <= taken:
         return []
+    kept = {len(family) * number // taken for number in range(taken)}
     return [item for place, item in enumerate(family) if place not in kept]

@@ -1,11 +1,9 @@
 from core.house import (  # noqa: F401 (fixtures)
     bare,
-    comfyui_template,
     governed,
+    logged_uv,
     make_governed,
     own_home,
-    shared_cache,
-    tool,
+    shared,
     unmade,
-    wheels,
 )

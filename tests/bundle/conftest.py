@@ -85,8 +85,12 @@ def place(tmp_path, world) -> Place:
 
 
 @pytest.fixture
-def target(place, pypi) -> Site:
-    return place.init(pypi.url)
+def target(beginnings, world, pypi) -> Site:
+    return beginnings(_second, world, pypi.url)
+
+
+def _second(folder: Path, world: World, address: str) -> Site:
+    return Place(folder / "second", world).init(address)
 
 
 def members(path: Path) -> dict[str, bytes]:

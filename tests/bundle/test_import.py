@@ -58,6 +58,7 @@ def test_it_is_the_same_installation_without_any_index(target, bundle, origin, p
     assert target.gov("undo").ok()
 
 
+@pytest.mark.thorough
 def test_it_can_be_taken_back(target, bundle):
     before = target.installed()
     txid = target.gov.json("import", bundle).ok().data["txid"]
@@ -77,6 +78,7 @@ def test_a_dry_run_tells_and_leaves_nothing(target, bundle):
     assert not [*(target.root / "state/work").glob("import-*")]
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("other_platform", ["platform", "python"], indirect=True)
 def test_elsewhere_it_locks_anew_with_the_versions_as_wishes(target, other_platform):
     """As a bundle of another platform, or of a Python that nobody has here."""
@@ -121,6 +123,7 @@ def test_a_missing_file(target, tmp_path):
     assert_refused(target, "import", tmp_path / FILE, code=2, named="not_found")
 
 
+@pytest.mark.thorough
 def test_a_folder_of_packages(settled, target, tmp_path, world):
     """It comes with the wheels, or where the operator has such a folder himself."""
     path = tmp_path / FILE
@@ -154,6 +157,7 @@ def test_comfyui_moves_to_its_commit_and_back(target, bundle, origin):
     assert git(target.comfyui, "rev-parse", "HEAD") == ahead
 
 
+@pytest.mark.thorough
 def test_on_a_prod_that_moved_it_is_observed_again(target, bundle, world):
     """What another change brought meanwhile is replaced, as the import says."""
     txid = target.gov.json("import", bundle).ok().data["txid"]
@@ -172,6 +176,7 @@ def test_promote_at_once(target, bundle):
     assert "lark" in target.installed()
 
 
+@pytest.mark.thorough
 def test_edits_of_a_node_are_not_overwritten(target, bundle):
     """The same node is governed here, and somebody works on a file that would move."""
     target.gov("import", bundle, "--promote").ok()
@@ -213,6 +218,7 @@ def remote(tmp_path, world):
     daemon.wait()
 
 
+@pytest.mark.thorough
 def test_code_is_fetched_where_the_bundle_has_none(tmp_path, world, pypi, place, remote):
     allowed = {"policy__git_protocols": ["git", "file"]}
     first = Place(tmp_path / "first", world)

@@ -2,18 +2,9 @@
 
 import json
 
-import pytest
-from support.worlds import Settled
-
 from governance.boundaries import store
 from governance.changes import trial_run
 from governance.truth.workspace import Workspace
-
-
-@pytest.fixture
-def own(tmp_path, world):
-    """Its environments are harmed."""
-    return Settled(tmp_path, world)
 
 
 def baseline(site):
@@ -38,9 +29,9 @@ def test_after_a_promote_a_removal_and_a_rollback(settled):
     assert set(baseline(site)["loaded"]) == before | {"shares-cowsay"} == promoted(site)
 
 
-def test_a_generation_without_one_takes_the_last_that_was_known(own):
-    site = own.site
-    site.gov("tx", "promote", own.completed).ok()
+def test_a_generation_without_one_takes_the_last_that_was_known(settled):
+    site = settled.site
+    site.gov("tx", "promote", settled.completed).ok()
     known = baseline(site)
     folder = site.root / ".generations" / f"{(site.root / '.venv-prod').readlink().name}.d"
     (folder / "baseline.json").unlink()
@@ -49,9 +40,9 @@ def test_a_generation_without_one_takes_the_last_that_was_known(own):
     assert dict(found.classes) == known["classes"]
 
 
-def test_a_rollback_to_an_environment_that_is_built_anew_knows_what_loaded(own):
-    site = own.site
-    site.gov("tx", "promote", own.completed).ok()
+def test_a_rollback_to_an_environment_that_is_built_anew_knows_what_loaded(settled):
+    site = settled.site
+    site.gov("tx", "promote", settled.completed).ok()
     with_it, prod = baseline(site), site.root / ".venv-prod"
     folder = site.root / ".generations" / prod.readlink().name
     site.gov("node", "remove", "shares-cowsay").ok()
@@ -64,8 +55,8 @@ def test_a_rollback_to_an_environment_that_is_built_anew_knows_what_loaded(own):
     assert baseline(site)["classes"] == with_it["classes"]
 
 
-def test_a_repair_of_an_environment_that_is_gone_knows_what_loaded(own):
-    site = own.site
+def test_a_repair_of_an_environment_that_is_gone_knows_what_loaded(settled):
+    site = settled.site
     known = baseline(site)
     folder = (site.root / ".generations") / (site.root / ".venv-prod").readlink().name
     store.remove_tree(folder)

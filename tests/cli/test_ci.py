@@ -98,6 +98,7 @@ def elsewhere(place, monkeypatch):
 # --- runs -------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_node_that_needs_a_newer_comfyui(place, tmp_path):
     """Its folder has a blank and other letters; an edit and a new file of it count, and it is
     never written to."""
@@ -136,6 +137,7 @@ def test_a_node_that_needs_a_newer_comfyui(place, tmp_path):
     assert f"- {reason}\n" in told
 
 
+@pytest.mark.thorough
 def test_beside_another_node_and_with_a_missing_line(place, world):
     """Alone it lacks a line; beside the other one it does not lock, and nothing is started."""
     node = place.node("undeclared", init=f"import lark\n{LOADS}", requirements="humanize<4\n")
@@ -206,6 +208,7 @@ def test_requirements_that_do_not_lock_and_a_comfyui_that_cannot_be_had(place, t
     assert "no-such-package-of-the-sample" in impossible["reason"]
 
 
+@pytest.mark.thorough
 def test_a_node_of_the_registry_stands_beside_it_and_is_not_counted(place):
     with registry.serving() as made:
         made.publish("sample-pack", "1.0.0", {"__init__.py": LOADS})

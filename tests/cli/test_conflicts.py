@@ -70,6 +70,7 @@ def test_a_fix_that_touches_core_says_so_to_the_end(settled, conflict):
     assert after == {"transformers": "4.26.1", "tqdm": "4.67.1"}
 
 
+@pytest.mark.thorough
 @pytest.mark.pypi
 def test_through_a_real_package(tmp_path, world):
     """numba 0.60 wants numpy<2.1: the chain is read from a lock, and the range from uv."""
@@ -96,6 +97,7 @@ def test_through_a_real_package(tmp_path, world):
     assert "compiled gave up numba==0.60.0" in gov("why", "numba").ok().out
 
 
+@pytest.mark.thorough
 def test_one_that_contradicts_itself(settled, conflict):
     _, screen = conflict("odd", "lark<1.2\n\nlark>=1.2\n")
     assert "\nlark: odd <1.2 against odd >=1.2; odd contradicts itself\n" in screen
@@ -103,6 +105,7 @@ def test_one_that_contradicts_itself(settled, conflict):
     assert [(c["name"], c["after"]) for c in done["changes"]] == [("lark", "1.2.2")]
 
 
+@pytest.mark.thorough
 def test_a_name_that_is_none(settled, conflict):
     _, screen = conflict("typo", "colorama\nhumanise\n")
     told = "humanise: typo any version, but humanise is not on the index (is humanize meant?)"
@@ -112,6 +115,7 @@ def test_a_name_that_is_none(settled, conflict):
     assert [c["name"] for c in done["changes"]] == ["colorama"]
 
 
+@pytest.mark.thorough
 def test_a_version_that_is_none(settled, conflict):
     _, screen = conflict("ahead", "lark==9\n")
     assert "\nlark: ahead ==9, but no such version of lark is on the index\n" in screen
@@ -119,6 +123,7 @@ def test_a_version_that_is_none(settled, conflict):
     assert [(c["name"], c["after"]) for c in done["changes"]] == [("lark", "1.2.2")]
 
 
+@pytest.mark.thorough
 def test_three_at_once(settled, conflict):
     txid, screen = conflict("trio", "numpy<1.25\nhumanize<4\nlark<1\ncolorama\n")
     told = re.findall(r"^(\w+): trio <", screen, re.M)
@@ -139,6 +144,7 @@ def test_pins_add_up_one_at_a_time(settled, conflict):
     assert told.startswith("resolved with numpy==2.4.1, humanize==4.14.0\n")
 
 
+@pytest.mark.thorough
 def test_another_suggestion_takes_the_place_of_the_first(settled, conflict):
     txid, screen = conflict("old", "humanize<4\n")
     first, second = "give up old's humanize<4", "give up sample-captioner's humanize>=4.9"
@@ -199,6 +205,7 @@ def test_a_failing_pin_never_offers_comfyuis_own_line(settled, conflict):
     assert {line["owner"] for line in changed} == {"node:old"}
 
 
+@pytest.mark.thorough
 def test_the_extras_of_what_is_held_are_kept(settled, conflict, add):
     add("wide", "transformers[timm]>=4.50\n")
     settled.site.gov("tx", "promote", settled.site.run("wide"), *core()).ok()
@@ -210,6 +217,7 @@ def test_the_extras_of_what_is_held_are_kept(settled, conflict, add):
     assert '"transformers[timm]==4.57.1"' in text
 
 
+@pytest.mark.thorough
 def test_the_extras_of_a_line_that_is_given_up_are_kept(settled, conflict, add):
     add("wide", "transformers>=4.50\n")
     settled.site.gov("tx", "promote", settled.site.run("wide"), *core()).ok()
@@ -278,6 +286,7 @@ def test_a_moved_base_is_shown_refused_and_observed_again(settled, add):
     assert site.gov.json("tx", "inspect", second).ok().data["status"] == "aborted"
 
 
+@pytest.mark.thorough
 def test_a_base_that_moved_elsewhere_is_no_obstacle(settled, add):
     site = settled.site
     add("first", "lark\n")
@@ -292,6 +301,7 @@ def test_a_base_that_moved_elsewhere_is_no_obstacle(settled, add):
     assert [c["name"] for c in done["changes"]] == ["tqdm"]
 
 
+@pytest.mark.thorough
 def test_a_rebase_keeps_what_was_resolved(settled, conflict, add):
     txid, screen = conflict("old", "humanize<4\nlark\n")
     settled.site.gov(*fixes(screen)["give up old's humanize<4"]).ok()

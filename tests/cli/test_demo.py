@@ -142,6 +142,7 @@ def test_the_home_folder_is_left_alone(played):
     assert list(played.home.iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.pypi
 def test_the_online_story_is_the_same(tmp_path):
     ended = play(tmp_path / "demo", env={"HOME": str(tmp_path)})

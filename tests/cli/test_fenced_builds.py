@@ -52,6 +52,7 @@ def trap(settled, tmp_path, monkeypatch):
     return Trap(settled.site, tmp_path)
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("static", [True, False], ids=["sync", "lock and sync"])
 def test_the_wheel_is_installed_and_nothing_is_left(trap, static):
     name = "grabsync" if static else "grablock"

@@ -57,6 +57,7 @@ def argvs(site, txid):
     }
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("spare", [0, 1 << 14, 1 << 18])
 def test_every_writer_says_it_and_works_again_afterwards(site, spare):
     txid = site.run("sample-captioner")

@@ -69,6 +69,7 @@ def group(site, name):
 # --- lines given up ---------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_the_bare_name_stays_and_the_line_is_kept_in_mind(settled, node):
     old = node("old", "humanize<4\nlark\n")
     done = old.accept()
@@ -86,6 +87,7 @@ def test_the_bare_name_stays_and_the_line_is_kept_in_mind(settled, node):
     assert settled.site.gov.json("why", "lark").ok().data["given_up"] == []
 
 
+@pytest.mark.thorough
 def test_it_holds_nothing_that_a_later_node_asks_for(settled, node):
     node("old", "humanize<4\n").accept()
     node("later", "humanize<4.13\n")
@@ -98,6 +100,7 @@ def test_it_holds_nothing_that_a_later_node_asks_for(settled, node):
     assert "override-dependencies" not in truth(settled.site)["tool"]["uv"]
 
 
+@pytest.mark.thorough
 def test_another_nodes_line_is_kept_in_mind_with_that_node(settled, node):
     """The newcomer keeps its own."""
     old = node("old", "humanize<4\n")
@@ -115,6 +118,7 @@ def test_another_nodes_line_is_kept_in_mind_with_that_node(settled, node):
 # --- tried again ------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_an_update_to_a_range_that_fits_gives_up_nothing(settled, node):
     old = node("old", "humanize<4\n")
     old.accept()
@@ -138,6 +142,7 @@ def test_an_update_with_a_line_that_fits_by_now_takes_it_back(settled, node):
     assert settled.site.installed()["humanize"] == "3.14.0"
 
 
+@pytest.mark.thorough
 def test_an_update_with_the_same_line_gives_it_up_again(settled, node):
     old = node("old", "humanize<4\n")
     old.accept()
@@ -154,6 +159,7 @@ def test_an_update_with_the_same_line_gives_it_up_again(settled, node):
     assert group(settled.site, "old") == ["humanize", "colorama"]
 
 
+@pytest.mark.thorough
 def test_an_update_with_a_new_line_that_does_not_fit_asks_again(settled, node):
     """What was given up is another line, and says nothing about this one."""
     old = node("old", "humanize<4\n")
@@ -168,6 +174,7 @@ def test_an_update_with_a_new_line_that_does_not_fit_asks_again(settled, node):
 # --- another name -----------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_misspelt_name_is_replaced(settled, node):
     typo = node("typo", "colorama\nhumanise>=4\n")
     txid, screen = typo.conflict()
@@ -181,6 +188,7 @@ def test_a_misspelt_name_is_replaced(settled, node):
     assert "typo gave up humanise>=4, humanize stands" in settled.site.gov("why", "humanize").out
 
 
+@pytest.mark.thorough
 def test_a_line_that_was_left_out_stays_out_at_an_update(settled, node):
     typo = node("typo", "colorama\nhumanise\n")
     txid, screen = typo.conflict()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.refusal import assert_refused
+from support.worlds import make_site
 
 from governance.sample.wheels import Wheel, build
 
@@ -30,13 +31,18 @@ def nodes(world):
 
 
 @pytest.fixture
-def site(nodes, workspace):
+def site(nodes, beginnings, world):
     """Prod has numpy 1.26.4, held by an override that came with the node new-numpy."""
-    workspace.promote("old-numpy", "--approve-core", "--reason", "old")
-    txid = workspace.run("new-numpy")
-    workspace.gov("resolve", txid, "--pin", "numpy==1.26.4").ok()
-    workspace.gov("tx", "promote", txid).ok()
-    return workspace
+    return beginnings(_held, world)
+
+
+def _held(folder, world):
+    site = make_site(folder, world)
+    site.promote("old-numpy", "--approve-core", "--reason", "old")
+    txid = site.run("new-numpy")
+    site.gov("resolve", txid, "--pin", "numpy==1.26.4").ok()
+    site.gov("tx", "promote", txid).ok()
+    return site
 
 
 def inspected(site, txid):
@@ -84,6 +90,7 @@ def test_what_an_earlier_override_lets_pass_is_told_asked_and_known(site):
     assert known(site) == [WHOSE]
 
 
+@pytest.mark.thorough
 def test_what_a_resolution_breaks_still_asks_and_each_is_named(nodes, workspace):
     """`resolve` told what its fix breaks; that the operator took it is no word for prod."""
     workspace.promote("both")

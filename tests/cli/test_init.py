@@ -197,6 +197,7 @@ def test_a_workspace_belongs_to_one_comfyui(settled, tmp_path):
     assert_refused(settled.site, *argv, code=2, named="other_comfyui")
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("line", ['comfyui_dir = ""\n', ""])
 def test_a_config_without_a_comfyui_gets_the_one_that_is_named(bare, world, line):
     """The hint of `names no comfyui_dir` must lead out; what was set stays, comments too."""

@@ -48,6 +48,7 @@ def ended(child, number):
     return child.returncode, err
 
 
+@pytest.mark.family(2)
 @SIGNALS
 @pytest.mark.parametrize("moment", ["locking", "building", "sleeping"])
 def test_during_tx_run(settled, number, code, word, moment):
@@ -73,6 +74,7 @@ def test_during_tx_run(settled, number, code, word, moment):
     site.gov("tx", "abort", settled.completed).ok()
 
 
+@pytest.mark.family(1)
 @SIGNALS
 @pytest.mark.parametrize("moment", ["locking", "building", "starting"])
 def test_during_init(tmp_path, world, number, code, word, moment):

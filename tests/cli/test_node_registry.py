@@ -223,6 +223,7 @@ def test_a_check_fetches_and_keeps_nothing(site, registry):
     assert not differences(before, fingerprint(site.root, site.comfyui))
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("verb", ["add", "update"])
 def test_a_download_that_was_killed_leaves_nothing_to_the_next_command(site, registry, verb):
     if verb == "update":
@@ -444,6 +445,7 @@ def test_outdated_tells_versions_and_bans(promoted, registry):
     assert "1.10.0" in site.gov("node", "list", "--outdated").ok().out
 
 
+@pytest.mark.thorough
 def test_edited_files_are_refused_kept_or_overwritten(promoted, registry):
     site, file = promoted, promoted.nodes / NODE / "__init__.py"
     registry.publish(ID, "1.1.0", {**code(1), "__init__.py": "# newer\n" + LOADS.format(number=1)})
@@ -473,6 +475,7 @@ def test_where_it_is_the_newest_nothing_is_made(promoted, registry):
     assert registry.asked("/install") == []
 
 
+@pytest.mark.thorough
 def test_an_update_is_observed_again_where_prod_moved_meanwhile(promoted, registry):
     site = promoted
     registry.publish(ID, "1.1.0", code(2, "cowsay\nlark\n"))
@@ -496,6 +499,7 @@ def test_without_the_registry_an_update_says_so_and_a_list_does_not_help(promote
     assert any("cannot reach" in text for text in unknown)
 
 
+@pytest.mark.thorough
 def test_clean_keeps_what_was_published(promoted, registry):
     """Without it an edit that was promoted could not be told from the author's own text."""
     site, file = promoted, promoted.nodes / NODE / "__init__.py"
@@ -513,6 +517,7 @@ def test_clean_keeps_what_was_published(promoted, registry):
     assert Repository(site.root / f".code/{NODE}.git").has(kept)
 
 
+@pytest.mark.thorough
 def test_an_imported_snapshot_brings_it(site, tmp_path):
     """ComfyUI-Manager's own form names ids of the registry with their versions."""
     path = tmp_path / "snapshot.json"

@@ -52,6 +52,7 @@ def test_a_dry_run_shows_commits_and_packages_and_changes_nothing(site, upstream
     assert not differences(before, fingerprint(site.root, site.comfyui))
 
 
+@pytest.mark.thorough
 def test_promote_does_both_in_one_command(site, upstream):
     commit = newer(upstream(NODE))
     told = site.gov("node", "update", NODE, "--promote").ok().out
@@ -66,6 +67,7 @@ def test_where_nothing_is_newer_nothing_is_made(site):
     assert not differences(before, fingerprint(site.root, site.comfyui))
 
 
+@pytest.mark.thorough
 def test_an_older_commit_can_be_named(site, upstream):
     repository = upstream(NODE)
     newer(repository)
@@ -92,6 +94,7 @@ def test_edited_files_are_refused_kept_or_overwritten_as_said(site, upstream):
     assert "# an edit of mine" in file.read_text(), "a copy of it was kept"
 
 
+@pytest.mark.thorough
 def test_what_git_does_not_track_stays(site, upstream):
     settings = site.nodes / NODE / "settings.json"
     settings.write_text("{}")
@@ -134,6 +137,7 @@ def test_where_none_of_them_fits_one_report_has_a_fix_for_all(settled, upstream)
     site.gov("resolve", txid, "--accept", "1").ok()
 
 
+@pytest.mark.thorough
 def test_all_or_nothing_sets_none_aside(settled, upstream):
     site = settled.site
     site.gov("tx", "promote", settled.completed).ok()

@@ -55,6 +55,7 @@ def test_it_is_told_with_the_way_to_mend_it(site):
     assert "2 classes (Plain, Talking)" in mended.out
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("policy", ["ask", "refuse"])
 def test_policy_may_ask_or_refuse(site, policy):
     put_policy(site, policy)

@@ -63,6 +63,7 @@ def test_a_modules_name_in_the_current_folder_is_not_imported(settled, tmp_path)
     settled.site.gov.process("tx", "abort", settled.core, cwd=tmp_path).ok()
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("name", ["with a blank é", "--dash 'quote\" $HOME;x"])
 def test_the_whole_life_on_an_odd_path(tmp_path, world, name):
     """Programs of their own, as a shell starts them."""

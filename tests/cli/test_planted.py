@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 
+import pytest
 from support.refusal import assert_told
 
 
@@ -74,6 +75,7 @@ def test_true_byte_code_is_no_finding(settled):
     site.gov("verify", "--full").ok()
 
 
+@pytest.mark.thorough
 def test_a_file_of_the_cache_with_its_record_line(workspace):
     site = workspace
     site.promote("shares-cowsay")
@@ -91,6 +93,7 @@ def test_a_file_of_the_cache_with_its_record_line(workspace):
     site.gov("verify", "--full").ok()
 
 
+@pytest.mark.thorough
 def test_a_file_that_no_record_names(workspace):
     site = workspace
     site.promote("shares-cowsay")

@@ -80,6 +80,7 @@ def test_elsewhere_there_are_plain_lines_and_no_more_than_one_each_ten_seconds(
     assert "\r" not in told.err and "\x1b" not in told.err
 
 
+@pytest.mark.thorough
 def test_quiet_shows_nothing_of_it(settled, monkeypatch):
     monkeypatch.setattr(progress, "_PLAIN_SECONDS", 0.1)
     told = settled.site.gov("-q", "tx", "run", "import-sleeps", "--timeout", "2")

@@ -78,6 +78,7 @@ def verdicts(data):
 # --- tried ------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_what_only_the_line_given_up_brought_is_added(settled, add):
     """The node imports lark, which it does not declare: the package that cannot be had would have
     brought it."""
@@ -134,6 +135,7 @@ def test_the_best_is_found_where_nothing_was_tried(settled):
     assert verdicts(data) == ["completed", None], "the first that comes up is enough"
 
 
+@pytest.mark.thorough
 def test_the_best_is_looked_for_until_one_comes_up(settled, fussy):
     told = settled.site.gov("resolve", fussy, "--best").ok().out
     given_up = "giving up sample-captioner's humanize>=4.9"
@@ -160,6 +162,7 @@ def grown(settled, tmp_path):
     return settled.site.run("grown")
 
 
+@pytest.mark.thorough
 def test_a_line_that_is_left_out(settled, add):
     site = settled.site
     add(
@@ -210,6 +213,7 @@ def test_another_commit_cannot_be_tried(settled, grown):
     assert verdicts(data)[:2] == [None, "completed"]
 
 
+@pytest.mark.thorough
 def test_another_commit_is_taken_by_a_transaction_of_its_own(settled, grown):
     site = settled.site
     ended = site.gov.json("resolve", grown, "--accept", "1").ok()
@@ -220,6 +224,7 @@ def test_another_commit_is_taken_by_a_transaction_of_its_own(settled, grown):
     assert next(row for row in plugins if row["id"] == "grown")["managed_deps"] == ["lark"]
 
 
+@pytest.mark.thorough
 def test_side_by_side(settled, monkeypatch):
     """On a machine with more cores than this one may have."""
     monkeypatch.setattr(tries, "_at_once", lambda: 2)
@@ -268,6 +273,7 @@ def test_a_number_of_fixes(settled, count):
 # --- one after another ------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_after_one_failed_the_next_is_observed_on_its_own(settled, fussy):
     site = settled.site
     site.gov("resolve", fussy, "--accept", "1").ok()
@@ -291,6 +297,7 @@ def test_the_next_is_no_more_trusted_than_the_first(settled, fussy):
         assert_told(site.gov("-q", "tx", "promote", fussy), 1, _WHY)
 
 
+@pytest.mark.thorough
 def test_reset_forgets_what_was_chosen(settled, fussy):
     site = settled.site
     before = record(site, fussy)
@@ -308,6 +315,7 @@ def test_reset_forgets_what_was_chosen(settled, fussy):
         assert after[name] == before[name]
 
 
+@pytest.mark.thorough
 def test_reset_keeps_what_the_run_was_told(settled, add):
     files = {**NODES["loads-two-classes"].files, "requirements.txt": "humanize<4\nlark\n"}
     add("plain", own_classes("plain", files))
@@ -343,6 +351,7 @@ def test_a_pin_that_is_refused_is_not_kept(settled):
     assert record(site, txid) == before
 
 
+@pytest.mark.thorough
 def test_a_pin_whose_package_leaves_is_left_out_at_the_promote(settled, add):
     site, txid = settled.site, settled.conflicting
     files = {**NODES["loads-two-classes"].files, "requirements.txt": "lark\n"}
@@ -359,6 +368,7 @@ def test_a_pin_whose_package_leaves_is_left_out_at_the_promote(settled, add):
     assert "lark" not in (site.root / "pyproject.toml").read_text()
 
 
+@pytest.mark.thorough
 def test_a_pin_whose_package_leaves_is_left_out_of_the_next_choice(settled, add):
     site, txid = settled.site, settled.conflicting
     files = {**NODES["loads-two-classes"].files, "requirements.txt": "lark\n"}
@@ -370,6 +380,7 @@ def test_a_pin_whose_package_leaves_is_left_out_of_the_next_choice(settled, add)
     assert data["resolution_pins"] == ["humanize==4.12.0"]
 
 
+@pytest.mark.thorough
 def test_a_new_pin_replaces_an_earlier_one_of_the_node(settled, upstream):
     site = settled.site
     site.gov("resolve", settled.conflicting, "--pin", "humanize==4.9.0").ok()
@@ -386,6 +397,7 @@ def test_a_new_pin_replaces_an_earlier_one_of_the_node(settled, upstream):
 # --- prod moved -------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_what_was_found_with_another_prod_says_so(settled):
     site, txid = settled.site, settled.conflicting
     assert site.gov.json("resolve", txid, "--suggest").ok().data["stale"] is False
@@ -407,6 +419,7 @@ def test_what_was_found_with_another_prod_says_so(settled):
     assert '"colorama' in (site.root / "pyproject.toml").read_text()
 
 
+@pytest.mark.thorough
 def test_reset_looks_anew(settled):
     site, txid = settled.site, settled.conflicting
     site.gov("tx", "promote", settled.completed).ok()

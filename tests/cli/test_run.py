@@ -110,6 +110,7 @@ NODE_CLASS_MAPPINGS = {}
 """
 
 
+@pytest.mark.family(1)
 @pytest.mark.privileged
 @pytest.mark.parametrize("place", ["beside", "within"])
 def test_all_of_the_workspace_is_closed_to_comfyui(tmp_path, world, monkeypatch, place):

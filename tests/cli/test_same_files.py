@@ -87,6 +87,7 @@ def inspected_text(site, txid):
     return site.gov("tx", "inspect", txid).ok().out
 
 
+@pytest.mark.thorough
 def test_a_core_package_asks_for_the_approval_of_core(site):
     text = (site.root / "config.toml").read_text()
     site.set(policy__core_packages=[PLAIN])

@@ -96,6 +96,7 @@ def test_going_back_needs_neither_network_nor_the_packages(tmp_path, world):
         moved.rename(world.wheels)
 
 
+@pytest.mark.thorough
 @pytest.mark.pypi
 @pytest.mark.timeout(600)
 def test_the_same_with_real_packages(tmp_path, world, watch):

@@ -11,16 +11,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from support import osv
 from support.refusal import assert_refused, assert_told
-from support.worlds import Site, mirror, write_config
+from support.rewound import Rewound
+from support.worlds import Site, write_config
 
-from governance.boundaries import store
 from governance.sample import index as sample_index
 from governance.sample.wheels import Wheel, about_path, build_all
 
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-ENVIRONMENTS = shutil.ignore_patterns(".generations", ".venv-candidate")
 
 
 class Shop:
@@ -29,21 +26,18 @@ class Shop:
     def __init__(self, folder, world, public, private, service):
         self.folder, self.world = folder, world
         self.public, self.private, self.service = public, private, service
-        comfyui = shutil.copytree(world.comfyui, folder / "ComfyUI", symlinks=True)
-        (folder / "comfy_env").mkdir()
-        self.site = Site(folder / "comfy_env", comfyui, world)
+        live = folder / "live"
+        comfyui = shutil.copytree(world.comfyui, live / "ComfyUI", symlinks=True)
+        (live / "comfy_env").mkdir()
+        self.site = Site(live / "comfy_env", comfyui, world)
         self.policy()
         words = ("--index", public.url, "--resolution-date", "none")
         self.site.gov("init", self.site.root, *words).ok()
-        self.kept = folder / "kept"
-        for name, place in (("root", self.site.root), ("nodes", self.site.nodes)):
-            shutil.copytree(place, self.kept / name, symlinks=True, ignore=ENVIRONMENTS)
+        self._rewound = Rewound(live, folder / "kept")
 
     def rewind(self):
-        """As after init; generations are sealed, and those of other tests are no harm."""
-        mirror(self.kept / "root", self.site.root, skipped=(".generations", ".venv-candidate"))
-        mirror(self.kept / "nodes", self.site.nodes)
-        store.remove_tree(self.site.root / ".venv-candidate")  # recovery would, in any command
+        """As after init."""
+        self._rewound.rewind()
         self.service.known.clear()
         self.service.status = 200
 
@@ -138,6 +132,7 @@ def test_a_blocked_package_is_refused_before_anything_is_built(shop):
     assert [r for r in fetched[files:] if not r.endswith(".metadata")] == []
 
 
+@pytest.mark.thorough
 def test_what_policy_asks_about_passes_with_a_word_and_is_known_then(shop):
     shop.policy(blocked_packages=["plain"], lists="ask")
     ran = shop.run("wants-plain", "plain")
@@ -201,6 +196,7 @@ def test_a_blocked_node_is_refused_before_it_is_cloned(shop, lists, code):
     assert_refused(shop.site, "tx", "run", "wants-none", code=3, named=code)
 
 
+@pytest.mark.thorough
 def test_a_node_that_is_blocked_later_is_not_updated_and_no_reason_to_stop_others(shop):
     txid = shop.run("wants-one", "plain").data["txid"]
     shop.site.gov("tx", "promote", txid).ok()
@@ -260,6 +256,7 @@ def test_a_person_who_frees_a_package_from_its_age_meets_the_gate(shop):
     assert (ended.code, ended.error["code"]) == (3, "young_release")
 
 
+@pytest.mark.thorough
 def test_an_index_without_upload_times_is_named(shop, tmp_path, world):
     with plain_pages(world.wheels, tmp_path / "pages") as url:
         root = tmp_path / "comfy_env"
@@ -358,6 +355,7 @@ def test_a_new_vulnerability_is_refused_and_an_old_one_is_no_reason(shop):
     assert [(r["subject"], r["known"]) for r in rows] == [("leaky", True)]
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("fault", ["failing", "unreachable"])
 def test_a_service_that_does_not_answer_is_never_none(shop, fault):
     shop.policy(vulnerabilities="refuse")
@@ -383,6 +381,7 @@ def about(shop, name, **facts):
     about_path(path).write_text(json.dumps({**told, **facts}))
 
 
+@pytest.mark.thorough
 def test_a_release_that_was_yanked_since(shop):
     txid = shop.run("wants-regretted", "regretted", "vanished").data["txid"]
     shop.site.gov("tx", "promote", txid).ok()
@@ -420,6 +419,7 @@ def test_what_has_to_be_built_is_shown_and_refused(shop):
 # --- gov audit --------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_audit_tells_a_person_a_script_and_a_code_host(shop, tmp_path):
     txid = shop.run("wants-leaky", "leaky==1.0").data["txid"]
     shop.site.gov("tx", "promote", txid).ok()

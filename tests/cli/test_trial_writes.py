@@ -134,6 +134,7 @@ def check(site, writer, places):
         assert not differences(old, fingerprint(place)), place
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("arrange", ARRANGEMENTS)
 def test_a_node_writes_where_it_likes_and_nothing_stays(tmp_path, world, writer, writes, arrange):
     site = make_site(tmp_path, world)
@@ -197,6 +198,7 @@ def installer(world):
     return world.add("installs-files", {"install.py": script, **texts}).name
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("layers", [True, False])
 def test_what_install_py_made_is_found_in_the_candidate(workspace, world, monkeypatch, layers):
     name = installer(world)

@@ -39,6 +39,7 @@ def relayed(ended):
     return [line for line in ended.err.splitlines() if line.startswith("  | ")]
 
 
+@pytest.mark.thorough
 def test_all_that_comfyui_logs_is_shown_with_v(site):
     told = site.gov("tx", "run", "sample-captioner", "-v").ok()
     assert any("To see the GUI go to" in line for line in relayed(told))
@@ -46,6 +47,7 @@ def test_all_that_comfyui_logs_is_shown_with_v(site):
     assert len(relayed(told)) >= len(log.read_text().splitlines())
 
 
+@pytest.mark.thorough
 def test_where_it_fails_the_lines_that_matter_are_shown_once(site):
     told = site.gov("tx", "run", "import-fails")
     assert told.code == 1

@@ -147,25 +147,26 @@ class House:
         return [path.read_bytes() for path in self.space.truth] + [os.readlink(self.space.prod)]
 
 
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory):
-    return packages.write_packages(tmp_path_factory.mktemp("wheels"))
+@dataclass(frozen=True)
+class Shared:
+    """What all houses of a run have in common."""
+
+    comfyui: Path
+    wheels: Path
+    cache: Path
+    tool: Path
 
 
 @pytest.fixture(scope="session")
-def comfyui_template(tmp_path_factory):
-    return world.write_comfyui(tmp_path_factory.mktemp("template") / "ComfyUI")
+def shared(tmp_path_factory):
+    new = tmp_path_factory.mktemp
+    comfyui = world.write_comfyui(new("template") / "ComfyUI")
+    return Shared(comfyui, packages.write_packages(new("wheels")), new("uv-cache"), _tool(new))
 
 
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("uv-cache")
-
-
-@pytest.fixture(scope="session")
-def tool(tmp_path_factory):
+def _tool(new):
     """The venv that runs the tests, seen through links, with a uv beside its Python that logs."""
-    folder = tmp_path_factory.mktemp("tool")
+    folder = new("tool")
     real = Path(sys.executable).parent
     (folder / "bin").mkdir()
     (folder / "bin/python").symlink_to(real / "python")
@@ -186,36 +187,54 @@ def own_home(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def unmade(tmp_path, wheels, comfyui_template, tool, monkeypatch):
-    """A house whose workspace folder is not there yet."""
-    comfyui = tmp_path / "ComfyUI"
-    shutil.copytree(comfyui_template, comfyui)
-    monkeypatch.setattr(uv, "executable", lambda: str(tool / "bin/uv"))
-    (tool / "uv.log").unlink(missing_ok=True)
-    space = Workspace(tmp_path / "env")
-    return House(space, comfyui, wheels, tmp_path / "repositories", tool / "uv.log", tool)
+def logged_uv(shared, monkeypatch):
+    executable = shared.tool / "bin/uv"
+    monkeypatch.setattr(uv, "executable", lambda: str(executable))
+    (shared.tool / "uv.log").unlink(missing_ok=True)
+
+
+def make_unmade(folder, shared):
+    comfyui = folder / "ComfyUI"
+    shutil.copytree(shared.comfyui, comfyui)
+    space, log = Workspace(folder / "env"), shared.tool / "uv.log"
+    return House(space, comfyui, shared.wheels, folder / "repositories", log, shared.tool)
 
 
 @pytest.fixture
-def make_governed(unmade, shared_cache):
-    """A function that initialises the workspace; its arguments are settings (`__` for the dot)."""
+def unmade(tmp_path, shared, logged_uv):
+    """A house whose workspace folder is not there yet."""
+    return make_unmade(tmp_path, shared)
 
-    def make(**settings):
-        given = {
-            "comfyui_dir": str(unmade.comfyui),
-            "tx__settle_seconds": 0.2,
-            "tx__smoke_test_cmd": "{python} -c pass",
-            "storage__uv_cache_dir": str(shared_cache),
-            **settings,
-        }
-        unmade.space.root.mkdir()
-        unmade.space.config_path.write_text(config.template(**given))
-        installation.prepare(unmade.space.root, unmade.comfyui)
-        options = installation.Options(index=str(unmade.wheels), date="none")
-        with recovery.exclusive(unmade.space, "init"):
-            installation.initialise(unmade.session(), options)
-        unmade.forget_uv_calls()
-        return unmade
+
+def make_house(folder, shared, prepare, settings):
+    house = make_unmade(folder, shared)
+    given = {
+        "comfyui_dir": str(house.comfyui),
+        "tx__settle_seconds": 0.2,
+        "tx__smoke_test_cmd": "{python} -c pass",
+        "storage__uv_cache_dir": str(shared.cache),
+        **dict(settings),
+    }
+    house.space.root.mkdir()
+    house.space.config_path.write_text(config.template(**given))
+    installation.prepare(house.space.root, house.comfyui)
+    options = installation.Options(index=str(house.wheels), date="none")
+    with recovery.exclusive(house.space, "init"):
+        installation.initialise(house.session(), options)
+    if prepare is not None:
+        prepare(house)
+    return house
+
+
+@pytest.fixture
+def make_governed(beginnings, shared, logged_uv):
+    """A function that gives an initialised workspace; its arguments are settings (`__` for the
+    dot), and what is done to the house once, before any test sees it."""
+
+    def make(prepare=None, **settings):
+        house = beginnings(make_house, shared, prepare, tuple(sorted(settings.items())))
+        house.forget_uv_calls()
+        return house
 
     return make
 

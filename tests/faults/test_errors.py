@@ -105,6 +105,7 @@ def test_a_read_only_workspace(trials, note, name):
     note("read-only and full disks", runs=1, bad=0)
 
 
+@pytest.mark.family(1)
 @pytest.mark.privileged
 @pytest.mark.parametrize("free_kb", [8, 32, 64])
 def test_a_disk_that_fills_up_during_the_build(trials, note, free_kb):

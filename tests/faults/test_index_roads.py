@@ -143,6 +143,7 @@ def test_an_index_without_hashes(stage):
 # --- the other roads --------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_several_nodes_at_once_set_nobody_aside(stage, tmp_path):
     """An index that cannot be asked says nothing about any of them."""
     for name in ("one", "two"):

@@ -48,6 +48,7 @@ def test_killed_at_any_moment_uv_running(trials, note, name):
     assert not bad, figures.told(bad)
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("name", ["without_intent", "apply_first", "in_place"])
 def test_a_broken_gov_is_found_out(stage, note, name):
     """The control: with the intent left out, or in the wrong order, the harness goes red."""

@@ -46,7 +46,7 @@ from .model_workspace import (
 
 LONG = figures.LONG or os.environ.get("GOV_FUZZ") == "long"
 # The long form's 1,500 examples in parts, so that they spread over processes.
-PARTS, EXAMPLES, STEPS = (15, 100, 40) if LONG else (1, 40, 10)
+PARTS, EXAMPLES, STEPS = (15, 100, 40) if LONG else (1, 10, 10)
 
 # The contract's words, not the library's table.
 ALLOWED = {

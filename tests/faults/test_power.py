@@ -216,6 +216,7 @@ SPARE = {
 }
 
 
+@pytest.mark.family(1)
 @pytest.mark.timeout(3600 if figures.LONG else 300)
 @pytest.mark.parametrize("name", SPARE)
 def test_a_sync_left_out_turns_it_red(trials, unsynced, note, name):
@@ -233,6 +234,7 @@ def plugs(trials):
     return functools.cache(functools.partial(Plug, trials))
 
 
+@pytest.mark.family(1)
 @pytest.mark.timeout(3600 if figures.LONG else 300)
 @pytest.mark.parametrize("name", MOVING)
 def test_any_power_loss_leaves_moved_code_with_its_packages(plugs, unsynced, note, name):
@@ -273,6 +275,7 @@ SPARE_OF_MOVED = {
 }
 
 
+@pytest.mark.family(1)
 @pytest.mark.timeout(3600 if figures.LONG else 300)
 @pytest.mark.parametrize("name", MOVING)
 def test_a_sync_of_moved_code_left_out_turns_it_red(plugs, unsynced, note, name):

@@ -18,11 +18,13 @@ def skipped(done):
 
 
 @pytest.fixture
-def settled(governed):
+def settled(make_governed):
     """Everything is up to date and doit knows it."""
-    assert governed.doit().returncode == 0
-    governed.forget_uv_calls()
-    return governed
+    return make_governed(_make_all)
+
+
+def _make_all(house):
+    assert house.doit().returncode == 0
 
 
 def edited(house, *lines):

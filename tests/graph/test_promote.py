@@ -18,18 +18,45 @@ def ran(done):
 
 
 @pytest.fixture
-def completed(governed):
+def completed(make_governed):
     """A completed run whose base has not moved; uv is counted from here."""
-    governed.txid = governed.ran("declares-two-packages")
-    governed.forget_uv_calls()
-    return governed
+    return make_governed(_complete)
+
+
+def _complete(house):
+    house.txid = house.ran("declares-two-packages")
 
 
 @pytest.fixture
-def core(governed):
+def core(make_governed):
     """A completed run that would change numpy."""
-    governed.txid = governed.ran("changes-core", _loading("numpy==2.3.2\n"))
-    return governed
+    return make_governed(_change_core)
+
+
+def _change_core(house):
+    house.txid = house.ran("changes-core", _loading("numpy==2.3.2\n"))
+
+
+@pytest.fixture
+def undeclaring(make_governed):
+    """A completed run of a node that installs what it does not declare."""
+    return make_governed(_install_undeclared)
+
+
+def _install_undeclared(house):
+    house.txid = house.ran("pip-installs")
+
+
+@pytest.fixture
+def failed(make_governed):
+    return make_governed(_fail)
+
+
+def _fail(house):
+    house.added("import-fails", {"__init__.py": "raise RuntimeError('no')\n"})
+    answer = house.gov("tx", "run", "import-fails")
+    assert answer.code == 1
+    house.txid = answer.data["txid"]
 
 
 def _loading(requirements):
@@ -74,9 +101,8 @@ def test_a_node_without_packages_does_not_move_the_base(completed):
     assert house.uv_calls("lock", "sync") == []
 
 
-def test_an_undeclared_package_locks_once_and_syncs_once(governed):
-    house = governed
-    txid = house.ran("pip-installs")
+def test_an_undeclared_package_locks_once_and_syncs_once(undeclaring):
+    house, txid = undeclaring, undeclaring.txid
     assert house.transaction(txid)["promotion_plan"]["override_additions"] == ["lark"]
     house.forget_uv_calls()
     house.done("tx", "promote", txid)
@@ -121,10 +147,9 @@ def fail_at(monkeypatch, stage):
     ],
 )
 def test_a_promote_that_failed_in_the_middle_redoes_only_what_is_missing(
-    governed, monkeypatch, stage, before, after
+    undeclaring, monkeypatch, stage, before, after
 ):
-    house = governed
-    txid = house.ran("pip-installs")
+    house, txid = undeclaring, undeclaring.txid
     truth = house.truth()
     house.forget_uv_calls()
     with monkeypatch.context() as patch:
@@ -141,10 +166,9 @@ def test_a_promote_that_failed_in_the_middle_redoes_only_what_is_missing(
     assert house.transaction(txid)["status"] == "promoted"
 
 
-def test_a_promote_killed_between_stages_redoes_only_what_is_missing(governed):
+def test_a_promote_killed_between_stages_redoes_only_what_is_missing(undeclaring):
     """doit writes its records when the run ends, so the receipts alone must know."""
-    house = governed
-    txid = house.ran("pip-installs")
+    house, txid = undeclaring, undeclaring.txid
     for stage in ("promote_plan", "promote_lock", "promote_build"):
         assert house.doit("-s", f"{stage}:{txid}").returncode == 0
     for path in house.space.root.glob(".doit.db*"):
@@ -156,6 +180,7 @@ def test_a_promote_killed_between_stages_redoes_only_what_is_missing(governed):
     assert "lark" in house.prod_versions()
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize(
     ("file", "edit"), [("uv.lock", "\n# edited\n"), ("pyproject.toml", "[tool.x]\ny = 1\n")]
 )
@@ -214,6 +239,7 @@ def go(house, road, *options):
     return house.doit(*ROADS[road](house.txid)[-1], *options)
 
 
+@pytest.mark.family(3)
 @pytest.mark.parametrize("road", sorted(ROADS))
 def test_the_core_gate_holds_on_every_road(core, road):
     truth = core.truth()
@@ -233,22 +259,17 @@ def test_approval_without_a_reason_approves_nothing(core, road):
 
 
 @pytest.mark.parametrize("road", ["plain", "single", "ignored", "all ignored"])
-def test_a_failed_run_is_refused_on_every_road(governed, road):
-    house = governed
-    house.added("import-fails", {"__init__.py": "raise RuntimeError('no')\n"})
-    answer = house.gov("tx", "run", "import-fails")
-    assert answer.code == 1
-    house.txid = answer.data["txid"]
+def test_a_failed_run_is_refused_on_every_road(failed, road):
+    house = failed
     truth = house.truth()
     assert go(house, road).returncode == 3
     assert house.truth() == truth
 
 
 @pytest.mark.parametrize("road", ["single", "ignored", "all ignored"])
-def test_no_road_promotes_what_was_not_observed(governed, road):
+def test_no_road_promotes_what_was_not_observed(undeclaring, road):
     """With the undeclared package it is another environment, which no run has seen."""
-    house = governed
-    house.txid = house.ran("pip-installs")
+    house = undeclaring
     truth = house.truth()
     done = go(house, road)
     assert done.returncode == 3, done.stderr

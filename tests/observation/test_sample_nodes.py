@@ -17,6 +17,7 @@ def words(entries):
     return [" ".join(entry["argv"]) for entry in entries]
 
 
+@pytest.mark.family(8)
 @pytest.mark.parametrize("name", [name for name in ENDING if name not in SPECIAL])
 def test_the_verdict_and_the_record_are_those_of_the_table(name, comfyui_dir, observe):
     node = NODES[name]

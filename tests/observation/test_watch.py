@@ -243,6 +243,7 @@ def test_a_request_that_failed_is_shown(comfyui_dir, observe):
     assert any(text.startswith(asked) for text in seen.warnings)
 
 
+@pytest.mark.thorough
 def test_a_thread_s_install_is_laid_at_the_door_of_its_node(comfyui_dir, observe):
     put(comfyui_dir, "installs-in-thread")
     seen = observe(comfyui_dir, "installs-in-thread", settle=5)

@@ -71,6 +71,7 @@ def test_real_wheels_without_network(first, tmp_path):
     assert files(second) == files(first)
 
 
+@pytest.mark.thorough
 def test_a_snapshot_of_cm_cli(tmp_path, world):
     """From its package, in a venv of its own; JSON and YAML."""
     comfyui = sample.write_comfyui(tmp_path / "ComfyUI")

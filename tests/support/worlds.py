@@ -1,19 +1,17 @@
 """Worlds to govern: a sample ComfyUI, tiny wheels, nodes, and workspaces on top of them."""
 
-import os
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from governance.boundaries import config, store
+from governance.boundaries import config
 from governance.sample import packages, world
 from governance.sample.nodes import NODES
 
 from .gov import Gov
 
 SETTLE_SECONDS = 0.2
-_CANDIDATES = ".venv-candidate"
 
 # Two packages declared, a third installed at start without a word.
 _INSTALLER = """\
@@ -155,15 +153,10 @@ def make_site(folder: Path, world: World, **settings: object) -> Site:
 
 
 class Settled:
-    """A workspace with a history, rewound for each test instead of made anew.
-
-    Generations are sealed and never change, so their folders stay; those that a test added go.
-    Tests that harm an environment take a workspace of their own.
-    """
+    """A workspace with a history (see tests/conftest.py: it is made once and rewound)."""
 
     def __init__(self, folder: Path, world: World) -> None:
-        self.site = make_site(folder / "live", world)
-        self.kept = folder / "kept"
+        self.site = make_site(folder, world)
         self.promoted = self.site.run("sample-captioner")
         done = self.site.gov.json("tx", "promote", self.promoted).ok().data
         self.before, self.after = done["pre_snapshot"], done["post_snapshot"]
@@ -174,55 +167,3 @@ class Settled:
         self.core = self.site.run("sample-upscaler")
         self.completed = self.site.run("shares-cowsay")
         self.site.add("import-sleeps")
-        self._keep()
-
-    def _keep(self) -> None:
-        shutil.copytree(self.site.root, self.kept / "root", symlinks=True, ignore=_environments)
-        shutil.copytree(self.site.root / _CANDIDATES, self.kept / _CANDIDATES, symlinks=True)
-        shutil.copytree(self.site.nodes, self.kept / "nodes", symlinks=True)
-        self.generations = {path.name for path in (self.site.root / ".generations").iterdir()}
-
-    def rewind(self) -> None:
-        root = self.site.root
-        mirror(self.kept / "root", root, skipped=(".generations", _CANDIDATES))
-        mirror(self.kept / "nodes", self.site.nodes)
-        kept = {path.name for path in (self.kept / _CANDIDATES).iterdir()}
-        for folder, names in ((".generations", self.generations), (_CANDIDATES, kept)):
-            for path in (root / folder).iterdir():
-                if path.name not in names:
-                    store.remove_tree(path)
-        for name in kept:
-            if not (root / _CANDIDATES / name).is_dir():
-                source = self.kept / _CANDIDATES / name
-                shutil.copytree(source, root / _CANDIDATES / name, symlinks=True)
-
-
-def mirror(source: Path, target: Path, skipped: Collection[str] = ()) -> None:
-    """Make `target` like `source`; what has the same size and time is taken to be the same."""
-    wanted = {entry.name: entry for entry in os.scandir(source)}
-    for entry in list(os.scandir(target)):
-        if entry.name not in skipped and not _is_same(wanted.get(entry.name), entry):
-            store.remove_tree(Path(entry.path))
-    for name, entry in wanted.items():
-        path = target / name
-        if entry.is_dir(follow_symlinks=False):
-            path.mkdir(exist_ok=True)
-            mirror(Path(entry.path), path)
-            shutil.copystat(entry.path, path)
-        elif not os.path.lexists(path):
-            shutil.copy2(entry.path, path, follow_symlinks=False)
-
-
-def _is_same(one: os.DirEntry[str] | None, other: os.DirEntry[str]) -> bool:
-    if one is None:
-        return False
-    a, b = one.stat(follow_symlinks=False), other.stat(follow_symlinks=False)
-    if a.st_mode != b.st_mode or one.is_dir(follow_symlinks=False):
-        return a.st_mode == b.st_mode
-    if one.is_symlink():
-        return os.readlink(one.path) == os.readlink(other.path)
-    return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
-
-
-def _environments(folder: str, names: list[str]) -> set[str]:
-    return {".generations", _CANDIDATES} & set(names)
