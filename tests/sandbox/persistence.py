@@ -150,9 +150,8 @@ class Place:
         (self.home / ".config").mkdir()
 
     def _write_tool(self):
-        ignored = shutil.ignore_patterns("__pycache__")
         for name in ("governance", "tasks", "bin"):
-            shutil.copytree(CHECKOUT / name, self.tool / name, ignore=ignored)
+            shutil.copytree(CHECKOUT / name, self.tool / name)
         for name in ("dodo.py", "config.toml", "pyproject.toml"):
             shutil.copy(CHECKOUT / name, self.tool / name)
         venv = [sys.executable, "-m", "venv", "--without-pip", str(self.tool / ".venv")]
@@ -211,8 +210,8 @@ class Place:
         }
         (self.root / "config.toml").write_text(config.template(**usual))
         self.gov("init", self.root, "--index", self.wheels, "--resolution-date", "none")
-        self.before = self.promote(OTHER)
         self.gov("node", "add", self.repos / NEXT)
+        self.before = self.promote(OTHER)
 
     # --- what is typed ------------------------------------------------------------------------
 
@@ -326,6 +325,7 @@ class Place:
         """{name: Outcome} of these attempts after the removal and the steps, all or some."""
         made = self.attempt(how, names)
         already = self._forget()
+        self.codes = {}
         obeys = how not in (PLAIN, LOOSE)
         found = {name: Outcome(name, made[name]["error"]) for name in names}
         for one in found.values():
@@ -363,6 +363,7 @@ class Place:
 
     def _note(self, found, made, step, done):
         words = f"{done.stdout}\n{done.stderr}"
+        self.codes[step] = done.returncode
         fresh = [path for path in self._logs() if path not in self.known_logs]
         said = words + "\n".join(path.read_text(errors="replace") for path in fresh)
         self.known_logs.update(fresh)
@@ -427,7 +428,8 @@ class Place:
 
     def _pip(self):
         own = [self.tool / ".venv/bin/python", "-m", "pip", "--disable-pip-version-check"]
-        words = ("--no-index", "--no-build-isolation", "--no-deps", "--no-cache-dir", "--dest")
+        words = ("--no-index", "--no-build-isolation", "--no-deps", "--no-cache-dir")
+        words = (*words, "--find-links", self.wheels, "--dest")
         return self.call(*own, "download", "cowsay", *words, self.top / "downloads")
 
     def _by_hand(self):

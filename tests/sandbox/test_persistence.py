@@ -43,6 +43,7 @@ def test_nothing_of_an_observed_node_runs_again(place):
 def test_nothing_of_a_promoted_node_runs_again(place):
     found = place.outcomes(persistence.PROMOTED)
     assert [str(one) for one in found.values() if one.survived] == []
+    assert {step for step, code in place.codes.items() if code} == set()
     said = {name: str(one).partition(" ")[0] for name, one in found.items()}
     assert {name for name, word in said.items() if word == "told"} == OPEN
     assert {name for name, word in said.items() if word == "undone"} == UNDONE
