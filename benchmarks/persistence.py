@@ -1,6 +1,6 @@
 """What a removed node leaves behind and runs again: `python benchmarks/persistence.py`.
 
-It prints the table of docs/07, about ten minutes long in the making.
+It prints the table of docs/07, which takes about ten minutes.
 
 Each attempt of tests/sandbox/remnants.py is made by a plain process, by a node that is observed and
 given up, by one that is promoted, and by the build of a package that a node asks for; then the node
@@ -34,7 +34,8 @@ def main() -> None:
     print("| attempt | without a fence | observed | promoted | in a build |\n|---|---|---|---|---|")
     for name in persistence.NAMES:
         cells = [str(found[how][name]) for how in kinds[1:]]
-        print(f"| {name} | {control(found[persistence.PLAIN][name])} | {' | '.join(cells)} |")
+        bare = control(found[persistence.PLAIN][name])
+        print("|", " | ".join([name.replace("_", " "), bare, *cells]), "|")
     for how in kinds:
         survived = [one.name for one in found[how].values() if one.survived]
         print(f"{how}: {len(survived)} of {len(found[how])} survived", file=sys.stderr)
@@ -57,7 +58,7 @@ def control(one: Any) -> str:
     if one.ran:
         return f"runs again ({one.ran})"
     if one.at_once:
-        return "runs where it lies; gov's own checks leave it out afterwards"
+        return "runs where it lies, not after the removal"
     return f"cannot: {one.error}" if one.error else f"does not: {one}"
 
 

@@ -29,13 +29,13 @@ _MACHINE = ("/var/spool/cron", "/etc/cron.d", "/etc/profile.d", "/etc/systemd/sy
 
 def closed() -> list[Path]:
     """What no node has any business in; those that are there."""
-    return [path for path in _named(_CLOSED) if path.exists()]
+    return [path for path in _named(_CLOSED) if os.path.exists(path)]  # noqa: PTH110
 
 
 def all_files() -> Iterator[Path]:
     """Every file in them and in what stays open to nodes."""
     for place in _named((*_CLOSED, *_OPEN)):
-        if place.is_dir():
+        if os.path.isdir(place):  # noqa: PTH112 - False for what is closed to the caller, too
             for folder, _, names in os.walk(place):
                 yield from (Path(folder, name) for name in names)
         elif os.path.lexists(place):
@@ -46,7 +46,8 @@ def _named(names: tuple[str, ...]) -> Iterator[Path]:
     config = os.environ.get("XDG_CONFIG_HOME", "")
     for home in secrets.homes():
         for name in names:
-            yield from sorted(Path(home).glob(name)) if "*" in name else [Path(home, name)]
+            path = Path(f"{home}/{name}")
+            yield from sorted(Path(f"{home}/").glob(name)) if "*" in name else [path]
     if config.startswith("/"):
         inside = (name for name in names if name.startswith(".config/"))
         yield from (Path(config, name.removeprefix(".config/")) for name in inside)

@@ -93,6 +93,8 @@ class _Nodes:
         return self.folder + path.removeprefix(self.folder).partition("/")[0]
 
     def txid(self, path: str) -> str | None:
+        if "/.git/" in path:
+            return None  # no transaction looks there
         return self.txids.get(self.place(path).removeprefix(self.folder))
 
     def knows(self, path: str) -> bool:

@@ -91,7 +91,7 @@ class Outcome:
         if self.error is not None:
             return "failed at the write"
         if self.told:
-            return f"told by {self.told}"
+            return f"named by {self.told}"
         return "lies there, does not run" if self.left else "undone"
 
 
@@ -312,7 +312,8 @@ class Place:
         }
         for path in (self.home, self.comfyui):
             target = self.top / "before" / path.name
-            shutil.copytree(path, target, symlinks=True, dirs_exist_ok=True)
+            store.remove_tree(target)
+            shutil.copytree(path, target, symlinks=True)
         self.scene.write_text(json.dumps(facts))
 
     def _holds_cowsay(self, name):
@@ -396,9 +397,8 @@ class Place:
         clones = (self.comfyui, self.comfyui / "custom_nodes" / OTHER)
         stores = sorted((self.root / ".code").iterdir())
         lines = [f"cd '{path}'; git status; git checkout -q HEAD" for path in clones]
-        lines += [
-            f"cd '{path}'; git log -1; git tag x; git tag -d x" for path in (*clones, *stores)
-        ]
+        tag = "git log -1 --all && git tag x $(git rev-list --all -1) && git tag -d x"
+        lines += [f"cd '{path}' && {tag} || exit 1" for path in (*clones, *stores)]
         return self.call("sh", "-c", "\n".join(lines))
 
     def _session(self):

@@ -34,7 +34,9 @@ def place(tmp_path_factory):
 
 
 def test_nothing_of_an_observed_node_runs_again(place):
-    found = place.outcomes(persistence.OBSERVED, steps=persistence.QUICK)
+    # What installs something is started twice, which takes its time.
+    names = [name for name in persistence.NAMES if name != "package_installed_at_start"]
+    found = place.outcomes(persistence.OBSERVED, names, steps=persistence.QUICK)
     assert [str(one) for one in found.values() if one.survived or one.left] == []
     # It did try: most of it works, in layers that have gone.
     assert sum(one.error is None for one in found.values()) > len(found) // 2
@@ -45,9 +47,9 @@ def test_nothing_of_a_promoted_node_runs_again(place):
     assert [str(one) for one in found.values() if one.survived] == []
     assert {step for step, code in place.codes.items() if code} == set()
     said = {name: str(one).partition(" ")[0] for name, one in found.items()}
-    assert {name for name, word in said.items() if word == "told"} == OPEN
+    assert {name for name, word in said.items() if word == "named"} == OPEN
     assert {name for name, word in said.items() if word == "undone"} == UNDONE
-    assert set(said.values()) == {"told", "undone", "failed"}
+    assert set(said.values()) == {"named", "undone", "failed"}
 
 
 def test_the_attempts_work_where_nothing_hinders_them(place):
