@@ -10,8 +10,6 @@ import pytest
 from support.rewound import Beginnings
 from support.worlds import Settled, Site, World, make_site
 
-from governance.boundaries import store
-
 _REAL_HOME = Path(pwd.getpwuid(os.getuid()).pw_dir).resolve()
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _CACHES = (".cache", ".config", ".local", ".gitconfig", ".netrc", ".ssh", ".pip")
@@ -45,17 +43,6 @@ def _guard(event, arguments):
 
 if not _CHECKOUT.is_relative_to(_REAL_HOME / ".cache"):
     sys.addaudithook(_guard)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_power_loss():
-    """In this process nothing waits for the disk: syncing a whole filesystem, with what others
-    write to it, was a third of the run.  That gov syncs what it must is seen in programs of their
-    own, by what they ask of the system (faults/test_power.py)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", os.fstat)
-        patch.setattr(store, "sync_filesystem", lambda path: os.listdir(path))
-        yield
 
 
 @pytest.fixture(scope="session")

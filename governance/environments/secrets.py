@@ -30,10 +30,10 @@ def places(workspace: Workspace, needed: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _named(workspace: Workspace) -> Iterator[str]:
-    homes = _homes()
+    known = homes()
     for text in workspace.config.texts("sandbox.hidden"):
         if text.startswith("~/"):
-            yield from (f"{home}/{text[2:]}" for home in homes)
+            yield from (f"{home}/{text[2:]}" for home in known)
         else:
             yield text
     for name in _NAMED_BY:
@@ -44,7 +44,7 @@ def _named(workspace: Workspace) -> Iterator[str]:
         yield from ("/etc/shadow", "/etc/gshadow")
 
 
-def _homes() -> list[str]:
+def homes() -> list[str]:
     """This user's, as he named it and as the system knows it; root reads everybody's."""
     found = [os.environ.get("HOME", "")]
     try:

@@ -24,7 +24,14 @@ from governance.base import liveness
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import ownership, process, store
 from governance.changes import trial_run
-from governance.environments import compiled, generations, interpreter, surroundings
+from governance.environments import (
+    compiled,
+    generations,
+    interpreter,
+    start_files,
+    surroundings,
+)
+from governance.operations import left_behind
 from governance.truth.workspace import CHECKOUT, Workspace
 
 _STOP_SECONDS = 15.0
@@ -80,7 +87,8 @@ def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int
     support = sandbox.probe(workspace.generations)
     name = start.generation
     with generations.in_use(workspace, name), _byte_code(workspace, name) as cache:
-        argv = sandbox.wrap(_view(workspace, cache), support, start.argv)
+        argv = sandbox.wrap(_view(workspace, cache, support), support, start.argv)
+        left_behind.begin(workspace)
         child = process.spawn(
             argv,
             cwd=workspace.comfyui_dir,
@@ -95,12 +103,17 @@ def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int
         finally:
             process.stop(child)
             _run_file(workspace).unlink(missing_ok=True)
+            left_behind.settle(workspace)
 
 
-def _view(workspace: Workspace, byte_code: Path) -> sandbox.View:
-    """The workspace and the tool itself are closed; what is ComfyUI's in them is open."""
+def _view(workspace: Workspace, byte_code: Path, support: sandbox.Support) -> sandbox.View:
+    """The workspace and the tool itself are closed; what is ComfyUI's in them is open.
+
+    So is what a home is started with, by mounts only: for Landlock the whole home would be.
+    """
     foreign = surroundings.inside(workspace, os.environ.values())
-    closed = (workspace.root, workspace.uv_cache, *_tool())
+    home = start_files.closed() if support.read_only_mounts else []
+    closed = (workspace.root, workspace.uv_cache, *_tool(), *home)
     return sandbox.View(
         read_only=tuple(path for path in closed if path.exists()),
         open=(byte_code, *foreign),
@@ -166,16 +179,22 @@ def stop(workspace: Workspace) -> int | None:
 
 def require_idle(workspace: Workspace) -> None:
     """Raises UsageError while a ComfyUI of this workspace runs."""
-    try:
-        row = store.read_object(_run_file(workspace))
-    except FileNotFoundError:
-        return
-    if liveness.start_time(int(row.get("pid", 0))) == row.get("start_time"):
+    if (pid := running(workspace)) is not None:
         raise UsageError(
-            f"ComfyUI of this workspace runs already (pid {row['pid']})",
+            f"ComfyUI of this workspace runs already (pid {pid})",
             hint="`gov stop` ends it",
             code="already_running",
         )
+
+
+def running(workspace: Workspace) -> int | None:
+    """The pid of the ComfyUI of this workspace; None where none runs."""
+    try:
+        row = store.read_object(_run_file(workspace))
+    except FileNotFoundError:
+        return None
+    pid = int(row.get("pid", 0))
+    return pid if liveness.start_time(pid) == row.get("start_time") else None
 
 
 def _environ(own: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.code import glance
 from governance.environments import interpreter
+from governance.operations import left_behind
 from governance.truth import ledger, redo, registry, workspace
 from governance.truth.workspace import Workspace
 
@@ -79,7 +80,15 @@ def warnings(space: Workspace) -> list[str]:
         told += [f"prod cannot start: {broken}; {interpreter.HINT}"] if broken else []
     if redo.pending(space) is not None:
         told.append("a command was cut off after its commit point: the next one finishes it")
-    return [*told, *_stale_core(space), *_code(space)]
+    return [*told, *_stale_core(space), *_code(space), *_left_behind(space)]
+
+
+def _left_behind(space: Workspace) -> list[str]:
+    try:
+        found = left_behind.sentence(space)
+    except GovError:
+        return []  # told already
+    return [found] if found else []
 
 
 def _code(space: Workspace) -> list[str]:

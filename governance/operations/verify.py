@@ -16,7 +16,7 @@ from governance.changes.session import Session
 from governance.changes.staging import Stages
 from governance.environments import anchors, generations, interpreter, records
 from governance.environments.records import Finding
-from governance.operations import byte_code_plants
+from governance.operations import byte_code_plants, left_behind, runtime
 from governance.truth import freshness, inventory, lockfile, redo, registry, resolution, snapshots
 from governance.truth.documents import Generation
 from governance.truth.workspace import Workspace
@@ -99,6 +99,9 @@ def verify(workspace: Workspace, *, full: bool = False) -> Report:
     unasked, accepted = _incompatible(workspace, name) if name is not None else ([], [])
     findings += unasked
     notes = [*inventory.mismatches(workspace), *accepted, *_undecided(workspace, name)]
+    if runtime.running(workspace) is None:
+        left_behind.settle(workspace)
+    notes += left_behind.sentences(workspace)
     return Report(tuple(findings), tuple(notes), full, name)
 
 

@@ -14,6 +14,8 @@ from support.worlds import Site, write_config
 
 from governance import sandbox
 from governance.environments import byte_code
+from governance.operations import left_behind
+from governance.truth import workspace as workspaces
 
 SECONDS = 60
 
@@ -177,6 +179,59 @@ def test_a_run_begins_with_the_byte_code_that_gov_compiled(site):
     finally:
         main.write_text(text)
         (papers / "pycache/kept").rmdir()
+
+
+@pytest.fixture
+def planted(site, tmp_path, monkeypatch):
+    """Written while ComfyUI ran: beside a promoted node's code, in a new node, in the home."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    space = workspaces.find(site.root)
+    left_behind.begin(space)
+    paths = [
+        site.nodes / "sample-captioner/prestartup_script.py",
+        site.nodes / "shares-cowsay/late.py",
+        site.nodes / "shares-cowsay/.git/hooks/post-checkout",
+        site.nodes / "unknown/__init__.py",
+        home / ".config/autostart/x.desktop",
+    ]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (site.nodes / "sample-captioner/settings.json").write_text("no code")
+    return paths
+
+
+def named(site):
+    return [text.split(" was written")[0] for text in verified(site) if "was written" in text]
+
+
+def verified(site):
+    return site.gov.json("verify").document["data"]["notes"]
+
+
+def test_what_a_run_leaves_behind_is_named_until_somebody_settles_it(site, planted):
+    """Here its gov was killed, so that nobody looked at its end."""
+    mine, late, hook, unknown, start = planted
+    assert sorted(named(site)) == sorted(map(str, (mine, late, hook, unknown.parent, start)))
+    mine.touch()
+    unknown.unlink()
+    assert sorted(named(site)) == sorted(map(str, (late, hook, start)))
+    ended = site.gov.process("run", "--", "--quick-test-for-ci").ok()
+    assert f"{start}" in ended.err and "(`gov verify` says more)" in ended.err
+    assert "written while ComfyUI ran" in site.gov("status").ok().err
+    assert_refused(site, "run", "--strict", code=3, says="written while ComfyUI ran")
+    # A promotion of that node has observed its code as it is now.
+    site.promote("shares-cowsay")
+    assert sorted(named(site)) == sorted(map(str, (hook, start)))
+
+
+def test_while_comfyui_runs_what_it_writes_is_not_known_yet(site, running):
+    (site.nodes / "sample-captioner/late.py").write_text("")
+    assert named(site) == []
+    site.gov("stop").ok()
+    running[0].wait(SECONDS)
+    assert named(site) == [str(site.nodes / "sample-captioner/late.py")]
 
 
 def test_without_prod_it_names_the_way(site):

@@ -181,6 +181,10 @@ MAY_WRITE = {
         "mkdir",
         "write_text",
     },  # inside a candidate, which is thrown away
+    "environments/compiled.py": {
+        "write_text",
+        "mkdir",
+    },  # byte code and lists of names: what is lost or torn costs a start some seconds
 }
 
 

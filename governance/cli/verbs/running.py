@@ -15,7 +15,7 @@ _STDERR = 2
 
 def run(arguments: Namespace) -> Outcome:
     from governance.environments import generations
-    from governance.operations import runtime
+    from governance.operations import left_behind, runtime
 
     space = workspace.find(arguments.root)
     voice = Voice(quiet=arguments.quiet)
@@ -23,6 +23,7 @@ def run(arguments: Namespace) -> Outcome:
         for sentence in recovered:
             voice.say(sentence)
         runtime.require_idle(space)
+        left_behind.settle(space)  # of a run whose gov was killed
         start = runtime.prepare(space, arguments.arguments, all_nodes=arguments.all_nodes)
         warnings = status.warnings(space)
         if arguments.strict and warnings:
@@ -36,6 +37,8 @@ def run(arguments: Namespace) -> Outcome:
         voice.say(limit)
     # With --json our stdout holds one document and nothing else.
     code = runtime.run(space, start, stdout=_STDERR if arguments.json else None)
+    if (left := left_behind.sentence(space)) and left not in warnings:
+        voice.say(f"warning: {left}")
     data = {
         "exit_code": code,
         "generation": start.generation,
