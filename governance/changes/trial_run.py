@@ -91,11 +91,11 @@ def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Wa
     workspace = session.workspace
     generation = stages.generation().name
     made = _prepare(workspace, stages, session.uv, generation, load)
-    _warm(session, made)
+    _warm(session, made, generation)
     canaries = made.tried.canaries
     request = _request(workspace, made, stages.name, load, timeout, session)
     seen = observation.observe(request)
-    _note_imports(made)
+    _note_imports(session, made, generation)
     seen.generation = generation
     seen.limits += made.limits()
     seen.warnings += load.absent
@@ -135,11 +135,11 @@ def smoke(session: Session, stages: Stages, load: Load) -> Verdict:
         if broken:
             return Verdict(False, broken)
         timeout = workspace.config.number("tx.timeout_seconds")
-        _warm(session, made)
+        _warm(session, made, generation)
         quick = replace(load, governed=(*load.subjects, *load.governed), subjects=())
         request = _request(workspace, made, name, quick, timeout, session, quick=True)
         seen = observation.observe(request)
-        _note_imports(made)
+        _note_imports(session, made, generation)
         log_end.show(session, name, seen)
         return Verdict(seen.completed, seen.reason)
     finally:
@@ -306,16 +306,16 @@ def _prepare(
     )
 
 
-def _warm(session: Session, made: Candidate) -> None:
+def _warm(session: Session, made: Candidate, generation: str) -> None:
     """Byte code of a copy lies elsewhere: it starts cold."""
     if made.is_layered:
         with session.uv.during(lambda: "compiling what prod imports"):
-            compiled.begin(made.workspace, made.generation, made.byte_code)
+            compiled.begin(session.workspace, generation, made.byte_code)
 
 
-def _note_imports(made: Candidate) -> None:
+def _note_imports(session: Session, made: Candidate, generation: str) -> None:
     if made.is_layered:
-        compiled.note(made.workspace, made.generation, made.byte_code)
+        compiled.note(session.workspace, generation, made.byte_code)
 
 
 def _request(

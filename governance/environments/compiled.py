@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from governance.base.errors import GovError
@@ -22,6 +22,7 @@ from governance.environments import byte_code, generations, interpreter
 from governance.truth.workspace import Workspace
 
 IMPORTED = "imported.json"
+_MARK = ".written-in"
 SCRIPT = Path(byte_code.__file__)
 _MOST = 50_000
 _SECONDS = 120.0
@@ -31,6 +32,36 @@ _FEW = 50  # modules that are not worth a second process
 def folder(workspace: Workspace, generation: str) -> Path:
     """Of a generation; within it byte code lies below the path of its source."""
     return generations.papers(workspace, generation) / "pycache"
+
+
+def sound(workspace: Workspace, generation: str) -> Path:
+    """Its folder, emptied where a power loss may have torn what lies in it: an import fails for
+    half a file of byte code."""
+    own = folder(workspace, generation)
+    try:
+        written = (own / _MARK).read_text()
+    except OSError:
+        return own
+    if written != _boot():
+        store.remove_tree(own)
+    return own
+
+
+@contextmanager
+def writing(own: Path) -> Iterator[None]:
+    """What is written meanwhile counts after a restart of the machine only once it is durable."""
+    store.make_folder(own)
+    store.write(own / _MARK, _boot().encode())
+    try:
+        yield
+    finally:
+        store.sync_filesystem(own)
+        (own / _MARK).unlink(missing_ok=True)
+
+
+def _boot() -> str:
+    """Another one after each start of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def note(workspace: Workspace, generation: str, seen: Path) -> None:
@@ -58,13 +89,19 @@ def begin(workspace: Workspace, generation: str, target: Path) -> None:
     prod = generations.usable_prod(workspace)
     if prod is None:
         return
-    with suppress(OSError, GovError):
+    try:
         _complete(workspace, prod.name, prod.parent)
-        trusted, source = folder(workspace, prod.name), generations.path(workspace, prod.name)
-        other = generations.path(workspace, generation)
-        for known, place in _for_other(trusted, source, other, target):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(known, place)
+        _copy(workspace, prod.name, generation, target)
+    except (OSError, GovError):
+        store.empty_folder(target)  # half a file would fail an import
+
+
+def _copy(workspace: Workspace, prod: str, generation: str, target: Path) -> None:
+    trusted, source = folder(workspace, prod), generations.path(workspace, prod)
+    other = generations.path(workspace, generation)
+    for known, place in _for_other(trusted, source, other, target):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(known, place)
 
 
 def _for_other(trusted: Path, own: Path, other: Path, target: Path) -> Iterator[tuple[Path, Path]]:
@@ -107,16 +144,16 @@ def _all(trusted: Path) -> Iterator[str]:
 def _complete(workspace: Workspace, name: str, parent: str | None) -> None:
     """All that is known to be imported is there: linked from the generation before where the
     source is the same file, else compiled."""
-    own, trusted = generations.path(workspace, name), folder(workspace, name)
+    own, trusted = generations.path(workspace, name), sound(workspace, name)
     wanted = dict(_wanted(workspace, name, parent, trusted))
     if parent is not None:
         earlier = generations.path(workspace, parent)
-        _link(wanted, own, earlier, trusted, folder(workspace, parent))
+        _link(wanted, own, earlier, sound(workspace, parent))
     absent = [(source, target) for source, target in wanted.items() if not target.exists()]
     missing = [(source, target) for source, target in absent if Path(source).is_file()]
     if missing:
-        _compile(workspace, name, missing)
-        store.sync_filesystem(workspace.generations)
+        with writing(trusted):
+            _compile(workspace, name, missing)
 
 
 def _wanted(
@@ -144,9 +181,7 @@ def _imported(workspace: Workspace, name: str) -> list[str]:
     return [row for row in rows if isinstance(row, str)][:_MOST] if isinstance(rows, list) else []
 
 
-def _link(
-    wanted: Mapping[str, Path], own: Path, earlier: Path, trusted: Path, before: Path
-) -> None:
+def _link(wanted: Mapping[str, Path], own: Path, earlier: Path, before: Path) -> None:
     for source, target in wanted.items():
         then = source.replace(f"{own}/", f"{earlier}/", 1)
         place = _place(before, then, target.name)

@@ -139,7 +139,7 @@ def _byte_code(workspace: Workspace, generation: str) -> Iterator[Path]:
     torch alone takes seconds at every start otherwise.
     """
     folder = workspace.state / _BYTE_CODE
-    own = compiled.folder(workspace, generation)
+    own = compiled.sound(workspace, generation)
     store.remove_tree(folder)  # of a run that was killed
     store.make_folder(own)
     shutil.copytree(own, folder)
@@ -148,12 +148,13 @@ def _byte_code(workspace: Workspace, generation: str) -> Iterator[Path]:
     words = [compiled.SCRIPT, "after", folder, own, environment]
     quiet = subprocess.DEVNULL
     argv = [str(python), "-I", "-S", *map(str, words)]
-    compiler = process.spawn(argv, env={}, stdout=quiet, stderr=quiet)
-    try:
-        yield folder
-    finally:
-        process.stop(compiler)
-        store.remove_tree(folder)
+    with compiled.writing(own):
+        compiler = process.spawn(argv, env={}, stdout=quiet, stderr=quiet)
+        try:
+            yield folder
+        finally:
+            process.stop(compiler)
+            store.remove_tree(folder)
 
 
 def stop(workspace: Workspace) -> int | None:

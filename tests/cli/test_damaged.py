@@ -69,11 +69,12 @@ def test_a_damaged_index_of_snapshots(settled, harm):
 def test_entries_without_an_id_are_named(settled):
     """The graph asks for ids before any verb acts."""
     path = settled.site.root / "state/snapshots_index.json"
+    whole = path.read_text()
     for text in ('{"snapshots": [{}]}', '{"snapshots": [{"id": "../x"}]}', '{"snapshots": {}}'):
         path.write_text(text)
         argv = ("node", "remove", "sample-captioner")
         assert_refused(settled.site, *argv, code=1, says="snapshots_index.json", named="damaged")
-    settled.rewind()
+    path.write_text(whole)
     plugins = settled.site.root / "state/plugins.json"
     plugins.write_text('[{"git_url": "x"}]')
     settled.site.gov("rollback", settled.before).ok()

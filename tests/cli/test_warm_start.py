@@ -89,6 +89,41 @@ def test_a_list_that_is_none_costs_time_alone(site, content):
     assert not made & {"x", "b"}, "and what the generation before imported is compiled"
 
 
+@pytest.mark.parametrize("boot", ["another", "this"])
+def test_what_a_power_loss_may_have_torn_is_compiled_anew(site, boot):
+    site.run("shares-cowsay")
+    _, trusted, environment = prod(site)
+    (own,) = byte_code(trusted, environment, "cowsay/__init__.py")
+    good = own.read_bytes()
+    own.write_bytes(good[:20])
+    (trusted / compiled._MARK).write_text("other" if boot == "another" else compiled._boot())
+    site.run("loads-two-classes")
+    assert (own.read_bytes() == good) == (boot == "another")
+    assert (trusted / compiled._MARK).exists() == (boot == "this"), "it is durable now"
+
+
+def test_half_a_copy_is_none(site, monkeypatch, tmp_path):
+    site.run("shares-cowsay")
+    space, _, _ = prod(site)
+    monkeypatch.setattr(compiled.shutil, "copyfile", _fails_at_the_third())
+    target = tmp_path / "target"
+    target.mkdir()
+    compiled.begin(space, generations.current(space), target)
+    assert list(target.iterdir()) == []
+
+
+def _fails_at_the_third():
+    made = []
+
+    def copyfile(source, target):
+        made.append(target)
+        target.write_bytes(b"half")
+        if len(made) == 3:
+            raise OSError(28, "No space left on device")
+
+    return copyfile
+
+
 def test_only_the_environment_and_the_library_count(site, tmp_path):
     space, _, environment = prod(site)
     foreign = tmp_path / "foreign.py"

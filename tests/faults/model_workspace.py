@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from support import roads
 
-from governance import git, installation, observation
+from governance import git, installation, observation, sandbox
 from governance.base import clock
 from governance.base.errors import GovError
 from governance.boundaries import config, process, store
@@ -228,8 +228,13 @@ class Booth:
     def isolation(self):
         return "none"
 
-    def try_fence(self):
-        return []
+    @property
+    def tried(self):
+        return sandbox.Tried((), ())
+
+    @property
+    def byte_code(self):
+        return self.folder / "pycache"
 
     def limits(self):
         return []
