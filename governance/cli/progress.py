@@ -101,7 +101,9 @@ class Line:
         if over is not None:
             over.set()
         if ticker is not None:
-            ticker.join(_PATIENCE_SECONDS)
+            # Ctrl-C may have come in the midst of its start: then it ends by itself.
+            with contextlib.suppress(RuntimeError):
+                ticker.join(_PATIENCE_SECONDS)
         with self._lock:
             self._erase()
 

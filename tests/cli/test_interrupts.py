@@ -63,7 +63,7 @@ def test_during_tx_run(settled, number, code, word, moment):
         assert line, seen
         seen += line
     status, err = ended(child, number)
-    assert status == code
+    assert status == code, err
     assert err.endswith(TOLD.format(word))
     until(lambda: processes_naming(site.root) == [])
     assert truth_and_prod(site.root) == before

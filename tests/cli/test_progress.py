@@ -162,3 +162,14 @@ def test_what_an_interrupt_left_is_cleared_before_the_end_is_told(screen):
     time.sleep(0.05)
     assert screen.getvalue() == written
     assert lines_left(written) == [""]
+
+
+def test_an_interrupt_in_the_start_of_the_line_is_no_bug(screen, monkeypatch):
+    def interrupted(thread):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.threading.Thread, "start", interrupted)
+    line = progress.Line()
+    with pytest.raises(KeyboardInterrupt), line.during(lambda: "one thing"):
+        pass
+    line.rest()
