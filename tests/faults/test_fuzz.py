@@ -289,7 +289,7 @@ def test_command_lines():
     """Only the parser: what parses names an act and holds texts."""
     dice = random.Random(SEED)
     parsed = 0
-    for _ in range(1500 * SCALE):
+    for _ in range(700 * SCALE):
         argv = [mutated(dice, WORDS) for _ in range(dice.randint(0, 6))]
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -519,7 +519,7 @@ def test_documents(prepared, name):
     good, outside = path.read_bytes(), prepared.outside()
     dice = random.Random(SEED)
     wrong = 0
-    for _ in range(120 * SCALE):
+    for _ in range(60 * SCALE):
         data = damaged(dice, good)
         path.write_bytes(data)
         ends = [prepared.gov(*words) for words in commands]
