@@ -11,7 +11,6 @@ changes; wall time is told beside it.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from pathlib import Path
 
@@ -48,10 +47,7 @@ def main() -> int:
         (bare.timed(command, environ), bare.timed(fenced, environ)) for _ in range(given.runs + 1)
     ]
     del pairs[0]  # byte code was written
-    for index, what in enumerate(("processor time", "wall time")):
-        one, other = (statistics.median(pair[side][index] for pair in pairs) for side in (0, 1))
-        print(f"{what:<16} {one:6.2f} s bare, {other:6.2f} s fenced: {other / one:.3f}")
-    ratio = statistics.median(inside[0] / outside[0] for outside, inside in pairs)
+    ratio = bare.compared(pairs, "bare", "fenced")
     print(f"median ratio of {given.runs} pairs with {len(nodes)} nodes {ratio:.3f} <= {LIMIT}")
     return int(ratio > LIMIT)
 

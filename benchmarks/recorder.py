@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,12 +51,20 @@ def main() -> int:
             for _ in range(given.runs)
         ]
         events = sum(1 for path in folder.glob("events/*") for _ in path.open("rb"))
-    for index, what in enumerate(("processor time", "wall time")):
-        bare, seen = (statistics.median(pair[side][index] for pair in pairs) for side in (0, 1))
-        print(f"{what:<16} {bare:6.2f} s without, {seen:6.2f} s with: {seen / bare:.3f}")
-    ratio = statistics.median(seen[0] / bare[0] for bare, seen in pairs)
+    ratio = compared(pairs, "without", "with")
     print(f"median ratio of {given.runs} pairs {ratio:.3f} <= {LIMIT}; {events} events recorded")
     return int(ratio > LIMIT)
+
+
+def compared(
+    pairs: Sequence[tuple[tuple[float, float], tuple[float, float]]], one: str, other: str
+) -> float:
+    """Print the medians of two kinds of starts that were timed in turn; the median ratio of their
+    processor times."""
+    for index, what in enumerate(("processor time", "wall time")):
+        first, second = (statistics.median(pair[side][index] for pair in pairs) for side in (0, 1))
+        print(f"{what:<16} {first:6.2f} s {one}, {second:6.2f} s {other}: {second / first:.3f}")
+    return statistics.median(second[0] / first[0] for first, second in pairs)
 
 
 def quick_start(python: Path, checkout: Path, nodes: tuple[str, ...], folder: Path) -> list[str]:

@@ -300,11 +300,7 @@ class _Build:
     @cached_property
     def _wanted_network(self) -> sandbox.Network | None:
         policy = self.workspace.config.text("sandbox.build_network")
-        if policy == "open":
-            return None
-        is_index = policy == "index"
-        allowed = reachable.places(self.workspace, self.indexes) if is_index else ()
-        return sandbox.Network(self.work, tuple(allowed))
+        return reachable.network(self.workspace, policy, self.work, self.indexes)
 
     @property
     def isolation(self) -> str:

@@ -127,11 +127,7 @@ class Candidate:
 
     @cached_property
     def _wanted_network(self) -> sandbox.Network | None:
-        """What policy lets it reach; None for the machine's network."""
-        if self._policy not in ("index", "none"):
-            return None
-        allowed = reachable.places(self.workspace, self.indexes) if self._policy == "index" else ()
-        return sandbox.Network(self.folder, tuple(allowed))
+        return reachable.network(self.workspace, self._policy, self.folder, self.indexes)
 
     @property
     def network(self) -> sandbox.Network | None:

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from governance.base.errors import GovError
-from governance.boundaries import process, store
-from governance.environments import byte_code, generations, interpreter
+from governance.boundaries import process, scratch, store
+from governance.environments import byte_code, generations, interpreter, records
 from governance.truth.workspace import Workspace
 
 IMPORTED = "imported.json"
@@ -121,16 +121,9 @@ def _source(environment: Path, relative: str) -> str:
 
 
 def _is_same(one: str, other: str) -> bool:
-    """A file that generations share, or one with the time and size that Python looks at."""
-    try:
-        first, second = Path(one).stat(), Path(other).stat()
-    except OSError:
-        return False
-    return (first.st_ino, first.st_mtime_ns, first.st_size) == (
-        second.st_ino,
-        second.st_mtime_ns,
-        second.st_size,
-    )
+    """A file that generations share."""
+    facts = records.facts_of(one)
+    return facts is not None and facts == records.facts_of(other)
 
 
 def _all(trusted: Path) -> Iterator[str]:
@@ -194,20 +187,16 @@ def _link(wanted: Mapping[str, Path], own: Path, earlier: Path, before: Path) ->
 def _compile(workspace: Workspace, name: str, pairs: Iterable[tuple[str, Path]]) -> None:
     rows = [(source, str(target)) for source, target in pairs]
     workers = min(os.cpu_count() or 1, len(rows) // _FEW + 1)
-    place = generations.papers(workspace, name)
-    lists = [place / f".tmp-compile-{number}.json" for number in range(workers)]
     python = generations.python_of(generations.path(workspace, name))
+    with scratch.folder("compile") as place:
 
-    def work(number: int) -> None:
-        lists[number].write_text(json.dumps(rows[number::workers]))
-        argv = [str(python), "-I", "-S", str(SCRIPT), "now", str(lists[number])]
-        process.run(argv, env={}, cwd=Path("/"), timeout=_SECONDS)
+        def work(number: int) -> None:
+            names = place / f"{number}.json"
+            names.write_text(json.dumps(rows[number::workers]))
+            argv = [str(python), "-I", "-S", str(SCRIPT), "now", str(names)]
+            process.run(argv, env={}, cwd=Path("/"), timeout=_SECONDS)
 
-    try:
         process.side_by_side(work, range(workers))
-    finally:
-        for path in lists:
-            path.unlink(missing_ok=True)
 
 
 def _library(workspace: Workspace, generation: str) -> list[str]:

@@ -1,11 +1,13 @@
-"""Which hosts stand for the package index: its own, and those that its files come from."""
+"""What a program may reach: which hosts stand for the package index."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from governance import sandbox
 from governance.boundaries import store
 from governance.truth import lockfile
 from governance.truth.workspace import Workspace
@@ -16,6 +18,16 @@ _FILES_OF = {
     "download.pytorch.org": ("download-r2.pytorch.org",),
 }
 _PORTS = {"http": 80, "https": 443}
+
+
+def network(
+    workspace: Workspace, policy: str, folder: Path, indexes: Sequence[Mapping[str, Any]]
+) -> sandbox.Network | None:
+    """What `sandbox.network` or `sandbox.build_network` lets a program reach, whose sockets are to
+    lie in `folder`; None for the machine's own network."""
+    if policy not in ("index", "none"):
+        return None
+    return sandbox.Network(folder, tuple(places(workspace, indexes) if policy == "index" else ()))
 
 
 def places(workspace: Workspace, indexes: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -111,11 +111,12 @@ def _same_as_sealed(
     return frozenset(
         file
         for file, entries in expected.items()
-        if len(entries) == 1 and (known := sealed.get(file[begin:])) and _facts_of(file) == known
+        if len(entries) == 1 and (known := sealed.get(file[begin:])) and facts_of(file) == known
     )
 
 
-def _facts_of(file: str) -> str | None:
+def facts_of(file: str) -> str | None:
+    """None for what is no plain file."""
     try:
         found = os.lstat(file)
     except OSError:

@@ -158,17 +158,11 @@ def _byte_code(workspace: Workspace, generation: str) -> Iterator[Path]:
 
 
 def stop(workspace: Workspace) -> int | None:
-    """End the ComfyUI that `gov run` of this workspace started; its pid, None where none runs.
-
-    Recognised by pid and start time, since a pid may belong to somebody else by now.
-    """
-    try:
-        row = store.read_object(_run_file(workspace))
-    except FileNotFoundError:
+    """End the ComfyUI that `gov run` of this workspace started; its pid, None where none runs."""
+    found = _running(workspace)
+    if found is None:
         return None
-    pid, started = row.get("pid"), row.get("start_time")
-    if not isinstance(pid, int) or liveness.start_time(pid) != started:
-        return None
+    pid, started = found
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         _send(pid, started, number)
         if _ended(pid, started, _STOP_SECONDS):
@@ -190,12 +184,21 @@ def require_idle(workspace: Workspace) -> None:
 
 def running(workspace: Workspace) -> int | None:
     """The pid of the ComfyUI of this workspace; None where none runs."""
+    found = _running(workspace)
+    return found[0] if found is not None else None
+
+
+def _running(workspace: Workspace) -> tuple[int, int] | None:
+    """Its pid and start time: the pid alone may belong to somebody else by now."""
     try:
         row = store.read_object(_run_file(workspace))
     except FileNotFoundError:
         return None
-    pid = int(row.get("pid", 0))
-    return pid if liveness.start_time(pid) == row.get("start_time") else None
+    pid = row.get("pid")
+    if not isinstance(pid, int):
+        return None
+    started = liveness.start_time(pid)
+    return (pid, started) if started is not None and started == row.get("start_time") else None
 
 
 def _environ(own: Path) -> dict[str, str]:
