@@ -3,9 +3,10 @@
 It prints the table of docs/07, which takes about ten minutes.
 
 Each attempt of tests/sandbox/remnants.py is made by a plain process, by a node that is observed and
-given up, by one that is promoted, and by the build of a package that a node asks for; then the node
-is removed and an operator goes on working (tests/sandbox/persistence.py).  Nothing outside one
-scratch folder is touched: root gets a /var/spool of its own.
+given up, by one that is promoted (with all writes, with data alone), and by the build of a package
+that a node asks for; then the node is removed and an operator goes on working
+(tests/sandbox/persistence.py).  Nothing outside one scratch folder is touched: root gets a
+/var/spool of its own.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ def main() -> None:
         os.environ[persistence.SPOOL_VARIABLE] = SPOOL
         again = [sys.executable, *sys.argv]
         os.execvp("unshare", ["unshare", "--mount", "sh", "-c", OWN_SPOOL, "sh", *again])
-    kinds = (persistence.PLAIN, persistence.OBSERVED, persistence.PROMOTED, persistence.BUILT)
+    kinds = persistence.KINDS
     found = {how: outcomes(how) for how in kinds}
-    print("| attempt | without a fence | observed | promoted | in a build |\n|---|---|---|---|---|")
+    print("|", " | ".join(["attempt", "without a fence", *kinds[1:]]), "|")
+    print("|---" * (len(kinds) + 1) + "|")
     for name in persistence.NAMES:
         cells = [str(found[how][name]) for how in kinds[1:]]
         bare = control(found[persistence.PLAIN][name])

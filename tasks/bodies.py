@@ -326,10 +326,10 @@ def undo(session: Any, *, approval: Any, discard_local: bool = False) -> Any:
     return way_back.undo(session, approval, discard_local=discard_local)
 
 
-def repair(session: Any) -> Any:
+def repair(session: Any, *, fetch: bool = False) -> Any:
     from governance.operations import verify
 
-    return verify.repair(session)
+    return verify.repair(session, fetch=fetch)
 
 
 def clean(session: Any, *, dry_run: bool = False) -> Any:

@@ -260,7 +260,9 @@ def task_undo() -> Task:
 
 def task_repair() -> Task:
     """build anew what verify found broken, from the lock"""
-    return _decision("repair", bodies.repair, [])
+    return _decision(
+        "repair", bodies.repair, [flag("fetch", "compare with the index first", "fetch")]
+    )
 
 
 def task_prune() -> Task:

@@ -56,8 +56,11 @@ def proposals(workspace: Workspace, versions: Mapping[str, str]) -> list[Proposa
 def startup_scripts(workspace: Workspace) -> list[Path]:
     """Files that ComfyUI-Manager would act on at its next start: installs that wait, a snapshot
     that is to be restored."""
-    folders = (workspace.comfyui_dir / place / "startup-scripts" for place in _PLACES)
-    return [path for folder in folders for path in _pending(folder)]
+    return [path for folder in startup_folders(workspace) for path in _pending(folder)]
+
+
+def startup_folders(workspace: Workspace) -> list[Path]:
+    return [workspace.comfyui_dir / place / "startup-scripts" for place in _PLACES]
 
 
 def _pending(folder: Path) -> list[Path]:

@@ -114,6 +114,19 @@ SETTINGS = (
     ),
     Setting("tx.log_limit_mb", 20, "A log of an observed run is cut beyond this size."),
     Setting(
+        "run.writes",
+        "all",
+        "What ComfyUI and its nodes may write under `gov run`: all that their user may, but the "
+        "workspace; or data alone: models, output, input, temp, user, caches and `run.writable`.",
+        ("all", "data"),
+    ),
+    Setting(
+        "run.writable",
+        [],
+        "Further folders and files, seen from ComfyUI's, for the choice data: where a node keeps "
+        'settings in its own folder, ["custom_nodes/its-folder/settings.json"].',
+    ),
+    Setting(
         "sandbox.pass_environment",
         [],
         "Environment variables that observed programs get beside the harmless ones, by name or "

@@ -419,6 +419,15 @@ def _audit(p: argparse.ArgumentParser) -> None:
 
 def _verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--full", action="store_true", help="compare every file's hash")
+    _fetch(p, "fetch all that the lock names once more, and compare (implies --full)")
+
+
+def _repair(p: argparse.ArgumentParser) -> None:
+    _fetch(p, "compare with the index first, as `gov verify --fetch` does")
+
+
+def _fetch(p: argparse.ArgumentParser, words: str) -> None:
+    p.add_argument("--fetch", action="store_true", help=words)
 
 
 def _clean(p: argparse.ArgumentParser) -> None:
@@ -756,7 +765,13 @@ VERBS = (
         "Asks whatever [policy] says of transactions. Exits 1 when something is found, and when "
         "a service or an index does not answer.",
     ),
-    Verb("repair", "repair", "build prod anew from the lock where it is broken", "gov repair"),
+    Verb(
+        "repair",
+        "repair",
+        "build prod anew from the lock where it is broken",
+        "gov repair",
+        _repair,
+    ),
     Verb(
         "clean",
         "clean",

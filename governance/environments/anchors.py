@@ -304,6 +304,31 @@ def _relative(path: Path, info: Path) -> str:
     return os.path.relpath(path, info.parent)
 
 
+# --- two environments of one lock -------------------------------------------------------------
+
+
+def bodies(environment: Path) -> dict[str, str]:
+    """The digest of each file that a package brings, by its path in the environment."""
+    found = {}
+    for path in map(Path, _files(environment)):
+        inside = path.relative_to(environment)
+        is_installers = inside.parent.suffix == ".dist-info" and path.name in _INSTALLERS
+        if not is_installers and not path.is_symlink():
+            is_script = inside.parts[0] == "bin"
+            found[str(inside)] = _body(path) if is_script else store.file_digest(path) or ""
+    return found
+
+
+def owners(environment: Path) -> dict[str, str]:
+    """Which package's RECORD names a file, by its path in the environment."""
+    site = site_packages(environment).relative_to(environment)
+    return {
+        os.path.normpath(f"{site}/{path}"): normalise(_of(info)[0])
+        for info in _infos(environment)
+        for path, _ in _rows(info / "RECORD")
+    }
+
+
 # --- a generation's own -----------------------------------------------------------------------
 
 

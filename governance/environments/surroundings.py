@@ -31,11 +31,17 @@ def places(workspace: Workspace, environ: Iterable[str]) -> list[Path]:
     named = [
         comfyui,
         *(link for name in _LINKED_IN for link in _links(comfyui / name)),
-        *(path for name in _MODEL_PATHS for path in _paths_in(comfyui / name)),
+        *_model_paths(comfyui),
         *(Path(word) for word in (*words, *environ) if word.startswith("/") and ":" not in word),
     ]
     found = dict.fromkeys(_existing(path) for path in named)
     return [path for path in found if path is not None and not _is_own(workspace, path)]
+
+
+def of_data(comfyui: Path) -> Iterator[Path]:
+    """What models and workflows lie in, where links or extra_model_paths.yaml lead elsewhere."""
+    yield from (link for name in ("models", "user") for link in _links(comfyui / name))
+    yield from _model_paths(comfyui)
 
 
 def inside(workspace: Workspace, environ: Iterable[str]) -> list[Path]:
@@ -56,6 +62,10 @@ def _links(folder: Path) -> Iterator[Path]:
             yield from (Path(entry.path) for entry in entries if entry.is_symlink())
     except OSError:
         return  # there is no such folder
+
+
+def _model_paths(comfyui: Path) -> Iterator[Path]:
+    yield from (path for name in _MODEL_PATHS for path in _paths_in(comfyui / name))
 
 
 def _paths_in(file: Path) -> Iterator[Path]:

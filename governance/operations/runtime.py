@@ -31,7 +31,7 @@ from governance.environments import (
     start_files,
     surroundings,
 )
-from governance.operations import left_behind
+from governance.operations import data_places, left_behind
 from governance.truth.workspace import CHECKOUT, Workspace
 
 _STOP_SECONDS = 15.0
@@ -48,6 +48,8 @@ class Start:
     generation: str
     left_out: tuple[str, ...]
     limits: tuple[str, ...]
+    support: sandbox.Support
+    data: data_places.Data | None
 
 
 def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) -> Start:
@@ -76,7 +78,23 @@ def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) 
         *selection,
     ]
     environ = _environ(generations.path(workspace, generation))
-    return Start(tuple(argv), environ, generation, tuple(left_out), tuple(limits))
+    support = sandbox.probe(workspace.generations)
+    data = None
+    if workspace.config.text("run.writes") == "data":
+        _require_fence(support)
+        data = data_places.of(workspace, arguments)
+    return Start(tuple(argv), environ, generation, tuple(left_out), tuple(limits), support, data)
+
+
+def _require_fence(support: sandbox.Support) -> None:
+    if support.read_only_mounts or support.landlock:
+        return
+    raise GovError(
+        'config.toml: run.writes is "data", and nothing here can hold a program to it: '
+        f"{support.read_only_reason}, and the kernel has no Landlock",
+        hint='`writes = "all"` in its table [run] runs ComfyUI without',
+        code="no_fence",
+    )
 
 
 def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int:
@@ -84,10 +102,9 @@ def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int
 
     `stdout`: a descriptor to use instead of our own.
     """
-    support = sandbox.probe(workspace.generations)
     name = start.generation
     with generations.in_use(workspace, name), _byte_code(workspace, name) as cache:
-        argv = sandbox.wrap(_view(workspace, cache, support), support, start.argv)
+        argv = sandbox.wrap(_view(workspace, start, cache), start.support, start.argv)
         left_behind.begin(workspace)
         child = process.spawn(
             argv,
@@ -106,17 +123,22 @@ def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int
             left_behind.settle(workspace)
 
 
-def _view(workspace: Workspace, byte_code: Path, support: sandbox.Support) -> sandbox.View:
+def _view(workspace: Workspace, start: Start, byte_code: Path) -> sandbox.View:
     """The workspace and the tool itself are closed; what is ComfyUI's in them is open.
 
     So is what a home is started with, by mounts only: for Landlock the whole home would be.
     """
-    foreign = surroundings.inside(workspace, os.environ.values())
-    home = start_files.closed() if support.read_only_mounts else []
-    closed = (workspace.root, workspace.uv_cache, *_tool(), *home)
+    own = [path for path in (workspace.root, workspace.uv_cache, *_tool()) if path.exists()]
+    if start.data is not None:
+        return sandbox.View(
+            writable=(*start.data.open, byte_code),
+            read_only=(*own, *start.data.closed),
+            own_processes=False,
+        )
+    home = start_files.closed() if start.support.read_only_mounts else []
     return sandbox.View(
-        read_only=tuple(path for path in closed if path.exists()),
-        open=(byte_code, *foreign),
+        read_only=(*own, *home),
+        open=(byte_code, *surroundings.inside(workspace, os.environ.values())),
         own_processes=False,
     )
 

@@ -11,10 +11,11 @@ from typing import Any
 from governance.base import clock, names
 from governance.base.errors import GovError
 from governance.boundaries import store
+from governance.boundaries.uv import Uv
 from governance.changes import audit, gates, observed, staging, trial_run, unmet
 from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.environments import anchors, generations, interpreter, records
+from governance.environments import anchors, generations, interpreter, records, refetched
 from governance.environments.records import Finding
 from governance.operations import byte_code_plants, left_behind, runtime
 from governance.truth import freshness, inventory, lockfile, redo, registry, resolution, snapshots
@@ -29,7 +30,16 @@ _LIMIT = 200
 _SWITCHED = frozenset({"no_prod", "other_generation"})
 _NO_PYTHON = "python_gone"
 INCOMPATIBLE = "incompatible"
-_REBUILT = _SWITCHED | {_NO_PYTHON, "missing", "changed", "extra", "size", "hash", "anchor"}
+_REBUILT = _SWITCHED | {
+    _NO_PYTHON,
+    "missing",
+    "changed",
+    "extra",
+    "size",
+    "hash",
+    "anchor",
+    refetched.KIND,
+}
 # What is taken out: gov makes it anew from what is trusted.
 _TAKEN_OUT = frozenset({"cache", byte_code_plants.KIND})
 
@@ -53,6 +63,8 @@ class Report:
         kinds = {finding.kind for finding in self.findings}
         if _NO_PYTHON in kinds:
             return f"{interpreter.HINT}; `gov repair` suffices where the same version is found"
+        if refetched.KIND in kinds:
+            return "`gov repair --fetch` takes these packages from the index anew"
         if kinds & _REBUILT:
             return "`gov repair` builds anew what the lock determines"
         if kinds & _TAKEN_OUT:
@@ -80,10 +92,11 @@ class Report:
         }
 
 
-def verify(workspace: Workspace, *, full: bool = False) -> Report:
+def verify(workspace: Workspace, *, full: bool = False, uv: Uv | None = None) -> Report:
     """Prod against its files and lock, truth against prod's frozen copy, registry against groups
     and clones.  `full` compares every file's hash with its RECORD, each RECORD with what came from
-    the index, and looks into uv's cache and the byte code of every generation."""
+    the index, and looks into uv's cache and the byte code of every generation.  With `uv`, all
+    that the lock names is fetched once more and compared (refetched.py)."""
     name = generations.current(workspace)
     findings = _truth_findings(workspace)
     if name is None:
@@ -95,6 +108,8 @@ def verify(workspace: Workspace, *, full: bool = False) -> Report:
         findings += _against_lock(workspace, name)
     if full:
         findings += [*anchors.in_cache(workspace), *byte_code_plants.findings(workspace)]
+    if uv is not None and name is not None:
+        findings += refetched.findings(workspace, uv, name)
     findings += _registry_findings(workspace)
     unasked, accepted = _incompatible(workspace, name) if name is not None else ([], [])
     findings += unasked
@@ -154,14 +169,15 @@ class Repaired:
     left: tuple[Finding, ...]
 
 
-def repair(session: Session) -> Repaired:
-    """Give prod the environment of the lock that it was built from, where verify finds it broken.
+def repair(session: Session, *, fetch: bool = False) -> Repaired:
+    """Give prod the environment of the lock that it was built from, where verify finds it broken,
+    with `fetch` also where its packages are not what the index has.
 
     What is not determined by that (a truth that was edited, node code) is left and told.
     """
     workspace = session.workspace
     store.refuse_other_than_link(workspace.prod)
-    report = verify(workspace, full=True)
+    report = verify(workspace, full=True, uv=session.uv if fetch else None)
     broken = [f for f in report.findings if f.kind in _REBUILT]
     left = tuple(f for f in report.findings if f.kind not in _REBUILT | _TAKEN_OUT)
     taken_out = _take_out(session, report.findings)
@@ -194,7 +210,8 @@ def _take_out(session: Session, findings: Iterable[Finding]) -> tuple[str, ...]:
     planted = [finding.path for finding in found if finding.kind == byte_code_plants.KIND]
     for path in planted:
         store.remove_tree(Path(path))
-    packages = sorted({finding.detail for finding in found if finding.kind == "cache"})
+    kinds = ("cache", refetched.KIND)
+    packages = sorted({f.detail for f in found if f.kind in kinds and f.detail})
     session.uv.clean_packages(packages)
     done = [f"{len(planted)} files of byte code deleted"] if planted else []
     done += [f"{', '.join(packages)} taken out of uv's cache"] if packages else []

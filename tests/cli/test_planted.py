@@ -8,6 +8,8 @@ import subprocess
 import pytest
 from support.refusal import assert_told
 
+from governance.boundaries import store
+
 
 def library(site):
     return next((site.root / ".venv-prod/lib").glob("python*")) / "site-packages"
@@ -52,6 +54,16 @@ def replace_in_cache(site, name, text):
     return file, record
 
 
+def build_prod_anew(site):
+    """There and back, and the environment was deleted meanwhile."""
+    left = (site.root / ".venv-prod").resolve()
+    before = site.gov.json("undo").ok().data["rollback_pre"]
+    for path in (left, left.with_name(f"{left.name}.d")):
+        store.remove_tree(path)
+    site.gov("rollback", before).ok()
+    assert (site.root / ".venv-prod").resolve() != left
+
+
 def test_byte_code_of_an_older_generation(settled):
     site = settled.site
     older = next(
@@ -83,14 +95,28 @@ def test_a_file_of_the_cache_with_its_record_line(workspace):
     ended = assert_told(site.gov("verify", "--full"), 1)
     assert str(record) in ended.out
     # A build takes none of it.
-    site.gov("rollback", "last").ok()
-    for path in (site.root / ".generations").glob("*"):
-        if not (site.root / ".venv-prod").resolve().name.startswith(path.name[:12]):
-            subprocess.run(["chmod", "-R", "u+w", path], check=True)
-            subprocess.run(["rm", "-rf", path], check=True)
-    site.gov("rollback", "last").ok()
+    build_prod_anew(site)
     assert "evil" not in (library(site) / "cowsay/__init__.py").read_text()
     site.gov("verify", "--full").ok()
+
+
+def test_a_package_that_was_another_from_the_first_is_told_by_the_index(workspace):
+    """Nothing here knows better: its RECORD names it, and gov has seen no other."""
+    site = workspace
+    site.promote("shares-cowsay")
+    file, _ = replace_in_cache(site, "cowsay/__init__.py", "import os  # evil\n")
+    (site.root / "state/anchors.json").unlink()
+    build_prod_anew(site)
+    planted = library(site).resolve() / "cowsay/__init__.py"
+    assert "evil" in planted.read_text()
+    site.gov("verify", "--full").ok()
+    ended = assert_told(site.gov("verify", "--fetch"), 1)
+    assert str(planted) in ended.out and "gov repair --fetch" in ended.err
+    site.gov("repair", "--fetch").ok()
+    assert "evil" not in (library(site) / "cowsay/__init__.py").read_text()
+    assert not file.exists() or "evil" not in file.read_text()
+    site.gov("verify", "--fetch").ok()
+    assert not list((site.root / ".generations").glob(".probe*"))
 
 
 @pytest.mark.thorough

@@ -234,6 +234,67 @@ def test_while_comfyui_runs_what_it_writes_is_not_known_yet(site, running):
     assert named(site) == [str(site.nodes / "sample-captioner/late.py")]
 
 
+WRITES = """import os, pathlib, sys
+made = 0
+for name in filter(os.path.isabs, sys.argv):
+    if os.path.exists(name):
+        continue
+    try:
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        pathlib.Path(name).write_text("")
+        made += 1
+    except OSError:
+        print("closed", name)
+sys.exit(made + 40)
+"""
+
+
+@pytest.fixture
+def data_alone(settled, world, tmp_path, monkeypatch):
+    """What ComfyUI writes under `[run] writes = "data"`: a main.py of ours that tries."""
+    site = settled.site
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home/hub"))
+    (tmp_path / "home/hub").mkdir(parents=True)
+    (tmp_path / "home/.cache/uv").mkdir(parents=True)
+    kept = ["custom_nodes/mine/kept"]
+    write_config(site.root, site.comfyui, world, run__writes="data", run__writable=kept)
+    main = site.comfyui / "main.py"
+    text = main.read_text()
+    main.write_text(WRITES)
+    yield lambda *names: site.gov.process("run", "--", *(str(name) for name in names))
+    main.write_text(text)
+
+
+@pytest.mark.privileged
+def test_with_data_alone_only_data_can_be_written(data_alone, settled, tmp_path):
+    comfyui, home = settled.site.comfyui, tmp_path / "home"
+    good = [
+        *(comfyui / name / "x" for name in ("models/loras", "output", "input", "temp", "user")),
+        *(comfyui / "custom_nodes/mine/kept/x", home / ".cache/torch/x", home / "hub/x"),
+    ]
+    bad = [
+        *(comfyui / "x.py", comfyui / "custom_nodes/mine/x", comfyui / ".git/hooks/x"),
+        *(home / ".gitconfig", home / ".cache/uv/x", home / ".config/autostart/x"),
+        *(settled.site.root / "x", settled.site.root / "state/x"),
+    ]
+    ended = data_alone(*good, *bad)
+    assert ended.out.split("closed ")[1:] == [f"{path}\n" for path in bad]
+    assert ended.code == 40 + len(good)
+    elsewhere = home / "pictures"
+    assert data_alone("--output-directory", elsewhere, elsewhere / "x").code == 41
+
+
+def test_data_alone_is_refused_where_nothing_holds_a_program_to_it(settled, world, monkeypatch):
+    site = settled.site
+    write_config(site.root, site.comfyui, world, run__writes="data")
+    nothing = dict.fromkeys(("layer", "read_only_mounts", "pid_namespace", "user_namespace"), False)
+    why = dict.fromkeys(("layer_reason", "read_only_reason", "pid_reason"), "not here")
+    none = sandbox.Support(**nothing, **why, landlock=0)
+    monkeypatch.setattr(sandbox, "probe", lambda folder: none)
+    assert_refused(site, "run", code=1, says="not here", named="no_fence")
+
+
 def test_without_prod_it_names_the_way(site):
     (site.root / ".venv-prod").unlink()
     assert_refused(site, "run", code=1, says="no prod environment", named="no_prod")

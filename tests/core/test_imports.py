@@ -173,6 +173,7 @@ MAY_WRITE = {
     "environments/wheelhouse.py": {"write_bytes"},
     "truth/signing.py": {"write_text"},  # a signature, in a folder for one question
     "operations/node_check.py": {"write_bytes"},  # a scratch folder for one question
+    "operations/data_places.py": {"mkdir"},  # ComfyUI's own, as it makes them
     "changes/provenance.py": {
         "write_bytes"
     },  # an earlier commit's files, in a folder for one question

@@ -32,6 +32,9 @@ EVIL, OTHER, NEXT = "evil", "sample-captioner", "next-node"
 # How the attempts are made: by a plain process that nobody fences, by a node in a trial that is
 # then given up, by a promoted node under `gov run`, by the build of a package that a node asks for.
 PLAIN, OBSERVED, PROMOTED, BUILT = "plain", "observed", "promoted", "built"
+# As PROMOTED, with `[run] writes = "data"`.
+DATA_ALONE = "data alone"
+KINDS = (PLAIN, OBSERVED, PROMOTED, DATA_ALONE, BUILT)
 # As PLAIN, and no node is there to be removed.
 LOOSE = "loose"
 
@@ -111,7 +114,7 @@ FOURTH = ("gitconfig", "module_beside_comfyui", "bash_profile")
 
 def parts(how):
     """The names in groups, each for a world of its own; one where a fence keeps them apart."""
-    if how in (OBSERVED, BUILT):
+    if how in (OBSERVED, BUILT, DATA_ALONE):
         return [NAMES]
     few = [SECOND, THIRD, FOURTH]
     together = [name for name in NAMES if not any(name in part for part in (ALONE, *few))]
@@ -249,7 +252,8 @@ class Place:
         if how != LOOSE:
             self.promote(EVIL)
         self._arm(names)
-        if how == PROMOTED:
+        self._set_writes("data" if how == DATA_ALONE else "all")
+        if how in (PROMOTED, DATA_ALONE):
             told = self.gov("run", "--", "--quick-test-for-ci").stdout
         else:
             prod = self.root / ".venv-prod/bin/python"
@@ -261,6 +265,11 @@ class Place:
                 ("rollback", self.gov("rollback", self.before, check=False)),
             ]
         return _results(told)
+
+    def _set_writes(self, choice):
+        settings = self.root / "config.toml"
+        changed = re.sub('writes = "[a-z]+"', f'writes = "{choice}"', settings.read_text())
+        settings.write_text(changed)
 
     def _use_where_it_lies(self):
         """The environments and uv's cache, before gov looks at them: what works at all runs."""

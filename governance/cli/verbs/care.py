@@ -10,6 +10,7 @@ from governance.base.errors import EXIT_FAILED, EXIT_OK, GovError
 from governance.cli import tables
 from governance.cli.decision import approval, deciding
 from governance.cli.outcome import Outcome, Part, Table
+from governance.cli.report import Voice
 from governance.truth import workspace
 from governance.truth.workspace import Workspace
 
@@ -81,7 +82,9 @@ def verify(arguments: Namespace) -> Outcome:
     """A question: the report is shown, not stored (`doit verify` stores it)."""
     from governance.operations import verify
 
-    report = verify.verify(workspace.find(arguments.root), full=arguments.full)
+    space = workspace.find(arguments.root)
+    uv = Voice(quiet=arguments.quiet).session(space).uv if arguments.fetch else None
+    report = verify.verify(space, full=arguments.full or arguments.fetch, uv=uv)
     notes = _few(report.notes, arguments)
     rows = [(f.kind, f.path, f.detail) for f in report.findings]
     parts: list[Part] = [Table("", ("finding", "where", ""), rows[:40])] if rows else []
@@ -100,7 +103,7 @@ def repair(arguments: Namespace) -> Outcome:
     from governance.operations import verify
 
     with deciding(arguments) as decision:
-        done = decision.run("repair")
+        done = decision.run("repair", fetch=arguments.fetch)
     data = {"done": list(done.done), "left": [finding.to_json() for finding in done.left]}
     left = [f"{f.kind} {f.path}: {f.detail}; no build mends that" for f in done.left]
     if done.done or not left:
