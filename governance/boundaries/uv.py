@@ -38,9 +38,6 @@ NOT_BUILT = "gov: what is built is built in the fence"
 _FOREIGN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "PYTHONSTARTUP")
 
 
-_AUDIT_SECONDS = 180.0
-
-
 @dataclass(frozen=True)
 class Locked:
     """What one `uv lock` said.  `conflict` means that the requirements cannot stand together."""
@@ -205,20 +202,26 @@ class Uv:
 
     def audit(self, project: Path, *, service: str, ignored: Sequence[str]) -> process.Completed:
         """`uv audit` of the lock in `project`, as JSON: exit 1 where something is known, 2 where
-        the service gave no answer."""
+        the service gave no answer.  It asks the indexes too, whether a project was given up.
+
+        Raises GovError (code `timed_out`) after the time in which something has to get done.
+        """
         argv = ["audit", "--project", str(project), "--frozen", "--output-format", "json"]
         argv += ["--preview-features", "audit-command,json-output"]
         argv += ["--service-url", service] if service else []
         argv += [word for one in ignored for word in ("--ignore", one)]
-        return self._run(argv, project, timeout=_AUDIT_SECONDS)
+        return self._run(argv, project, timeout=self.patience.stall_seconds)
 
     def look_up(self, project: Path, *, python: str) -> process.Completed:
         """Ask the indexes for exactly the releases that `project` names, without what they ask
-        for; uv's warnings tell which of them are yanked."""
+        for; uv's warnings tell which of them are yanked.
+
+        Raises GovError where an index does not come to an end.
+        """
         found = str(self.find_python(python))
         argv = ["pip", "compile", "--no-deps", "--no-header", "--no-annotate"]
         argv += ["--python", found, str(project / "pyproject.toml")]
-        return self._run(argv, project)
+        return self._run(argv, project, watch=self.patience.of_lock(project))
 
     def clean_packages(self, names: Sequence[str]) -> None:
         """Forget packages in the cache, so that the next build fetches them anew."""

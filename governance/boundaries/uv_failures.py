@@ -46,7 +46,10 @@ _DENIED = re.compile(
     r"authentication credentials \((401[^)]*)\)|returned a (403 Forbidden))"
 )
 _NOT_FOUND = re.compile(r"(?<![^\s`(])([\w.-]+)(?:\[\S*\])? was not found in the package registry")
-_NO_VERSIONS = re.compile(r"there are no versions of ([\w.-]*\w)(?=[\s,]|$)")
+_NO_VERSIONS = re.compile(
+    r"there\s+are\s+no\s+versions\s+of\s+([\w.-]*\w)(?=[\s,]|$)"
+    r"|there\s+is\s+no\s+version\s+of\s+([\w.-]*\w)=="
+)
 # The code of an index that tells no upload times where a date is asked.
 UNDATED = "index_undated"
 _UNDATED = re.compile(r"`([^`]+)` is missing an upload date, but user provided: (\S{10})")
@@ -158,9 +161,10 @@ def is_unbuildable(log: str) -> bool:
 
 
 def not_there(log: str) -> tuple[str, ...]:
-    """Packages of which the index has nothing at all, as uv saw it: worth a second look."""
+    """Packages of which the index has nothing, or not the one version that is asked for, as uv
+    saw it: worth a second look."""
     said = own_words(log)
-    found = [*_NOT_FOUND.findall(said), *_NO_VERSIONS.findall(said)]
+    found = [*_NOT_FOUND.findall(said), *("".join(one) for one in _NO_VERSIONS.findall(said))]
     filtered = set(_FILTERED.findall(said))
     return tuple(name for name in dict.fromkeys(found) if name not in filtered)
 

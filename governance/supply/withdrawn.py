@@ -13,15 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.boundaries.process import Completed
 from governance.boundaries.uv import Uv
-from governance.boundaries.uv_failures import failure
+from governance.boundaries.uv_failures import failure, is_conflict
 from governance.supply import packages
 from governance.supply import rules as policy
 from governance.supply.packages import Package
 from governance.supply.rows import Row, row
 from governance.supply.rules import Rules
+from governance.truth import lying_index
 from governance.truth.resolution import Project
 
 # As uv says it: warning: `six==1` is yanked (reason: "broken")
@@ -43,7 +45,10 @@ def look(rules: Rules, uv: Uv, lock: Mapping[str, Any], project: Project) -> lis
     for _ in range(_MOST_ROUNDS):
         if not asked:
             return found
-        done = _asked(uv, asked, project)
+        try:
+            done = _asked(uv, asked, project)
+        except GovError as error:
+            return [*found, _unanswered(rules, error.message)]
         if done.ok:
             return [*found, *_yanked(rules, done.stderr, asked)]
         gone = [match.groups() for match in _GONE.finditer(_unwrapped(done.stderr))]
@@ -60,7 +65,10 @@ def _unwrapped(log: str) -> str:
 
 
 def _asked(uv: Uv, asked: Sequence[Package], project: Project) -> Completed:
-    """A project of exactly these releases, each from the index that its lock names."""
+    """A project of exactly these releases, each from the index that its lock names.
+
+    Raises GovError where an index does not answer, or lies: that is no release that has gone.
+    """
     urls = list(dict.fromkeys(packages.source_of(package) for package in asked))
     # uv finds the credentials of an index by its name.
     known = {str(index["url"]): str(index["name"]) for index in project.indexes}
@@ -79,7 +87,11 @@ def _asked(uv: Uv, asked: Sequence[Package], project: Project) -> Completed:
         text += [f"name = {json.dumps(name)}", f"url = {json.dumps(url)}"]
     with tempfile.TemporaryDirectory(prefix="gov-look-up-") as folder:
         store.write(Path(folder) / "pyproject.toml", "\n".join([*text, ""]).encode())
-        return uv.look_up(Path(folder), python=project.python)
+        done = uv.look_up(Path(folder), python=project.python)
+        if not done.ok and not is_conflict(done.stderr):
+            raise failure("asking the index", done, Path(folder))
+        lying_index.require_honest(uv, Path(folder), done.stderr)
+        return done
 
 
 def _list(lines: Iterable[str]) -> str:

@@ -175,7 +175,8 @@ def test_a_repair_that_has_to_download(stage):
     store.remove_tree(stage.cache)
     site = next((stage.root / ".venv-prod/lib").glob("python3*")) / "site-packages"
     next(site.glob("lark*/METADATA")).unlink()
-    refused(stage.gov.json("repair"), "broke off in the midst of lark 1.2.2", "bad_download")
+    for words in (("repair",), ("verify", "--fetch")):
+        refused(stage.gov.json(*words), "broke off in the midst of lark 1.2.2", "bad_download")
     assert truth(stage) == before
     stage.server.heal()
     stage.gov("repair").ok()
@@ -231,3 +232,60 @@ def test_a_limit_on_a_whole_lock(stage):
     ended = stage.gov.json("tx", "run", "idle")
     refused(ended, "locking took longer than 2 s; the index at 127.0.0.1", "timed_out")
     assert stage.processes() == []
+
+
+# --- questions, and what follows a conflict ---------------------------------------------------
+
+
+@pytest.fixture
+def quarrel(stage, tmp_path):
+    """A transaction that needs a resolution: a node in prod wants another lark."""
+    write(tmp_path / "repos", "holds", "lark>=1.2\n")
+    write(tmp_path / "repos", "wants", "lark<1.2\n")
+    stage.gov("node", "add", tmp_path / "repos/holds").ok()
+    stage.gov("tx", "promote", stage.gov.json("tx", "run", "holds").ok().data["txid"]).ok()
+    stage.gov("node", "add", tmp_path / "repos/wants").ok()
+    ended = stage.gov.json("tx", "run", "wants")
+    assert ended.code == 4, ended
+    return ended.error["facts"]["txid"]
+
+
+LIES = {
+    "status": ("refuses lark (401 Unauthorized)", "index_denied"),
+    "garbage": ("answers with what is no page at all when lark", "index_failed"),
+    "drip": ("sends next to nothing: no progress for 3 s", "index_stalled"),
+}
+
+
+@pytest.fixture(params=LIES)
+def lied_to(stage, quarrel, request):
+    store.remove_tree(stage.cache)
+    stage.server.fail(PAGE, request.param, status=401, seconds=0.5)
+    return request.param
+
+
+def test_a_fix_that_is_tried_and_an_upgrade(stage, quarrel, lied_to):
+    before = truth(stage)
+    refused(stage.gov.json("resolve", quarrel, "--try", "1"), *LIES[lied_to])
+    refused(stage.gov.json("upgrade", "lark"), *LIES[lied_to])
+    assert truth(stage) == before
+    stage.server.heal()
+    stage.gov("resolve", quarrel, "--try", "1").ok()
+
+
+@pytest.mark.parametrize("lie", ["empty", "garbage", "rubbish"])
+def test_the_one_version_that_is_asked_for(stage, tmp_path, lie):
+    """No page at all, and for uv just a version that is not there."""
+    write(tmp_path / "repos", "exact", "lark==1.2.2\n")
+    stage.gov("node", "add", tmp_path / "repos/exact").ok()
+    stage.server.fail(PAGE, lie)
+    refused(stage.gov.json("tx", "run", "exact"), "when lark is asked for", "index_failed")
+    stage.server.heal()
+    stage.gov("tx", "run", "exact").ok()
+
+
+def test_an_audit_that_gets_no_answer_takes_it_for_none(stage, lied_to):
+    ended = stage.gov.json("audit")
+    assert ended.code == 1 and ended.data["findings"] == [], ended
+    said = [row["sentence"] for row in ended.data["unanswered"]]
+    assert any(LIES[lied_to][0] in sentence for sentence in said), said
