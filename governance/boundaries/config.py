@@ -87,7 +87,8 @@ SETTINGS = (
     Setting(
         "tx.settle_seconds",
         3,
-        "`tx run`: seconds watched after ComfyUI answers (some nodes install late).",
+        "`tx run`: the most seconds watched after ComfyUI answers (some nodes install late); it is "
+        "over after one in which nothing happens.",
     ),
     Setting(
         "tx.run_install_script",

@@ -121,6 +121,19 @@ def begun(folder: Path, names: Collection[str]) -> list[str]:
     return [name for name in dict.fromkeys(found) if name in names]
 
 
+def unfinished(folder: Path, names: Collection[str]) -> bool:
+    """Of a start that goes on: one of these nodes has started a thread, or a program of which no
+    end is told; or nobody tells anything."""
+    read = (_process(path, _bytes(path)) for path in sorted(folder.glob("*.jsonl")))
+    found = [process for process in read if process is not None]
+    for process in found:
+        ended = {event.get("n") for event in process.of_kind("end")}
+        for event in process.of_kind("thread", "program"):
+            if event.get("node") in names and event.get("n") not in ended - {None}:
+                return True
+    return not found
+
+
 def _is_startup_script(at: str | None) -> bool:
     return at is not None and at.partition(":")[0].endswith("/prestartup_script.py")
 

@@ -6,8 +6,8 @@ descriptor, imports nothing that a program could be half-way through importing, 
 failures into a line of the record.
 
 One file of JSON lines for each process, bounded, in the folder GOV_OBSERVE_DIR.  A line has `e`
-(process, load, program, end, exit, pip, host, write, cut, lost), `t` (monotonic seconds), and
-where known `node` and `at` (`file:line` below the nodes' folder) of the code on the stack.
+(process, load, thread, program, end, exit, pip, host, write, cut, lost), `t` (monotonic seconds)
+and where known `node` and `at` (`file:line` below the nodes' folder) of the code on the stack.
 """
 
 # pathlib and typing would cost 10 ms in every Python process of the candidate:
@@ -131,7 +131,7 @@ class Stack:
         node, at = self._walk() or (None, None)
         return {"node": node, "at": at}
 
-    def follow_threads(self, thread_class: Any) -> None:
+    def follow_threads(self, thread_class: Any, tell: Callable[[str, str], None]) -> None:
         """A thread works for the node that started it, whatever code it runs.
 
         Before Python 3.12 no audit event tells that a thread starts.
@@ -141,13 +141,15 @@ class Stack:
             return
 
         def start(thread: Any) -> None:
-            self._remember(id(thread))
+            origin = self._remember(id(thread))
+            if origin is not None:
+                tell(*origin)
             original(thread)
 
         start._gov = True  # type: ignore[attr-defined]
         thread_class.start = start
 
-    def _remember(self, thread: int) -> None:
+    def _remember(self, thread: int) -> tuple[str, str] | None:
         origin = self._walk()
         if len(self._threads) > _MAX_THREADS:
             self._threads.clear()
@@ -155,6 +157,7 @@ class Stack:
             self._threads.pop(thread, None)
         else:
             self._threads[thread] = origin
+        return origin
 
     def _walk(self) -> tuple[str, str] | None:
         for frame in frames():
@@ -269,8 +272,14 @@ class Recorder:
         if found is None:
             return
         if "threading" in sys.modules:
-            self._stack.follow_threads(sys.modules["threading"].__dict__["Thread"])
+            self._stack.follow_threads(sys.modules["threading"].__dict__["Thread"], self._thread)
         self._once("load", {"node": found[0], "at": found[1]})
+
+    def _thread(self, node: str, at: str) -> None:
+        try:
+            self._once("thread", {"node": node, "at": at})
+        except Exception as error:  # as in `hook`
+            self._lose(error)
 
     def _address(self, address: Any, how: str) -> None:
         if isinstance(address, tuple) and len(address) >= 2:

@@ -20,9 +20,9 @@ class Request:
     alone, the entries loaded besides; `laid` those of them that only the layer has.
     `install_for` are the subjects whose install.py runs, all where it is None.  `folder` receives
     base/, home/, tmp/, cache/, pycache/, events/.
-    `timeout` is seconds from the start of ComfyUI until it answers, `settle` seconds watched
-    from then on; of `most_starts` the second is made where the first one installed something.
-    `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
+    `timeout` is seconds from the start of ComfyUI until it answers, `settle` the most seconds
+    watched from then on; of `most_starts` the second is made where the first one installed
+    something.  `quick` uses --quick-test-for-ci where it is known.  `environ` is complete but
     for what `own_environ` sets.  `enter` turns an argv into one that runs inside the candidate's
     layer and fence.  `live(stream, line)` gets lines without their end, safe for a terminal,
     from threads; `during` shows what is under way.

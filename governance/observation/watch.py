@@ -22,6 +22,7 @@ from governance.observation import (
     packages,
     partial,
     recorder,
+    settling,
     takeover,
     verdict,
 )
@@ -252,7 +253,7 @@ def _watch(session: Session, phase: str) -> Run:
             feed=run.feed,
         ) as program,
     ):
-        _follow(run, program, port, request)
+        _follow(run, program, port, session, phase)
     run.exit_code = program.child.returncode
     run.problems += program.problems
     return run
@@ -264,8 +265,9 @@ _NO_LOOPBACK = (
 )
 
 
-def _follow(run: Run, program: Program, port: int, request: Request) -> None:
+def _follow(run: Run, program: Program, port: int, session: Session, phase: str) -> None:
     """Until it is up (then a little longer) or over, or the time is."""
+    request = session.request
 
     def where() -> int | None:
         return port if run.is_server else run.log.gui_port
@@ -285,7 +287,7 @@ def _follow(run: Run, program: Program, port: int, request: Request) -> None:
         run.problems += [problem] if problem else []
         run.is_server = True
         with request.during(lambda: "ComfyUI is up; watching it settle"):
-            program.wait(request.settle)
+            settling.wait(program, request, session.events_folder(phase))
         run.alive = program.family()
     run.own_end = program.exit_code() is not None
     run.log.stopping = not run.own_end

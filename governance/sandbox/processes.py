@@ -137,6 +137,18 @@ def command_line(pid: int) -> tuple[str, ...]:
     return tuple(os.fsdecode(word) for word in data.split(b"\0")[:-1])
 
 
+def states(pid: int) -> list[str]:
+    """Of each of its threads: R runs, D waits for a disk, S sleeps; empty where it has ended."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task") if os.path.isdir(f"/proc/{pid}/task") else ():  # noqa: PTH112, PTH208
+        try:
+            with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
+                found.append(file.read().rpartition(b")")[2].split()[0].decode())
+        except (OSError, IndexError):
+            continue
+    return found
+
+
 def die_with_parent(with_signal: int) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, with_signal)
 

@@ -98,6 +98,62 @@ NODE_CLASS_MAPPINGS = {}
     assert "came up, then ended with exit code 0 by itself" in seen.reason
 
 
+def settled_in(seen):
+    """Seconds from the first answer on."""
+    return seen.times["total"] - seen.times["ready"]
+
+
+def test_it_is_watched_no_longer_than_something_happens(comfyui_dir, observe):
+    put(comfyui_dir, "loads-two-classes")
+    seen = observe(comfyui_dir, "loads-two-classes", settle=30)
+    assert seen.completed and settled_in(seen) < 15
+
+
+LATE = {
+    "a thread that sleeps": "threading.Thread(target=late).start()",
+    "a program that sleeps": 'subprocess.Popen(["sh", "-c", "sleep 3; echo x > $0", place])',
+}
+
+
+@pytest.mark.parametrize("how", LATE)
+def test_who_has_something_under_way_is_watched_to_the_end(comfyui_dir, observe, how):
+    text = f"""
+import os, pathlib, subprocess, threading, time
+place = str(pathlib.Path(__file__).with_name("late.txt"))
+
+def late():
+    time.sleep(3)
+    open(place, "w").close()
+
+{LATE[how]}
+NODE_CLASS_MAPPINGS = {{}}
+"""
+    write_node(comfyui_dir, "comes-late", {"__init__.py": text})
+    observe(comfyui_dir, "comes-late", settle=5)
+    assert (comfyui_dir / "custom_nodes/comes-late/late.txt").exists()
+
+
+def test_what_is_still_busy_is_waited_for(comfyui_dir, observe):
+    """Seen from outside, whoever started it: here ComfyUI's own server."""
+    text = """
+import pathlib, threading, time
+
+def work():
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        pass
+    pathlib.Path(__file__).with_name("done.txt").touch()
+"""
+    more = "import threading, sys; sys.path.insert(0, '.')\n"
+    write_node(comfyui_dir, "quiet", {"__init__.py": "NODE_CLASS_MAPPINGS = {}\n"})
+    (comfyui_dir / "busy.py").write_text(text)
+    main = comfyui_dir / "main.py"
+    begin = f"{more}import busy; threading.Thread(target=busy.work, daemon=True).start()\n"
+    main.write_text(main.read_text().replace("if __name__", f"{begin}if __name__", 1))
+    observe(comfyui_dir, "quiet", settle=10)
+    assert (comfyui_dir / "done.txt").exists()
+
+
 def test_a_class_that_takes_the_list_of_all_away_has_failed(comfyui_dir, observe):
     text = """
 class Odd:
@@ -421,7 +477,7 @@ def test_a_second_interruption_takes_no_more_patience(comfyui_dir, observe, tmp_
 
     pids = []
     monkeypatch.setattr(program.Program, "stop", interrupted)
-    monkeypatch.setattr(watch, "_follow", lambda run, program, port, request: pids.append(program))
+    monkeypatch.setattr(watch, "_follow", lambda run, program, *more: pids.append(program))
     put(comfyui_dir, "loads-two-classes")
     with pytest.raises(KeyboardInterrupt):
         observe(comfyui_dir, "loads-two-classes")
