@@ -126,6 +126,7 @@ def run(session: Session, work: Work, *, timeout: float | None = None) -> Transa
         started = time.monotonic()
         if not plan.lock(work):
             return work.tx
+        locked = time.monotonic()
         with session.step("building the candidate environment"):
             generation = building.build(work)
         if generation is None:
@@ -138,7 +139,10 @@ def run(session: Session, work: Work, *, timeout: float | None = None) -> Transa
             seen = observing.watch(work, timeout=timeout)
         log_end.show(session, work.tx.txid, seen.observation)
         observing.record(work, seen, environment_seconds=built)
-        work.tx.observation["times"]["file_check"] = generation.check_seconds
+        work.tx.observation["times"] |= {
+            "file_check": generation.check_seconds,
+            "build": round(built - (locked - started), 3),
+        }
         observing.remember(work, seen.observation.verdict, seen.observation.reason)
         work.tx.move(COMPLETED if seen.observation.verdict == "completed" else FAILED)
     return work.tx

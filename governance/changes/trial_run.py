@@ -91,7 +91,6 @@ def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Wa
     workspace = session.workspace
     generation = stages.generation().name
     made = _prepare(workspace, stages, session.uv, generation, load)
-    _warm(session, made, generation)
     canaries = made.tried.canaries
     request = _request(workspace, made, stages.name, load, timeout, session)
     seen = observation.observe(request)
@@ -135,7 +134,6 @@ def smoke(session: Session, stages: Stages, load: Load) -> Verdict:
         if broken:
             return Verdict(False, broken)
         timeout = workspace.config.number("tx.timeout_seconds")
-        _warm(session, made, generation)
         quick = replace(load, governed=(*load.subjects, *load.governed), subjects=())
         request = _request(workspace, made, name, quick, timeout, session, quick=True)
         seen = observation.observe(request)
@@ -306,11 +304,10 @@ def _prepare(
     )
 
 
-def _warm(session: Session, made: Candidate, generation: str) -> None:
+def _warm(workspace: Workspace, made: Candidate) -> None:
     """Byte code of a copy lies elsewhere: it starts cold."""
     if made.is_layered:
-        with session.uv.during(lambda: "compiling what prod imports"):
-            compiled.begin(session.workspace, generation, made.byte_code)
+        compiled.begin(workspace, made.environment.name, made.byte_code)
 
 
 def _note_imports(session: Session, made: Candidate, generation: str) -> None:
@@ -339,6 +336,7 @@ def _request(
         stdout_log=workspace.logs / f"{name}.stdout.log",
         stderr_log=workspace.logs / f"{name}.stderr.log",
         timeout=timeout,
+        meanwhile=lambda: _warm(workspace, made),
         settle=workspace.config.number("tx.settle_seconds") if load.subjects else 0.0,
         install_script=workspace.config.flag("tx.run_install_script") and not load.in_use,
         most_starts=1 if load.in_use else 2,

@@ -9,8 +9,10 @@ borrowed, under a git folder of ours.
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +24,9 @@ from governance.git.tree import Entry
 
 _SUBMODULE = "160000"
 _SECONDS = 600.0
+# In the repository's folder: the index of what git saw of a commit's files.
+_SEEN = "seen"
+_LEFT_ALONE = 120.0
 # Without them the same files would be another commit each time.
 _FIXED_AUTHOR = {
     f"GIT_{who}_{what}": value
@@ -155,6 +160,49 @@ class Repository:
         with scratch.folder("index") as name:
             env = {**self._env(), "GIT_INDEX_FILE": f"{name}/index"}
             yield env if place is None else {**env, "GIT_WORK_TREE": str(place)}
+
+    @contextmanager
+    def seen_index(self, place: Path, commit: str) -> Iterator[dict[str, str]]:
+        """As index, read from `commit`, and with what git saw when it read the files there before:
+        it reads those again that have another inode, size or time of change now.
+
+        It is kept only where all of them have been left alone for a while: until its page was
+        written to the disk, a file in somebody's memory changes without another time.
+        """
+        kept = self.path / _SEEN / commit
+        with self.index(place) as env:
+            own = Path(env["GIT_INDEX_FILE"])
+            if not (kept.is_file() and self._refreshed(env, kept)):
+                self.ask(env, "read-tree", commit)
+                self._refreshed(env)
+            is_new = not kept.is_file() or own.stat().st_mtime_ns != kept.stat().st_mtime_ns
+            if is_new and self._are_old(env, place):
+                self._keep(own, kept)
+            yield env
+
+    def _refreshed(self, env: Mapping[str, str], kept: Path | None = None) -> bool:
+        """False for a list that a power loss has torn, which git finds by its digest."""
+        if kept is not None:
+            shutil.copy2(kept, env["GIT_INDEX_FILE"])  # with the time that git compares files' with
+        done = run(["update-index", "-q", "--refresh"], env, limits=Limits(_SECONDS))
+        return done.returncode in (0, 1)
+
+    def _are_old(self, env: Mapping[str, str], place: Path) -> bool:
+        limit = time.time() - _LEFT_ALONE
+        listed = self.ask(env, "ls-files", "-z").text().split("\0")
+        for name in filter(None, listed):
+            with suppress(OSError):
+                if os.lstat(place / name).st_ctime > limit:
+                    return False
+        return True
+
+    def _keep(self, own: Path, kept: Path) -> None:
+        """Of one commit at a time."""
+        store.remove_tree(kept.parent)
+        store.make_folder(kept.parent)
+        fresh = kept.with_name(f"{store.TEMPORARY}{kept.name}")
+        shutil.copy2(own, fresh)
+        fresh.replace(kept)
 
     @contextmanager
     def borrowing(self, *objects: Path) -> Iterator[dict[str, str]]:

@@ -26,8 +26,9 @@ class Request:
     for what `own_environ` sets.  `enter` turns an argv into one that runs inside the candidate's
     layer and fence.  `live(stream, line)` gets lines without their end, safe for a terminal,
     from threads; `during` shows what is under way.
-    `contacts` is the fence's own record of addresses, where it keeps one;
-    `network` is what was in force, `door` leads into a network of its own.
+    `meanwhile` is done before the first start, beside a look at the code.  `contacts` is the
+    fence's own record of addresses, where it keeps one; `network` is what was in force, `door`
+    leads into a network of its own.
     """
 
     comfyui_dir: Path
@@ -40,6 +41,7 @@ class Request:
     stderr_log: Path
     timeout: float
     settle: float = 3.0
+    meanwhile: Callable[[], None] = lambda: None
     most_starts: int = 2
     install_script: bool = True
     install_for: tuple[str, ...] | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from governance import comfyui
 from governance.base.errors import GovError, UsageError
+from governance.boundaries import process
 from governance.observation import (
     alike,
     api,
@@ -116,7 +117,8 @@ def observe(request: Request) -> Observation:
         session.warn(_absence(request, name))
     session.seen.comfyui_version = comfyui.version(request.comfyui_dir)
     session.seen.network = request.network
-    _look_before(session)
+    first: list[Callable[[], None]] = [lambda: _look_before(session), request.meanwhile]
+    process.side_by_side(lambda act: act(), first)
     for name in request.installed:
         _run_install_script(session, name)
     _start_until_settled(session)
@@ -288,6 +290,8 @@ def _follow(run: Run, program: Program, port: int, session: Session, phase: str)
         run.is_server = True
         with request.during(lambda: "ComfyUI is up; watching it settle"):
             settling.wait(program, request, session.events_folder(phase))
+        settled = program.seconds() - run.ready_seconds
+        session.seen.times["settle"] = round(settled, 3)
         run.alive = program.family()
     run.own_end = program.exit_code() is not None
     run.log.stopping = not run.own_end

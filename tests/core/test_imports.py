@@ -163,7 +163,8 @@ MAY_WRITE = {
     "code/merging.py": {"write_bytes"},  # three versions of a file, in a folder for one question
     # In a clone's own .git, which is not the workspace's; made durable by one syncfs.
     "code/head.py": {"write_text", "mkdir", "replace"},
-    "code/repository.py": {"mkdir"},  # the folder of packs
+    # The folder of packs; what git saw of a commit's files, which is made anew where it is torn.
+    "code/repository.py": {"mkdir", "replace"},
     "truth/workspace.py": {"write_bytes"},  # the lock's owner: not durable on purpose
     "truth/ledger.py": {"write_bytes", "replace"},  # the derived index: not durable on purpose
     "environments/generations.py": {
