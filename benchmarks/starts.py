@@ -69,6 +69,7 @@ class Starts:
     def __init__(self, space: Workspace, folder: Path) -> None:
         self.space, self.folder = space, folder
         self.environ = {**os.environ, "GOV_ROOT": str(space.root)}
+        self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         self.warm = folder / "pycache"
 
     def rows(self) -> list[Row]:
@@ -129,7 +130,8 @@ class Starts:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         start = runtime.prepare(self.space, ["--cpu", "--port", str(port)], all_nodes=False)
-        environ = {**start.environ, "PYTHONPYCACHEPREFIX": str(self.warm)}
+        environ = {**start.environ, **self.environ, "PYTHONPYCACHEPREFIX": str(self.warm)}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         quiet = subprocess.DEVNULL
         started = time.perf_counter()
         child = subprocess.Popen(

@@ -211,23 +211,36 @@ def leave_signals_to_main() -> None:
 def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], most: int = 8) -> list[Made]:
     """`work` of each item, at most so many at a time: most of it is waiting for programs.
 
-    With the first error, and with Ctrl-C, the programs of the others are stopped.
+    With the first error, and with Ctrl-C, the programs of the others are stopped; those of work
+    that is itself side by side with other work too.
     """
     listed = list(items)
     if len(listed) < 2:
         return [work(item) for item in listed]
     from concurrent.futures import ThreadPoolExecutor
 
-    called_off = os.eventfd(0, os.EFD_CLOEXEC)
-    try:
-        with ThreadPoolExecutor(min(most, len(listed)), "", _begin_thread, (called_off,)) as pool:
+    with _calling_off() as called_off:
+        begin = (called_off,)
+        with ThreadPoolExecutor(min(most, len(listed)), "", _begin_thread, begin) as pool:
             try:
                 return list(_begun(pool, work, listed))
             except BaseException:
                 os.eventfd_write(called_off, 1)
                 raise
+
+
+@contextmanager
+def _calling_off() -> Iterator[int]:
+    """A descriptor that can be read once all is called off."""
+    outer = getattr(_thread, "called_off", None)
+    if outer is not None:
+        yield outer
+        return
+    own = os.eventfd(0, os.EFD_CLOEXEC)
+    try:
+        yield own
     finally:
-        os.close(called_off)
+        os.close(own)
 
 
 def stop_if_called_off() -> None:

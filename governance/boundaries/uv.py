@@ -64,6 +64,9 @@ class Builds(Protocol):
     ) -> Mapping[str, Sequence[Any]]:
         """archives.Wheel for each package of `lock` that has none for this platform."""
 
+    def kept(self, project: Path, lock: bytes, python: Path) -> Mapping[str, Sequence[Any]]:
+        """The same of those that were built before; empty where one was not."""
+
 
 @dataclass(frozen=True)
 class Uv:

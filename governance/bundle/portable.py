@@ -4,7 +4,7 @@ URL holds a password."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def _without_interpreter(project: Project, version: str, notes: list[str]) -> Pr
     return project.with_python(minor)
 
 
-def refuse_local(lock: dict[str, Any]) -> None:
+def refuse_local(lock: Mapping[str, Any]) -> None:
     """Raises GovError (code `local_source`) for a package that comes from a folder."""
     for package in lock.get("package", []):
         source = package.get("source", {})

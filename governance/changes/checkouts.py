@@ -6,7 +6,7 @@ real folders move only with the redo record of the commit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from governance.code import capture, head, moves
 from governance.code.capture import State
 from governance.code.moves import FileMove
 from governance.code.repository import Repository
+from governance.environments.node_code import Place
 from governance.truth import inventory, redo, registry
 from governance.truth.documents import Plugin
 from governance.truth.workspace import Workspace
@@ -75,6 +76,26 @@ def states(workspace: Workspace, plugins: Iterable[Plugin]) -> dict[str, State |
         return state(workspace, plugin) if plugin else state_of_comfyui(workspace)
 
     return dict(zip(asked, process.side_by_side(found, asked.values()), strict=True))
+
+
+def lying(
+    workspace: Workspace,
+    plugins: Iterable[Plugin],
+    known: Mapping[str, State | None],
+    *,
+    comfyui: bool = True,
+) -> Iterator[Place]:
+    """Code of nodes, and of ComfyUI, that is loaded from where it lies; a single file is not worth
+    its byte code."""
+    if comfyui and (own := known.get(COMFYUI)) is not None:
+        path = repository(workspace, COMFYUI).path
+        apart = (workspace.custom_nodes, workspace.root)
+        yield Place(path, workspace.comfyui_dir, own.code, apart)
+    for plugin in plugins:
+        found = known.get(plugin.id)
+        if found is not None and found.kind != capture.FILE:
+            path = repository(workspace, plugin.id).path
+            yield Place(path, registry.place(workspace, plugin), found.code)
 
 
 @dataclass(frozen=True)

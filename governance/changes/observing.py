@@ -19,7 +19,7 @@ from governance.changes import (
     steps,
     trial_run,
 )
-from governance.changes.draft import Draft
+from governance.changes.draft import COMFYUI, Draft
 from governance.changes.trial_run import Asked, Load, Watched
 from governance.changes.work import Work
 from governance.truth import inventory, ledger, registry
@@ -54,6 +54,14 @@ def load_of(work: Work) -> Load:
         absent=tuple(_absence(work, plugin) for plugin in absent),
         baseline=_before(work.tx),
         in_use=bool(work.tx.adoption),
+        lying=tuple(
+            checkouts.lying(
+                work.workspace,
+                [plugin for plugin in there if plugin.id not in {one.place for one in staged}],
+                work.states,
+                comfyui=all(one.place != COMFYUI for one in staged),
+            )
+        ),
     )
 
 

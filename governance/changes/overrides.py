@@ -143,7 +143,7 @@ def _with(
     from governance.conflict.chains import demands
     from governance.conflict.shared import away
 
-    prod: dict[str, Any] = generations.lock_of_prod(workspace) if pins else {}
+    prod: Mapping[str, Any] = generations.lock_of_prod(workspace) if pins else {}
     asked = [line for group in project.groups.values() for line in group] + list(lines)
     made = [
         text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def _misrecorded(work: Work) -> list[dict[str, Any]]:
     return [{"sentence": sentence} for sentence in told if sentence not in known]
 
 
-def lock_in(folder: Path) -> dict[str, Any]:
+def lock_in(folder: Path) -> Mapping[str, Any]:
     path = folder / "uv.lock"
     return lockfile.parse(store.read_bytes(path), path)
 

@@ -197,7 +197,7 @@ def _of_prod(work: Work, given: Rules) -> list[Row]:
     return advisories.look(given, work.session.uv, workspace.root) if has_lock else []
 
 
-def _lock_in(folder: Path) -> dict[str, Any]:
+def _lock_in(folder: Path) -> Mapping[str, Any]:
     path = folder / "uv.lock"
     return lockfile.parse(store.read_bytes(path), path)
 

@@ -18,7 +18,14 @@ from governance.boundaries.uv import Uv
 from governance.changes import log_end
 from governance.changes.session import Session
 from governance.changes.staging import Stages
-from governance.environments import candidate, compiled, generations, surroundings, wheelhouse
+from governance.environments import (
+    candidate,
+    compiled,
+    generations,
+    node_code,
+    surroundings,
+    wheelhouse,
+)
 from governance.environments.candidate import Candidate
 from governance.truth import registry
 from governance.truth.documents import Plugin
@@ -74,7 +81,8 @@ class Load:
     files that tell the layer which code to lay in it (see checkouts.lay_plan), `laid` the names
     that only the layer has; `absent` are sentences about nodes whose folder is not there.
     `baseline` is what to compare with, where it is not prod.  Nodes that run elsewhere already
-    (`in_use`) have run their install.py, and one start at a time is made of them."""
+    (`in_use`) have run their install.py, and one start at a time is made of them.  `lying` is the
+    code that is loaded from where it lies already."""
 
     subjects: tuple[str, ...] = ()
     governed: tuple[str, ...] = ()
@@ -84,6 +92,7 @@ class Load:
     absent: tuple[str, ...] = ()
     baseline: observation.Baseline | None = None
     in_use: bool = False
+    lying: tuple[node_code.Place, ...] = ()
 
 
 def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Watched:
@@ -94,7 +103,7 @@ def watch(session: Session, stages: Stages, load: Load, *, timeout: float) -> Wa
     canaries = made.tried.canaries
     request = _request(workspace, made, stages.name, load, timeout, session)
     seen = observation.observe(request)
-    _note_imports(session, made, generation)
+    _take_imports(workspace, made, load)
     seen.generation = generation
     seen.limits += made.limits()
     seen.warnings += load.absent
@@ -137,7 +146,7 @@ def smoke(session: Session, stages: Stages, load: Load) -> Verdict:
         quick = replace(load, governed=(*load.subjects, *load.governed), subjects=())
         request = _request(workspace, made, name, quick, timeout, session, quick=True)
         seen = observation.observe(request)
-        _note_imports(session, made, generation)
+        _take_imports(workspace, made, load)
         log_end.show(session, name, seen)
         return Verdict(seen.completed, seen.reason)
     finally:
@@ -304,15 +313,23 @@ def _prepare(
     )
 
 
-def _warm(workspace: Workspace, made: Candidate) -> None:
+def _warm(workspace: Workspace, made: Candidate, load: Load) -> None:
     """Byte code of a copy lies elsewhere: it starts cold."""
     if made.is_layered:
         compiled.begin(workspace, made.environment.name, made.byte_code)
+        node_code.begin(load.lying, made.python, made.byte_code)
 
 
-def _note_imports(session: Session, made: Candidate, generation: str) -> None:
+def _take_imports(workspace: Workspace, made: Candidate, load: Load) -> None:
     if made.is_layered:
-        compiled.note(session.workspace, generation, made.byte_code)
+        compiled.note(workspace, made.environment.name, made.byte_code)
+        node_code.note(load.lying, made.byte_code)
+        _forget(made.byte_code)
+
+
+def _forget(byte_code: Path) -> None:
+    """Of no use any more, and so many files that who deletes the candidate would wait for it."""
+    store.empty_folder(byte_code)
 
 
 def _request(
@@ -336,7 +353,7 @@ def _request(
         stdout_log=workspace.logs / f"{name}.stdout.log",
         stderr_log=workspace.logs / f"{name}.stderr.log",
         timeout=timeout,
-        meanwhile=lambda: _warm(workspace, made),
+        meanwhile=lambda: _warm(workspace, made, load),
         settle=workspace.config.number("tx.settle_seconds") if load.subjects else 0.0,
         install_script=workspace.config.flag("tx.run_install_script") and not load.in_use,
         most_starts=1 if load.in_use else 2,

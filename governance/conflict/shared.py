@@ -8,7 +8,6 @@ Measured: opencv-python, -headless and -contrib share 89 files, onnxruntime and 
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.names import normalise
+from governance.boundaries import record
 
 NEVER = "sys_platform == 'never'"
 
@@ -117,9 +117,9 @@ def groups(site_packages: Path) -> list[Group]:
     """As same_files, with no look at any file but the RECORDs."""
     records = {record.package: record for record in _records(site_packages)}
     owned: dict[str, list[str]] = {}
-    for record in records.values():
-        for path in record.files:
-            owned.setdefault(path, []).append(record.package)
+    for one in records.values():
+        for path in one.files:
+            owned.setdefault(path, []).append(one.package)
     together = {path: set(names) for path, names in owned.items() if len(names) > 1}
     differing = [names for path, names in together.items() if _differs(records, names, path)]
     return [
@@ -166,8 +166,7 @@ def families(names: Collection[str]) -> tuple[Shared, ...]:
 def _records(site_packages: Path) -> Iterator[_Record]:
     for path in sorted(site_packages.glob("*.dist-info/RECORD")):
         name = normalise(path.parent.name.removesuffix(".dist-info").rpartition("-")[0])
-        with path.open(newline="", encoding="utf-8", errors="replace") as stream:
-            rows = [row for row in csv.reader(stream) if len(row) == 3 and row[1]]
+        rows = [row for row in record.rows(path) if len(row) == 3 and row[1]]
         yield _Record(name, {row[0]: (row[1], row[2]) for row in rows})
 
 

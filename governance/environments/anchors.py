@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.names import normalise
-from governance.boundaries import store
+from governance.boundaries import record, store
 from governance.environments.records import Finding, site_packages
 from governance.truth import lockfile
 from governance.truth.workspace import Workspace
@@ -233,11 +233,10 @@ def _tags(info: Path) -> str:
     return " ".join(sorted(re.findall(r"(?m)^Tag:\s*(\S+)", text)))
 
 
-def _rows(record: Path) -> list[tuple[str, str]]:
+def _rows(path: Path) -> list[tuple[str, str]]:
     """Path and hash; the hash "" where it has none."""
     try:
-        with open(record, newline="", encoding="utf-8", errors="replace") as stream:
-            return [(row[0], row[1] if len(row) > 1 else "") for row in csv.reader(stream) if row]
+        return [(row[0], row[1] if len(row) > 1 else "") for row in record.rows(path)]
     except (OSError, csv.Error):
         return []
 

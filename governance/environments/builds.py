@@ -185,26 +185,37 @@ class Builds:
         Raises GovError (code `build_failed`).
         """
         known = _python(python)
-        ranks = archives.ranking(known.version)
+        return {
+            str(package["name"]): [self._wheel(uv, project, known, package)]
+            for package in _source_only(project, lock, known)
+        }
+
+    def kept(self, project: Path, lock: bytes, python: Path) -> dict[str, list[Wheel]]:
+        """The same where all of them were built before; empty where one was not."""
+        known = _python(python)
         found = {}
-        for package in lockfile.parse(lock, project / "uv.lock").get("package", []):
-            kinds = package.get("source", {}).keys()
-            if kinds & {"registry", "git"} and archives.choose(package, ranks) is None:
-                found[str(package["name"])] = [self._wheel(uv, project, known, package)]
+        for package in _source_only(project, lock, known):
+            place = self._place_of(known, package)
+            made = _kept_of(place, package)
+            if made is None:
+                return {}
+            found[str(package["name"])] = [_as_wheel(place, package, made)]
         return found
 
     def _wheel(self, uv: Uv, project: Path, python: _Python, package: Mapping[str, Any]) -> Wheel:
-        name, version = normalise(str(package["name"])), str(package.get("version", ""))
-        place = self._place(python, name, version)
-        named = _commit(package) or str(package.get("sdist", {}).get("hash", "")).partition(":")[2]
-        known = _kept(place / named[:_SHORT]) if named else None
+        place = self._place_of(python, package)
+        known = _kept_of(place, package)
         if known is None:
             try:
                 known = self._make(uv, project, python, package, place)
             except _Failed as error:
+                name, version = normalise(str(package["name"])), str(package.get("version", ""))
                 raise _build_failed(name, version, error.said) from None
-        path = place / known.source[:_SHORT] / known.wheel
-        return Wheel(archives.named(package.get("sdist", {})), path, f"sha256:{known.sha256}")
+        return _as_wheel(place, package, known)
+
+    def _place_of(self, python: _Python, package: Mapping[str, Any]) -> Path:
+        name, version = normalise(str(package["name"])), str(package.get("version", ""))
+        return self._place(python, name, version)
 
     def _make(
         self, uv: Uv, project: Path, python: _Python, package: Mapping[str, Any], place: Path
@@ -247,6 +258,25 @@ class Builds:
             yield build
         finally:
             store.remove_tree(place)
+
+
+def _source_only(project: Path, lock: bytes, python: _Python) -> Iterator[Mapping[str, Any]]:
+    """Packages of the lock without a wheel for this platform."""
+    ranks = archives.ranking(python.version)
+    for package in lockfile.parse(lock, project / "uv.lock").get("package", []):
+        kinds = package.get("source", {}).keys()
+        if kinds & {"registry", "git"} and archives.choose(package, ranks) is None:
+            yield package
+
+
+def _kept_of(place: Path, package: Mapping[str, Any]) -> Built | None:
+    named = _commit(package) or str(package.get("sdist", {}).get("hash", "")).partition(":")[2]
+    return _kept(place / named[:_SHORT]) if named else None
+
+
+def _as_wheel(place: Path, package: Mapping[str, Any], made: Built) -> Wheel:
+    path = place / made.source[:_SHORT] / made.wheel
+    return Wheel(archives.named(package.get("sdist", {})), path, f"sha256:{made.sha256}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 `python -I -S byte_code.py after SEEN TRUSTED ROOT`: what a running ComfyUI imported.  SEEN is the
 byte code of that run, where nodes may have put anything: only the names in it are read.
-`python -I -S byte_code.py now NAMES`: NAMES is a file with a JSON list of [source, target] pairs.
+`python -I -S byte_code.py now NAMES`: NAMES is a file with a JSON list of [source, target] or
+[source, target, name in tracebacks].
 
 TRUSTED, which later starts take their byte code from, gets what the sources in ROOT (a sealed
 environment) and in Python's own library say.  Compiling runs no code of a package.
@@ -36,10 +37,10 @@ def after(seen: str, trusted: str, root: str) -> None:
 
 def now(names: str) -> None:
     with open(names) as stream:
-        pairs = json.load(stream)
-    for source, target in pairs:
+        rows = json.load(stream)
+    for source, target, *shown in rows:
         try:
-            py_compile.compile(source, target, quiet=2)
+            py_compile.compile(source, target, shown[0] if shown else None, quiet=2)
         except (OSError, ValueError, RecursionError, MemoryError):
             pass  # one file that cannot be compiled takes nothing from the others
 

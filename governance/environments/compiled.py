@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,16 +35,21 @@ def folder(workspace: Workspace, generation: str) -> Path:
 
 
 def sound(workspace: Workspace, generation: str) -> Path:
-    """Its folder, emptied where a power loss may have torn what lies in it: an import fails for
-    half a file of byte code."""
+    """Its folder, without what a power loss may have torn."""
     own = folder(workspace, generation)
+    empty_if_torn(own)
+    return own
+
+
+def empty_if_torn(own: Path) -> None:
+    """Where it was written when the machine went down: an import fails for half a file of byte
+    code."""
     try:
         written = (own / _MARK).read_text()
     except OSError:
-        return own
+        return
     if written != _boot():
         store.remove_tree(own)
-    return own
 
 
 @contextmanager
@@ -107,7 +112,7 @@ def _copy(workspace: Workspace, prod: str, generation: str, target: Path) -> Non
 def _for_other(trusted: Path, own: Path, other: Path, target: Path) -> Iterator[tuple[Path, Path]]:
     """(byte code of `own`, its place for `other`), where the source is the same file."""
     begin = f"{trusted}{own}/"
-    for path in _all(trusted):
+    for path in all_files(trusted):
         relative = path.removeprefix(begin)
         if relative == path:  # of Python's own library
             yield Path(path), Path(f"{target}{path.removeprefix(str(trusted))}")
@@ -126,7 +131,7 @@ def _is_same(one: str, other: str) -> bool:
     return facts is not None and facts == records.facts_of(other)
 
 
-def _all(trusted: Path) -> Iterator[str]:
+def all_files(trusted: Path) -> Iterator[str]:
     for place, _, names in os.walk(trusted):
         yield from (f"{place}/{name}" for name in names if name.endswith(".pyc"))
 
@@ -186,8 +191,12 @@ def _link(wanted: Mapping[str, Path], own: Path, earlier: Path, before: Path) ->
 
 def _compile(workspace: Workspace, name: str, pairs: Iterable[tuple[str, Path]]) -> None:
     rows = [(source, str(target)) for source, target in pairs]
+    compile_all(generations.python_of(generations.path(workspace, name)), rows)
+
+
+def compile_all(python: Path, rows: Sequence[Sequence[str]]) -> None:
+    """`rows` are (source, target), or (source, target, what tracebacks are to call the source)."""
     workers = min(os.cpu_count() or 1, len(rows) // _FEW + 1)
-    python = generations.python_of(generations.path(workspace, name))
     with scratch.folder("compile") as place:
 
         def work(number: int) -> None:

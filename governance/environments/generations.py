@@ -98,7 +98,7 @@ def usable_prod(workspace: Workspace) -> Generation | None:
     return usable(workspace, name) if name else None
 
 
-def lock_of_prod(workspace: Workspace) -> dict[str, Any]:
+def lock_of_prod(workspace: Workspace) -> Mapping[str, Any]:
     """The lock that prod was built from, parsed; empty where there is no prod."""
     name = current(workspace)
     if name is None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from governance.base.errors import GovError
 from governance.base.names import normalise
+from governance.boundaries import record
 from governance.conflict import shared
 
 _CHUNK = 1 << 20
@@ -128,9 +129,9 @@ def records(environment: Path) -> dict[str, list[Recorded]]:
     """Every file with a hash in some RECORD, and what each RECORD says of it."""
     site = site_packages(environment)
     result: dict[str, list[Recorded]] = {}
-    for record in sorted(site.glob("*.dist-info/RECORD")):
-        owner = record.parent.name.split("-")[0]
-        for row in _rows(record):
+    for path in sorted(site.glob("*.dist-info/RECORD")):
+        owner = path.parent.name.split("-")[0]
+        for row in _rows(path):
             if len(row) == 3 and row[1]:
                 entry = Recorded(owner, row[1], row[2])
                 result.setdefault(f"{site}/{row[0]}", []).append(entry)
@@ -182,16 +183,15 @@ def _put_as_came(
             expected[file] = [Recorded(owner, row.found, "")]
 
 
-def _rows(record: Path) -> list[list[str]]:
+def _rows(path: Path) -> tuple[record.Row, ...]:
     try:
-        with open(record, newline="", encoding="utf-8") as stream:
-            return list(csv.reader(stream))
-    except (OSError, ValueError, csv.Error) as error:
+        return record.rows(path)
+    except (OSError, csv.Error) as error:
         raise GovError(
-            f"{record} cannot be read: {error}",
+            f"{path} cannot be read: {error}",
             hint="`gov repair` builds prod again from the lock",
             code="broken_environment",
-            facts={"path": str(record)},
+            facts={"path": str(path)},
         ) from None
 
 

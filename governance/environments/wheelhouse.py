@@ -58,10 +58,14 @@ def sync(
         if known:
             _take_out_times(environment)
 
+    # What has to be built, and was: uv would find out that there is no wheel, each time anew.
+    made: _Known = {}
+    if not known and uv.builds is not None:
+        made = uv.builds.kept(folder, data, uv.find_python(python))
     try:
-        lay(known, offline or bool(known))
+        lay(known or made, offline or bool(known))
     except GovError as error:
-        if known or uv.builds is None or not lacks_a_wheel(error):
+        if known or made or uv.builds is None or not lacks_a_wheel(error):
             raise
         found = uv.builds.wheels(uv, folder, data, uv.find_python(python))
         if not again:

@@ -23,15 +23,17 @@ from governance import comfyui, git, sandbox
 from governance.base import liveness
 from governance.base.errors import GovError, UsageError
 from governance.boundaries import ownership, process, store
-from governance.changes import trial_run
+from governance.changes import checkouts, trial_run
 from governance.environments import (
     compiled,
     generations,
     interpreter,
+    node_code,
     start_files,
     surroundings,
 )
 from governance.operations import data_places, left_behind
+from governance.truth import registry
 from governance.truth.workspace import CHECKOUT, Workspace
 
 _STOP_SECONDS = 15.0
@@ -50,6 +52,7 @@ class Start:
     limits: tuple[str, ...]
     support: sandbox.Support
     data: data_places.Data | None
+    lying: tuple[node_code.Place, ...]
 
 
 def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) -> Start:
@@ -83,7 +86,21 @@ def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) 
     if workspace.config.text("run.writes") == "data":
         _require_fence(support)
         data = data_places.of(workspace, arguments)
-    return Start(tuple(argv), environ, generation, tuple(left_out), tuple(limits), support, data)
+    return Start(
+        argv=tuple(argv),
+        environ=environ,
+        generation=generation,
+        left_out=tuple(left_out),
+        limits=tuple(limits),
+        support=support,
+        data=data,
+        lying=_lying(workspace),
+    )
+
+
+def _lying(workspace: Workspace) -> tuple[node_code.Place, ...]:
+    plugins = registry.promoted(workspace)
+    return tuple(checkouts.lying(workspace, plugins, checkouts.states(workspace, plugins)))
 
 
 def _require_fence(support: sandbox.Support) -> None:
@@ -103,7 +120,7 @@ def run(workspace: Workspace, start: Start, *, stdout: int | None = None) -> int
     `stdout`: a descriptor to use instead of our own.
     """
     name = start.generation
-    with generations.in_use(workspace, name), _byte_code(workspace, name) as cache:
+    with generations.in_use(workspace, name), _byte_code(workspace, start) as cache:
         argv = sandbox.wrap(_view(workspace, start, cache), start.support, start.argv)
         left_behind.begin(workspace)
         child = process.spawn(
@@ -153,7 +170,7 @@ def _tool() -> Iterator[Path]:
 
 
 @contextmanager
-def _byte_code(workspace: Workspace, generation: str) -> Iterator[Path]:
+def _byte_code(workspace: Workspace, start: Start) -> Iterator[Path]:
     """A folder of this run alone: from a lasting one, a later start would take what nodes put
     there for what their neighbours' sources say.
 
@@ -161,12 +178,13 @@ def _byte_code(workspace: Workspace, generation: str) -> Iterator[Path]:
     torch alone takes seconds at every start otherwise.
     """
     folder = workspace.state / _BYTE_CODE
-    own = compiled.sound(workspace, generation)
+    own = compiled.sound(workspace, start.generation)
     store.remove_tree(folder)  # of a run that was killed
     store.make_folder(own)
     shutil.copytree(own, folder)
-    environment = generations.path(workspace, generation)
+    environment = generations.path(workspace, start.generation)
     python = generations.python_of(environment)
+    node_code.begin(start.lying, python, folder)
     words = [compiled.SCRIPT, "after", folder, own, environment]
     quiet = subprocess.DEVNULL
     argv = [str(python), "-I", "-S", *map(str, words)]
@@ -176,6 +194,7 @@ def _byte_code(workspace: Workspace, generation: str) -> Iterator[Path]:
             yield folder
         finally:
             process.stop(compiler)
+            node_code.note(start.lying, folder)
             store.remove_tree(folder)
 
 

@@ -6,6 +6,7 @@ compared, never bytes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -44,11 +45,20 @@ class Change:
         return {**asdict(self), "kind": self.kind}
 
 
-def parse(data: bytes, path: Path) -> dict[str, Any]:
+def parse(data: bytes, path: Path) -> Mapping[str, Any]:
+    """Nobody changes it: one decision asks many questions of the same lock, and reads it once.
+
+    Raises Damaged.
+    """
     try:
-        return tomllib.loads(data.decode())
+        return _parsed(data)
     except (ValueError, RecursionError) as error:
         raise store.damaged(path, str(error)) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(data: bytes) -> Mapping[str, Any]:
+    return tomllib.loads(data.decode())
 
 
 def content_digest(lock: Mapping[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import struct
 
 import pytest
 
+from governance.changes import trial_run
 from governance.environments import compiled, generations
 from governance.truth.workspace import Workspace
 
@@ -24,9 +26,18 @@ def site(workspace):
     return workspace
 
 
+@pytest.fixture
+def kept(monkeypatch):
+    """What a candidate has is still there when its run is over."""
+    monkeypatch.setattr(trial_run, "_forget", lambda byte_code: None)
+
+
 def byte_code(folder, environment, name):
-    place = next(environment.glob("lib/python*")) / "site-packages" / name
-    return list((folder / str(place.parent).lstrip("/")).glob(f"{place.stem}.*.pyc"))
+    return of_file(folder, next(environment.glob("lib/python*")) / "site-packages" / name)
+
+
+def of_file(folder, source):
+    return list((folder / str(source.parent).lstrip("/")).glob(f"{source.stem}.*.pyc"))
 
 
 def prod(site):
@@ -41,7 +52,7 @@ def observed(site, txid):
     return generations.path(Workspace(site.root), found["observation"]["generation"])
 
 
-def test_the_next_start_is_warm(site):
+def test_the_next_start_is_warm(site, kept):
     _, trusted, environment = prod(site)
     assert not trusted.exists(), "nothing is compiled before it is wanted"
     txid = site.run("shares-cowsay")
@@ -61,7 +72,7 @@ def test_the_next_start_is_warm(site):
     assert byte_code(later, environment, "humanize/__init__.py")
 
 
-def test_a_run_hands_over_names_and_no_byte_code(site):
+def test_a_run_hands_over_names_and_no_byte_code(site, kept):
     site.world.add("plants", {"requirements.txt": ""})
     init = site.world.repos / "plants/__init__.py"
     init.write_text(init.read_text() + PLANTS)
@@ -138,3 +149,54 @@ def test_only_the_environment_and_the_library_count(site, tmp_path):
     compiled.note(space, name, tmp_path / "seen")
     (row,) = json.loads((generations.papers(space, name) / compiled.IMPORTED).read_text())
     assert row.endswith("site-packages/cowsay/__init__.py\t__init__.cpython-311.pyc")
+
+
+# --- code of ComfyUI and of nodes -------------------------------------------------------------
+
+
+def of_code(site, txid, name):
+    """The byte code of a file below ComfyUI that a candidate ended with, if any."""
+    return of_file(site.root / ".venv-candidate" / txid / "pycache", site.comfyui / name)
+
+
+NODE = "sample-captioner/__init__.py"
+
+
+def test_what_lies_in_a_commit_is_compiled_once(site, kept):
+    site.run("shares-cowsay")
+    names = site.root / ".code/sample-captioner.git/compiled"
+    txid = site.run("loads-two-classes")
+    (own,) = names.rglob("__init__.*.pyc")
+    (copy,) = of_code(site, txid, f"custom_nodes/{NODE}")
+    assert copy.read_bytes()[16:] == own.read_bytes()[16:]
+    facts = (site.nodes / NODE).stat()
+    head = struct.unpack("<III", copy.read_bytes()[4:16])
+    assert head == (0, int(facts.st_mtime), facts.st_size)
+    comfyui = site.root / ".code/@ComfyUI.git/compiled"
+    assert list(comfyui.rglob("nodes.*.pyc")) and not list(comfyui.rglob("custom_nodes"))
+    site.gov("verify", "--full").ok()
+
+
+def test_an_edit_that_hides_its_time_is_what_runs(site, kept):
+    """By the commit that holds it, not by times; and only of the one that lies there."""
+    site.run("shares-cowsay")
+    site.run("loads-two-classes")
+    file = site.nodes / NODE
+    facts, text = file.stat(), file.read_text()
+    assert "SampleCaptioner" in text
+    file.write_text(text.replace("SampleCaptioner", "ChangedCaption1"))
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert file.stat().st_size == facts.st_size
+    txid = site.run("loads-two-classes")
+    seen = json.loads((site.root / f"state/transactions/{txid}.json").read_text())["observation"]
+    assert "ChangedCaption1" in str(seen)
+    (own,) = (site.root / ".code/sample-captioner.git/compiled").rglob("__init__.*.pyc")
+    assert b"ChangedCaption1" in own.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'["../../x.pyc", "/etc/x.pyc", "gone.pyc", 1]'])
+def test_a_list_of_a_node_that_is_none_costs_time_alone(site, content):
+    site.run("shares-cowsay")
+    (site.root / ".code/sample-captioner.git/compiled/imported.json").write_bytes(content)
+    site.run("loads-two-classes")
+    assert not list(site.root.rglob("x.pyc"))

@@ -187,6 +187,8 @@ MAY_WRITE = {
         "write_text",
         "mkdir",
     },  # byte code and lists of names: what is lost or torn costs a start some seconds
+    # Byte code: compiled anew where it is torn.
+    "environments/node_code.py": {"mkdir", "write_text", "write_bytes"},
 }
 
 
