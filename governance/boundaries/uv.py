@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from governance.base.errors import GovError, UsageError
 from governance.base.progress import During, unseen
-from governance.boundaries import process, scratch, store
+from governance.boundaries import process, scratch, store, uv_offline
 from governance.boundaries.patience import Patience, Watch
 from governance.boundaries.uv_failures import failure, is_conflict, is_unbuildable
 from governance.boundaries.uv_progress import Fetching
@@ -87,6 +87,8 @@ class Uv:
         Raises GovError where another choice of requirements would not mend it.
         """
         found = self.find_python(python)
+        if uv_offline.is_on(self.environ):
+            uv_offline.require_pages(self.cache, project)
         argv = ["lock", "--project", str(project), "--python", str(found), *extra]
         shown, watch = Fetching("locking", self.cache), self.patience.of_lock(project)
         with self.during(shown.words):
@@ -181,13 +183,15 @@ class Uv:
         argv += ["--offline"] if offline else []
         argv += ["--reinstall-package", again] if again else []
 
-        def foresee() -> str:
+        def foresee(*more: str) -> str:
             """Beside the sync, which holds the lock of its environment: for none that there is."""
             nowhere = str(self.cache / "no-environment")
             return self._run(
-                [*argv, "--dry-run"], project, timeout=60.0, UV_PROJECT_ENVIRONMENT=nowhere
+                [*argv, "--dry-run", *more], project, timeout=60.0, UV_PROJECT_ENVIRONMENT=nowhere
             ).stderr
 
+        if uv_offline.is_on(self.environ):
+            uv_offline.require_files(foresee("-v"))
         watch = self.patience.of_sync(project)
         shown = Fetching("building the environment", self.cache, None if offline else foresee)
         done = self._shown(shown, argv, project, watch, UV_PROJECT_ENVIRONMENT=str(environment))

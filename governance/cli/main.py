@@ -57,6 +57,10 @@ def main(argv: list[str]) -> int:
 def _act(arguments: Namespace) -> Outcome:
     from governance.cli import verbs
 
+    if getattr(arguments, "no_network", False):
+        from governance.boundaries import uv_offline
+
+        os.environ[uv_offline.VARIABLE] = "1"  # uv's own word for it, in every call below
     act: Callable[[Namespace], Outcome] = getattr(verbs, arguments.act)
     return act(arguments)
 

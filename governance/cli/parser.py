@@ -66,6 +66,7 @@ def _init(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--torch-backend", metavar="NAME", help="cpu, cu130, ... or an index URL")
     p.add_argument("--index", metavar="URL", help="package index, or a folder of wheels")
+    _no_network(p)
     p.add_argument(
         "--adopt", action="store_true", help="take in the nodes and versions that are there"
     )
@@ -301,6 +302,15 @@ def _node_check(p: argparse.ArgumentParser) -> None:
     )
 
 
+def _no_network(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--offline",
+        action="store_true",
+        dest="no_network",
+        help="ask no package index: what is not here already is named at once",
+    )
+
+
 def _tx_run(p: argparse.ArgumentParser) -> None:
     p.add_argument("nodes", nargs="+", metavar="NODE_ID")
     p.add_argument(
@@ -315,6 +325,7 @@ def _tx_run(p: argparse.ArgumentParser) -> None:
         "--all-or-nothing", action="store_true", help="set no node aside that fails by itself"
     )
     p.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="until ComfyUI must answer")
+    _no_network(p)
     p.add_argument(
         "--without",
         action="append",

@@ -289,3 +289,44 @@ def test_an_audit_that_gets_no_answer_takes_it_for_none(stage, lied_to):
     assert ended.code == 1 and ended.data["findings"] == [], ended
     said = [row["sentence"] for row in ended.data["unanswered"]]
     assert any(LIES[lied_to][0] in sentence for sentence in said), said
+
+
+# --- without a network, on purpose ------------------------------------------------------------
+
+
+def offline(stage, *words):
+    """No request is made."""
+    stage.server.requests.clear()
+    ended = stage.gov.json(*words, "--offline")
+    assert stage.server.requests == []
+    return ended
+
+
+def test_offline_names_at_once_all_that_is_missing(stage, tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_OFFLINE", "0")
+    write(tmp_path / "repos", "both", "lark\ncolorama\n")
+    stage.gov("node", "add", tmp_path / "repos/both").ok()
+    ended = refused(offline(stage, "tx", "run", "both"), "colorama", "offline_missing")
+    assert {"colorama", "lark"} <= set(ended.error["facts"]["missing"])
+    monkeypatch.setenv("UV_OFFLINE", "0")
+    txid = stage.gov.json("tx", "run", "both").ok().data["txid"]
+    stage.gov("tx", "abort", txid).ok()
+    # Now the versions are known, and the files are not here.
+    for folder in (stage.root / ".generations").iterdir():
+        if not folder.name.startswith((stage.root / ".venv-prod").readlink().name):
+            store.remove_tree(folder)
+    for folder in stage.cache.glob("archive-v*"):
+        store.remove_tree(folder)
+    ended = refused(offline(stage, "tx", "run", "both"), "the files of", "offline_missing")
+    assert {"colorama 0.4.6", "lark 1.2.2"} <= set(ended.error["facts"]["missing"])
+    monkeypatch.setenv("UV_OFFLINE", "0")
+    stage.gov("tx", "run", "both").ok()
+    assert offline(stage, "tx", "run", "both").code == 0
+
+
+def test_offline_init_says_what_it_would_need(served, start, monkeypatch):
+    monkeypatch.setenv("UV_OFFLINE", "0")
+    store.remove_tree(served.cache)
+    ended = start(served.server.url, "--resolution-date", "none", "--offline")
+    assert (ended.code, ended.error["code"]) == (1, "offline_missing"), ended
+    assert "numpy" in ended.error["facts"]["missing"]
