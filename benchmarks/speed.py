@@ -95,6 +95,7 @@ class Bench:
             comfyui_dir=str(self.folder / "ComfyUI"),
             tx__smoke_test_cmd="true",
             tx__settle_seconds=0.01,
+            storage__snapshots_keep=5000,
         )
         (self.folder / "env/config.toml").write_text(text)
 

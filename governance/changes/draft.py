@@ -60,7 +60,8 @@ class Draft:
     @property
     def loaded(self) -> tuple[Plugin, ...]:
         """The nodes that ComfyUI is to load with it."""
-        return tuple(p for p in self.plugins if p.enabled and p.group in self.project.groups)
+        groups = self.project.groups
+        return tuple(p for p in self.plugins if p.enabled and p.group in groups)
 
 
 def of(workspace: Workspace, tx: Transaction) -> Draft:

@@ -329,7 +329,7 @@ def _take_imports(workspace: Workspace, made: Candidate, load: Load) -> None:
 
 def _forget(byte_code: Path) -> None:
     """Of no use any more, and so many files that who deletes the candidate would wait for it."""
-    store.empty_folder(byte_code)
+    store.remove_tree(byte_code)
 
 
 def _request(

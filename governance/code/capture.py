@@ -14,6 +14,7 @@ from pathlib import Path
 from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.catalogue.ids import TRACKING
+from governance.code import glance
 from governance.code.repository import Repository
 from governance.git import checkout
 
@@ -84,6 +85,8 @@ def _kind(place: Path, real: Path) -> str:
 
 def _of_clone(repository: Repository, place: Path, head: str) -> State:
     repository.take(place, head)
+    if glance.is_as_seen(repository.seen_path(head), place):
+        return State(CLONE, head, head)
     with repository.seen_index(place, head) as env:
         listed = repository.ask(env, "diff", *_BY_BYTES, "-z", "--name-only")
         modified = _not_behind_links(place, listed.text().split("\0"))

@@ -1,15 +1,19 @@
 """A clone looked at in a moment, by its files alone: where HEAD is, and whether files look edited.
 
-For questions only.  What a change relies on is read by the bytes instead (code/capture.py): here a
-clone's own index is believed, as `git status` believes it, and None means that git must be asked.
+For questions only, `is_as_seen` apart.  What a change relies on is read by the bytes instead
+(code/capture.py): here a clone's own index is believed, as `git status` believes it, and None means
+that git must be asked.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
+# In a repository of `.code/`: the index of what git saw of a commit's files.
+SEEN = "seen"
 _SIGNATURE = b"DIRC"
 _ENTRY = struct.Struct(">10I20sH")
 _MAX_INDEX_BYTES = 32 << 20
@@ -60,42 +64,70 @@ def looks_clean(checkout: Path) -> bool | None:
 
     Format: gitformat-index(5), versions 2 and 3 with SHA-1.
     """
-    path = f"{checkout}/.git/index"
     try:
-        data = _read(path, _MAX_INDEX_BYTES)
-        written = os.stat(path).st_mtime_ns  # noqa: PTH116 - pathlib is slow to import
-        version, count = struct.unpack(">II", data[4:12])
-        if data[:4] != _SIGNATURE or version not in (2, 3):
-            return None
-        end = _first_edited(os.fsencode(str(checkout)), data, count, written)
+        data = _read(f"{checkout}/.git/index", _MAX_INDEX_BYTES)
+        end = _first_edited(f"{checkout}/.git/index", checkout, data, _is_same)
         return None if end is None or not _has_tree(data, end) else True
     except (OSError, ValueError, struct.error, IndexError):
         return None
 
 
-def _first_edited(top: bytes, data: bytes, count: int, written: int) -> int | None:
+def is_as_seen(seen: Path, checkout: Path) -> bool:
+    """Claim: every file of the commit that the list `seen` is of lies there, and nobody has touched
+    one since gov read it; see Repository.seen_index.  False where that is not known."""
+    try:
+        data = _read(str(seen), _MAX_INDEX_BYTES)
+        is_whole = _sha1(data[:-20]) == data[-20:]
+        return is_whole and _first_edited(str(seen), checkout, data, _is_untouched) is not None
+    except (OSError, ValueError, struct.error, IndexError):
+        return False
+
+
+def _sha1(data: bytes) -> bytes:
+    from hashlib import sha1  # its import costs what a hundred files do
+
+    return sha1(data, usedforsecurity=False).digest()
+
+
+_Same = Callable[[os.stat_result, tuple[int, ...]], bool]
+
+
+def _first_edited(path: str, checkout: Path, data: bytes, is_same: _Same) -> int | None:
     """Where the entries end; None at the first file that is not as it was when it was written."""
+    top = os.fsencode(str(checkout))
+    written = os.stat(path).st_mtime_ns  # noqa: PTH116 - pathlib is slow to import
+    version, count = struct.unpack(">II", data[4:12])
+    if data[:4] != _SIGNATURE or version not in (2, 3):
+        return None
     at = 12
     for _ in range(count):
         fields = _ENTRY.unpack_from(data, at)
         flags = fields[-1]
         start = at + _ENTRY.size + (2 if flags & _EXTENDED else 0)
         stop = data.index(b"\0", start)
-        if not _is_same(top + b"/" + data[start:stop], fields, written):
+        if not _holds(top + b"/" + data[start:stop], fields, written, is_same):
             return None
         at += (stop - at + 8) & ~7
     return at
 
 
-def _is_same(path: bytes, fields: tuple[int, ...], written: int) -> bool:
-    mode, size = fields[6], fields[9]
-    if mode & 0o170000 == _SUBMODULE:
+def _holds(path: bytes, fields: tuple[int, ...], written: int, is_same: _Same) -> bool:
+    if fields[6] & 0o170000 == _SUBMODULE:
         return True
-    facts = os.lstat(path)
-    changed = fields[2] * 10**9 + fields[3]
     # A file as new as the index may have been edited since without another time (racy git).
-    is_old = facts.st_mtime_ns == changed and changed < written
-    return is_old and (facts.st_size & 0xFFFFFFFF) == size
+    return fields[2] * 10**9 + fields[3] < written and is_same(os.lstat(path), fields)
+
+
+def _is_same(facts: os.stat_result, fields: tuple[int, ...]) -> bool:
+    is_old = facts.st_mtime_ns == fields[2] * 10**9 + fields[3]
+    return is_old and (facts.st_size & 0xFFFFFFFF) == fields[9]
+
+
+def _is_untouched(facts: os.stat_result, fields: tuple[int, ...]) -> bool:
+    """The time of the last change of any kind is the kernel's: no program can forge it."""
+    changed = fields[0] * 10**9 + fields[1]
+    is_it = (facts.st_ctime_ns, facts.st_ino & 0xFFFFFFFF) == (changed, fields[5])
+    return is_it and _is_same(facts, fields)
 
 
 def _has_tree(data: bytes, at: int) -> bool:

@@ -18,14 +18,13 @@ from pathlib import Path
 
 from governance.base.errors import GovError
 from governance.boundaries import scratch, store
+from governance.code import glance
 from governance.git import checkout, tree
 from governance.git.call import Limits, Output, environment, object_format, run
 from governance.git.tree import Entry
 
 _SUBMODULE = "160000"
 _SECONDS = 600.0
-# In the repository's folder: the index of what git saw of a commit's files.
-_SEEN = "seen"
 _LEFT_ALONE = 120.0
 # Without them the same files would be another commit each time.
 _FIXED_AUTHOR = {
@@ -161,15 +160,20 @@ class Repository:
             env = {**self._env(), "GIT_INDEX_FILE": f"{name}/index"}
             yield env if place is None else {**env, "GIT_WORK_TREE": str(place)}
 
+    def seen_path(self, commit: str) -> Path:
+        """Where the list of `seen_index` is kept, if it is."""
+        return self.path / glance.SEEN / commit
+
     @contextmanager
     def seen_index(self, place: Path, commit: str) -> Iterator[dict[str, str]]:
         """As index, read from `commit`, and with what git saw when it read the files there before:
         it reads those again that have another inode, size or time of change now.
 
-        It is kept only where all of them have been left alone for a while: until its page was
-        written to the disk, a file in somebody's memory changes without another time.
+        It is kept only where all of them have been left alone for a while: git compares seconds,
+        and until its page was written to the disk, a file in somebody's memory changes without
+        another time.
         """
-        kept = self.path / _SEEN / commit
+        kept = self.seen_path(commit)
         with self.index(place) as env:
             own = Path(env["GIT_INDEX_FILE"])
             if not (kept.is_file() and self._refreshed(env, kept)):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name, canonicalize_version
 
-from governance.base.errors import GovError
 from governance.boundaries import store
 from governance.boundaries.uv import Uv
 from governance.environments import builds, generations
@@ -78,7 +77,7 @@ def _needed(workspace: Workspace, without: frozenset[str]) -> set[Package]:
     return {
         _package(name, version)
         for lock in _locks(workspace, without)
-        for name, version in _versions(lock, workspace.lock).items()
+        for name, version in _versions(lock).items()
         if not version.startswith("@")
     }
 
@@ -95,15 +94,15 @@ def _locks(workspace: Workspace, without: frozenset[str]) -> Iterator[bytes]:
     for path in paths:
         with suppress(OSError):
             yield path.read_bytes()
-    yield from (content.lock for content in snapshots.readable(workspace))
+    yield from (lock for (lock,) in snapshots.readable(workspace, snapshots.LOCK))
 
 
 def _names(workspace: Workspace, without: frozenset[str]) -> list[str]:
     return [name for name in generations.names(workspace) if name not in without]
 
 
-def _versions(lock: bytes, path: Path) -> dict[str, str]:
+def _versions(lock: bytes) -> dict[str, str]:
     try:
-        return lockfile.versions(lockfile.parse(lock, path))
-    except GovError:
+        return lockfile.versions_in(lock.decode())
+    except (ValueError, RecursionError, LookupError):
         return {}

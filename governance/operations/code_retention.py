@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 
 from governance.base.errors import GovError
-from governance.boundaries import store
-from governance.changes import promotion
 from governance.changes.draft import COMFYUI
 from governance.code.repository import Repository
-from governance.truth import ledger, registry, snapshots
-from governance.truth.resolution import Project
+from governance.truth import ledger, snapshots
 from governance.truth.workspace import Workspace
+
+_COMMIT = re.compile(r'"([0-9a-f]{40}|[0-9a-f]{64})"')
 
 
 def forget(workspace: Workspace, *, dry_run: bool) -> list[str]:
@@ -33,25 +34,27 @@ def forget(workspace: Workspace, *, dry_run: bool) -> list[str]:
 
 def _needed(workspace: Workspace) -> set[tuple[str, str]]:
     """(place, commit) of everything that may be brought back."""
-    contents = [snapshots.truth_as_it_is(workspace), *snapshots.readable(workspace)]
-    needed = {one for content in contents for one in _named(workspace, content)}
+    now = snapshots.truth_as_it_is(workspace)
+    kept = snapshots.readable(workspace, snapshots.PYPROJECT, snapshots.PLUGINS)
+    needed = {one for pair in ((now.pyproject, now.plugins), *kept) for one in _named(*pair)}
     return needed | set(_pending(workspace))
 
 
-def _named(workspace: Workspace, content: snapshots.Truth) -> Iterator[tuple[str, str]]:
+def _named(pyproject: bytes, plugins: bytes) -> Iterator[tuple[str, str]]:
+    """Commits by place.  Whatever looks like one counts: keeping too much harms nobody, and a
+    thousand registries are read."""
+    yield from ((COMFYUI, commit) for commit in _COMMIT.findall(pyproject.decode(errors="replace")))
     try:
-        comfyui = Project.read(content.pyproject, workspace.pyproject).comfyui
-        rows = store.parse_json(content.plugins, workspace.plugins)
-        plugins = registry.parse(rows, workspace)
-    except GovError:
+        rows = json.loads(plugins or b"[]")
+    except (ValueError, RecursionError):
         return
-    for plugin in plugins:
-        if plugin.registry.get("code"):
-            yield plugin.id, plugin.registry["code"]
-    for place, target in promotion.targets_of(plugins, comfyui).items():
-        yield place, target.code
-        if target.commit:
-            yield place, target.commit
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict):
+            known = row.get("registry")
+            published = known.get("code") if isinstance(known, dict) else None
+            for commit in (row.get("code"), row.get("commit"), published):
+                if isinstance(commit, str):
+                    yield str(row.get("id")), commit
 
 
 def _pending(workspace: Workspace) -> Iterator[tuple[str, str]]:

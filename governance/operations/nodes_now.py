@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from governance.base.errors import GovError
 from governance.code import glance
@@ -26,12 +26,23 @@ _Record = dict[str, Any]
 
 def rows(workspace: Workspace) -> list[dict[str, Any]]:
     """One row a node: id, kind, commit, found, state, url, ref, asks_for, added."""
-    nodes = redo.real_custom_nodes(workspace)
-    return [_row(nodes, record) for record in registry.records(workspace)]
+    places = _places(workspace)
+    return [_row(places, record) for record in registry.records(workspace)]
 
 
-def _row(nodes: Path, record: _Record) -> dict[str, Any]:
-    state, found = _state(nodes, record)
+class _Places(NamedTuple):
+    """Where nodes lie, and where gov keeps their code."""
+
+    nodes: Path
+    code: Path
+
+
+def _places(workspace: Workspace) -> _Places:
+    return _Places(redo.real_custom_nodes(workspace), workspace.code)
+
+
+def _row(places: _Places, record: _Record) -> dict[str, Any]:
+    state, found = _state(places, record)
     return {
         "id": record.get("id"),
         "kind": record.get("kind", "clone"),
@@ -53,9 +64,9 @@ def _version(record: _Record) -> str | None:
     return None if version in (None, "nightly") else str(version)
 
 
-def _state(nodes: Path, record: _Record) -> tuple[str, str | None]:
+def _state(places: _Places, record: _Record) -> tuple[str, str | None]:
     """Its state and the commit that lies there."""
-    place = _place(nodes, record)
+    place = _place(places.nodes, record)
     if not record.get("enabled", True):
         return DISABLED, None
     if not os.path.lexists(place):
@@ -67,7 +78,8 @@ def _state(nodes: Path, record: _Record) -> tuple[str, str | None]:
     if head != record.get("commit"):
         return MOVED, head
     had_edits = record.get("code") not in (None, record.get("commit"))
-    return (MODIFIED if not had_edits and _is_edited(place) else usual), head
+    seen = places.code / f"{record.get('id')}.git" / glance.SEEN / str(head)
+    return (MODIFIED if not had_edits and _is_edited(place, seen) else usual), head
 
 
 def _place(nodes: Path, record: _Record) -> str:
@@ -94,9 +106,10 @@ def _asked_head(place: str) -> str | None:
     return git.head(Path(place))
 
 
-def _is_edited(place: str) -> bool:
-    """git is asked only where a file's size or time is not as its index has it."""
-    if glance.looks_clean(Path(place)):
+def _is_edited(place: str, seen: Path) -> bool:
+    """git is asked only where a file's size or time is not as its index has it, nor as gov saw it
+    when it read the files last."""
+    if glance.looks_clean(Path(place)) or glance.is_as_seen(seen, Path(place)):
         return False
     from governance import git
 
@@ -105,19 +118,19 @@ def _is_edited(place: str) -> bool:
 
 def sentences(workspace: Workspace) -> list[str]:
     """What is not as it was promoted, a line each with the command that settles it."""
-    nodes = redo.real_custom_nodes(workspace)
+    places = _places(workspace)
     promoted = [
         record
         for record in registry.records(workspace)
         if record.get("last_snapshot") and record.get("enabled", True)
     ]
-    found = (_sentence(nodes, record) for record in promoted)
+    found = (_sentence(places, record) for record in promoted)
     return [text for text in found if text]
 
 
-def _sentence(nodes: Path, record: _Record) -> str | None:
-    state, head = _state(nodes, record)
-    name, place = str(record.get("id")), _place(nodes, record)
+def _sentence(places: _Places, record: _Record) -> str | None:
+    state, head = _state(places, record)
+    name, place = str(record.get("id")), _place(places.nodes, record)
     if state == MISSING:
         return f"{name} is missing: {place} is not there (`gov rollback last` brings it back)"
     if state == DISABLED:
@@ -162,7 +175,7 @@ def show(workspace: Workspace, node_id: str) -> dict[str, Any]:
         if any(one.get("place") == node_id for one in row.get("code", []))
         or any(node_id in step.split() for step in row.get("steps", []))
     ]
-    found = _row(redo.real_custom_nodes(workspace), plugin.to_json())
+    found = _row(_places(workspace), plugin.to_json())
     return {
         **found,
         "path": str(registry.place(workspace, plugin)),

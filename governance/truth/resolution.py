@@ -7,6 +7,7 @@ versions uv then prefers.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 import re
@@ -127,6 +128,11 @@ def new_project(settings: Settings, core: Sequence[str]) -> str:
     return tomlkit.dumps(document)
 
 
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> Mapping[str, Any]:
+    return tomllib.loads(text)
+
+
 @dataclass(frozen=True)
 class Project:
     """The text of a workspace's pyproject.toml; every edit returns a new value."""
@@ -143,9 +149,10 @@ class Project:
         return project
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> Mapping[str, Any]:
+        """Nobody changes it: many questions are asked of one text, and it is read once."""
         try:
-            return tomllib.loads(self.text)
+            return _parsed(self.text)
         except (ValueError, RecursionError) as error:
             raise store.damaged(self.path, str(error)) from None
 

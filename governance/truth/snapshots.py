@@ -17,7 +17,8 @@ from governance.truth.documents import Snapshot
 from governance.truth.workspace import Workspace
 
 _ENTRY: Shape = {"id": str, "created_at": str, "reason": str, "ref?": TEXT_OR_NONE}
-FILES = ("pyproject.toml", "uv.lock", "plugins.json")
+FILES = PYPROJECT, LOCK, PLUGINS = ("pyproject.toml", "uv.lock", "plugins.json")
+_DIGEST_OF = {PYPROJECT: "pyproject_sha256", LOCK: "lock_sha256", PLUGINS: "plugins_sha256"}
 
 
 @dataclass(frozen=True)
@@ -175,15 +176,26 @@ def indexed(workspace: Workspace, *added: Snapshot) -> bytes:
 
 def load(workspace: Workspace, snapshot_id: str) -> Snapshot:
     """The metadata of an indexed snapshot.  UsageError where there is none."""
-    path = workspace.snapshots / names.snapshot_id(snapshot_id) / "meta.json"
     known = {row["id"] for row in index(workspace)}
-    if snapshot_id not in known or not path.is_file():
-        raise UsageError(
-            f"no snapshot {snapshot_id}",
-            hint="`gov snapshot list` shows them",
-            code="unknown_snapshot",
-            facts={"snapshot_id": snapshot_id},
-        )
+    if snapshot_id not in known:
+        raise _unknown(snapshot_id)
+    return _indexed(workspace, snapshot_id)
+
+
+def _unknown(snapshot_id: str) -> UsageError:
+    return UsageError(
+        f"no snapshot {snapshot_id}",
+        hint="`gov snapshot list` shows them",
+        code="unknown_snapshot",
+        facts={"snapshot_id": snapshot_id},
+    )
+
+
+def _indexed(workspace: Workspace, snapshot_id: str) -> Snapshot:
+    """Of a snapshot that the index names."""
+    path = workspace.snapshots / names.snapshot_id(snapshot_id) / "meta.json"
+    if not path.is_file():
+        raise _unknown(snapshot_id)
     found = Snapshot.from_json(store.read_object(path), path)
     if found.id != snapshot_id:
         raise store.damaged(path, f"it is the record of {found.id!a}")
@@ -255,11 +267,29 @@ def is_locked(workspace: Workspace, snapshot: Snapshot) -> bool:
     return all(made.get(name) == snapshot.digests.get(name) for name in names)
 
 
-def readable(workspace: Workspace) -> Iterator[Truth]:
-    """The contents of all snapshots that can be brought back: a damaged one cannot."""
+def readable(workspace: Workspace, *parts: str) -> Iterator[tuple[bytes, ...]]:
+    """The files `parts` of all snapshots that can be brought back (a damaged one cannot), each
+    content once: most snapshots have them from the one before."""
+    seen = set()
     for row in index(workspace):
         with suppress(GovError):
-            yield content(workspace, load(workspace, row["id"]))
+            snapshot = _indexed(workspace, row["id"])
+            digests = tuple(snapshot.digests.get(_DIGEST_OF[name]) for name in parts)
+            if digests not in seen:
+                found = tuple(_part(workspace, snapshot, name) for name in parts)
+                seen.add(digests)
+                yield found
+
+
+def _part(workspace: Workspace, snapshot: Snapshot, name: str) -> bytes:
+    path = workspace.snapshots / snapshot.id / name
+    try:
+        data = store.read_bytes(path)
+    except FileNotFoundError:
+        raise store.damaged(path, "it is missing") from None
+    if snapshot.digests.get(_DIGEST_OF[name]) != store.digest(data):
+        raise store.damaged(path, "it does not match its digest in meta.json")
+    return data
 
 
 def prune(workspace: Workspace, *, keep: Sequence[str]) -> list[str]:
