@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from speed import GOV, Bench, Row
 
 from governance.boundaries import store
+from governance.code import repository
 from governance.environments import generations
 from governance.sample import world
 from governance.truth import snapshots
@@ -36,6 +37,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="gov-bench-") as name:
         worlds = [Grown(Path(name) / word, runs, size) for word, size in
                   (("small", SMALL), ("large", LARGE))]  # fmt: skip
+        left_alone(worlds)
         rows = [compared(worlds, verb) for verb in VERBS]
         rows.append(rolled_back(worlds))
     print(f"\n{'seconds in the large world / in the small one':<66} {'found':>6}     limit")
@@ -79,6 +81,13 @@ class Grown(Bench):
             text = manifest.read_text()
             manifest.unlink()
             manifest.write_text(text.replace(own, name))
+
+
+def left_alone(worlds: list[Grown]) -> None:
+    """What was written a moment ago is read each time: nodes are, as a rule, older than that."""
+    time.sleep(repository._LEFT_ALONE + 5)
+    for one in worlds:
+        one.gov("rollback", one.newest)
 
 
 def compared(worlds: list[Grown], verb: list[str]) -> Row:

@@ -190,7 +190,7 @@ class Uv:
                 [*argv, "--dry-run", *more], project, timeout=60.0, UV_PROJECT_ENVIRONMENT=nowhere
             ).stderr
 
-        if uv_offline.is_on(self.environ):
+        if uv_offline.is_on(self.environ) and not frozen:
             uv_offline.require_files(foresee("-v"))
         watch = self.patience.of_sync(project)
         shown = Fetching("building the environment", self.cache, None if offline else foresee)

@@ -176,18 +176,17 @@ class Repository:
         kept = self.seen_path(commit)
         with self.index(place) as env:
             own = Path(env["GIT_INDEX_FILE"])
-            if not (kept.is_file() and self._refreshed(env, kept)):
+            before = _copied(kept, own)
+            if before is None or not self._refreshed(env):
+                before = None
                 self.ask(env, "read-tree", commit)
                 self._refreshed(env)
-            is_new = not kept.is_file() or own.stat().st_mtime_ns != kept.stat().st_mtime_ns
-            if is_new and self._are_old(env, place):
-                self._keep(own, kept)
+            if own.stat().st_mtime_ns != before and self._are_old(env, place):
+                _keep(own, kept)
             yield env
 
-    def _refreshed(self, env: Mapping[str, str], kept: Path | None = None) -> bool:
+    def _refreshed(self, env: Mapping[str, str]) -> bool:
         """False for a list that a power loss has torn, which git finds by its digest."""
-        if kept is not None:
-            shutil.copy2(kept, env["GIT_INDEX_FILE"])  # with the time that git compares files' with
         done = run(["update-index", "-q", "--refresh"], env, limits=Limits(_SECONDS))
         return done.returncode in (0, 1)
 
@@ -199,14 +198,6 @@ class Repository:
                 if os.lstat(place / name).st_ctime > limit:
                     return False
         return True
-
-    def _keep(self, own: Path, kept: Path) -> None:
-        """Of one commit at a time."""
-        store.remove_tree(kept.parent)
-        store.make_folder(kept.parent)
-        fresh = kept.with_name(f"{store.TEMPORARY}{kept.name}")
-        shutil.copy2(own, fresh)
-        fresh.replace(kept)
 
     @contextmanager
     def borrowing(self, *objects: Path) -> Iterator[dict[str, str]]:
@@ -265,6 +256,28 @@ class Repository:
 
     def _env(self) -> dict[str, str]:
         return environment() | {"GIT_DIR": str(self.path)}
+
+
+def _copied(kept: Path, own: Path) -> int | None:
+    """Its time, by which git tells which files are too new for it, in nanoseconds; None where there
+    is none.  Questions ask without the lock: another may have taken it away meanwhile."""
+    try:
+        shutil.copy2(kept, own)
+    except OSError:
+        return None
+    return own.stat().st_mtime_ns
+
+
+def _keep(own: Path, kept: Path) -> None:
+    """Of one commit at a time; what cannot be kept is read again."""
+    with suppress(OSError):
+        store.make_folder(kept.parent)
+        fresh = kept.with_name(f"{store.TEMPORARY}{os.getpid()}-{kept.name}")
+        shutil.copy2(own, fresh)
+        fresh.replace(kept)
+        for other in kept.parent.iterdir():
+            if other != kept:
+                other.unlink(missing_ok=True)
 
 
 def cut_history(shallow: Path, commit: str) -> None:

@@ -59,7 +59,7 @@ def test_the_line_says_where_the_run_is_and_is_gone_in_the_end(settled):
 
 def test_a_killed_gov_leaves_the_cursor(settled):
     with at_a_terminal(settled.site, "tx", "run", "import-sleeps") as terminal:
-        terminal.until("starting ComfyUI,")
+        terminal.until("loading node 1 of 2")
         os.kill(terminal._pid, 9)
         assert terminal.end() == -9
     assert HIDDEN not in terminal.seen

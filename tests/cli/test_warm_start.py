@@ -194,6 +194,7 @@ def test_an_edit_that_hides_its_time_is_what_runs(site, kept):
     assert b"ChangedCaption1" in own.read_bytes()
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("content", [b"", b"{}", b'["../../x.pyc", "/etc/x.pyc", "gone.pyc", 1]'])
 def test_a_list_of_a_node_that_is_none_costs_time_alone(site, content):
     site.run("shares-cowsay")

@@ -264,6 +264,7 @@ def lied_to(stage, quarrel, request):
     return request.param
 
 
+@pytest.mark.family(1)
 def test_a_fix_that_is_tried_and_an_upgrade(stage, quarrel, lied_to):
     before = truth(stage)
     refused(stage.gov.json("resolve", quarrel, "--try", "1"), *LIES[lied_to])
@@ -273,6 +274,7 @@ def test_a_fix_that_is_tried_and_an_upgrade(stage, quarrel, lied_to):
     stage.gov("resolve", quarrel, "--try", "1").ok()
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("lie", ["empty", "garbage", "rubbish"])
 def test_the_one_version_that_is_asked_for(stage, tmp_path, lie):
     """No page at all, and for uv just a version that is not there."""
@@ -284,6 +286,7 @@ def test_the_one_version_that_is_asked_for(stage, tmp_path, lie):
     stage.gov("tx", "run", "exact").ok()
 
 
+@pytest.mark.family(2)
 def test_an_audit_that_gets_no_answer_takes_it_for_none(stage, lied_to):
     ended = stage.gov.json("audit")
     assert ended.code == 1 and ended.data["findings"] == [], ended

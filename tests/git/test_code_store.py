@@ -29,11 +29,10 @@ def test_commits_are_known_after_a_gc_and_can_be_dropped(tmp_path):
 @pytest.fixture
 def seen(tmp_path, monkeypatch):
     """(clone, store, what its state is) of a clone whose files count as left alone."""
-    monkeypatch.setattr(repository, "_LEFT_ALONE", 1.0)
+    monkeypatch.setattr(repository, "_LEFT_ALONE", 0.0)
     clone = sample.write_node(tmp_path, "node", {"__init__.py": "a = 1\n", "b.py": "b = 1\n"})
     for path in clone.iterdir():
         os.utime(path, (0, 0))  # else git looks twice, since they may be younger than its list
-    time.sleep(1.1)
     store = repository.Repository(tmp_path / "node.git")
     return clone, store, lambda: capture.capture(store, clone)
 
@@ -48,6 +47,7 @@ def test_an_edit_is_seen_though_size_and_time_were_put_back(seen):
     assert glance.is_as_seen(*kept(store), clone)
     file = clone / "b.py"
     facts = file.stat()
+    time.sleep(1.1)  # gov waits for longer than that before it keeps a list
     file.write_text("b = 2\n")
     assert not glance.is_as_seen(*kept(store), clone)
     os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
@@ -55,8 +55,6 @@ def test_an_edit_is_seen_though_size_and_time_were_put_back(seen):
     assert state().modified == ("b.py",)
     file.unlink()
     assert state().modified == ("b.py",)
-    file.write_text("b = 1\n")
-    assert state().modified == ()
 
 
 def test_what_has_not_changed_is_not_read_again(seen, monkeypatch):
@@ -83,7 +81,6 @@ def test_only_the_commit_that_lies_there_is_kept(seen):
     clone, store, state = seen
     state()
     sample.write_node(clone.parent, "node", {"__init__.py": "a = 2\n"})
-    time.sleep(1.1)
     head = state().head
     assert [path.name for path in kept(store)] == [head]
 

@@ -115,6 +115,7 @@ LATE = {
 }
 
 
+@pytest.mark.family(1)
 @pytest.mark.parametrize("how", LATE)
 def test_who_has_something_under_way_is_watched_to_the_end(comfyui_dir, observe, how):
     text = f"""
@@ -133,6 +134,7 @@ NODE_CLASS_MAPPINGS = {{}}
     assert (comfyui_dir / "custom_nodes/comes-late/late.txt").exists()
 
 
+@pytest.mark.thorough
 def test_what_is_still_busy_is_waited_for(comfyui_dir, observe):
     """Seen from outside, whoever started it: here ComfyUI's own server."""
     text = """

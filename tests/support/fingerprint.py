@@ -19,6 +19,8 @@ _UNMEANT = {
 }
 _REMOTE = re.compile(r"/\.git/(logs/)?refs/remotes/")
 _STORE = re.compile(r"^\.code/|/\.git/objects/")
+# What git saw of files, to be read again where it is gone.
+_SEEN = re.compile(r"^\.code/[^/]+/seen(/|$)")
 _TRUTH = ("pyproject.toml", "uv.lock", "state/plugins.json")
 
 
@@ -31,7 +33,8 @@ def fingerprint(root: Path, comfyui: Path | None = None) -> dict[str, str]:
     found |= _prod(root)
     if comfyui is not None:
         found |= {f"ComfyUI/{name}": digest for name, digest in _of(comfyui).items()}
-    return {name: digest for name, digest in found.items() if name not in _UNMEANT}
+    meant = (name for name in found if name not in _UNMEANT and not _SEEN.match(name))
+    return {name: found[name] for name in meant}
 
 
 def truth_and_prod(root: Path) -> dict[str, str]:
