@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,12 +74,18 @@ def index(workspace: Workspace) -> list[dict[str, Any]]:
         data = redo.read_document(workspace, workspace.snapshots_index)
     except FileNotFoundError:
         return []
-    value = store.parse_json(data, workspace.snapshots_index)
+    return [dict(entry) for entry in _entries(data, workspace.snapshots_index)]
+
+
+@functools.lru_cache(maxsize=2)
+def _entries(data: bytes, path: Path) -> list[dict[str, Any]]:
+    """A command asks for them many times."""
+    value = store.parse_json(data, path)
     if isinstance(value, dict):
-        store.check_schema(value, workspace.snapshots_index)
+        store.check_schema(value, path)
     entries = value.get("snapshots") if isinstance(value, dict) else None
     if not isinstance(entries, list) or not all(map(_is_entry, entries)):
-        raise store.damaged(workspace.snapshots_index, "it is not a list of snapshots")
+        raise store.damaged(path, "it is not a list of snapshots")
     return entries
 
 
