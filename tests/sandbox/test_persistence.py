@@ -42,6 +42,7 @@ def test_nothing_of_an_observed_node_runs_again(place):
     assert sum(one.error is None for one in found.values()) > len(found) // 2
 
 
+@pytest.mark.thorough
 def test_with_data_alone_no_attempt_of_a_promoted_node_gets_far(place):
     """Of those in two parts, one lies in a cache: nobody runs it."""
     found = place.outcomes(persistence.DATA_ALONE, steps=persistence.QUICK)
