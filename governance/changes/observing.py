@@ -43,6 +43,7 @@ def load_of(work: Work) -> Load:
     back = _returning(work, made, there)
     names_back = {one.place for one in back}
     staged = [one for one in work.staged() if one.place not in names_back] + back
+    moved = {one.place for one in staged}
     new = {one.place for one in staged if one.is_new}
     absent = [p for p in made.loaded if p.id not in names]
     return Load(
@@ -57,9 +58,9 @@ def load_of(work: Work) -> Load:
         lying=tuple(
             checkouts.lying(
                 work.workspace,
-                [plugin for plugin in there if plugin.id not in {one.place for one in staged}],
+                [plugin for plugin in there if plugin.id not in moved],
                 work.states,
-                comfyui=all(one.place != COMFYUI for one in staged),
+                comfyui=COMFYUI not in moved,
             )
         ),
     )

@@ -132,16 +132,16 @@ def run(session: Session, work: Work, *, timeout: float | None = None) -> Transa
         if generation is None:
             return work.tx
         work.tx.plan.update(plan.summary(work))
-        built = time.monotonic() - started
+        built = time.monotonic()
         log = log_end.name_of(work.tx.txid)
         session.say(f"starting ComfyUI with {work.tx.what}; its log: {log}")
         with session.during(lambda: "looking at the candidate"):
             seen = observing.watch(work, timeout=timeout)
         log_end.show(session, work.tx.txid, seen.observation)
-        observing.record(work, seen, environment_seconds=built)
+        observing.record(work, seen, environment_seconds=built - started)
         work.tx.observation["times"] |= {
             "file_check": generation.check_seconds,
-            "build": round(built - (locked - started), 3),
+            "build": round(built - locked, 3),
         }
         observing.remember(work, seen.observation.verdict, seen.observation.reason)
         work.tx.move(COMPLETED if seen.observation.verdict == "completed" else FAILED)

@@ -90,10 +90,8 @@ def _of_clone(repository: Repository, place: Path, head: str) -> State:
     with repository.seen_index(place, head) as env:
         listed = repository.ask(env, "diff", *_BY_BYTES, "-z", "--name-only")
         modified = _not_behind_links(place, listed.text().split("\0"))
-    if not modified:
-        return State(CLONE, head, head)
-    with repository.index(place) as env:
-        repository.ask(env, "read-tree", head)
+        if not modified:
+            return State(CLONE, head, head)
         _add(repository, env, modified)
         code = _committed(repository, env, head)
     return State(CLONE, head, code, modified)

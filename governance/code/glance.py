@@ -64,9 +64,10 @@ def looks_clean(checkout: Path) -> bool | None:
 
     Format: gitformat-index(5), versions 2 and 3 with SHA-1.
     """
+    path = f"{checkout}/.git/index"
     try:
-        data = _read(f"{checkout}/.git/index", _MAX_INDEX_BYTES)
-        end = _first_edited(f"{checkout}/.git/index", checkout, data, _is_same)
+        data = _read(path, _MAX_INDEX_BYTES)
+        end = _first_edited(path, checkout, data, _is_same)
         return None if end is None or not _has_tree(data, end) else True
     except (OSError, ValueError, struct.error, IndexError):
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,28 +30,27 @@ def wait(program: Program, request: Request, folder: Path) -> None:
     while (now := time.monotonic()) < until:
         if program.exit_code() is not None:
             return
-        seen = _seen(program, request, folder)
-        if seen != known or _is_busy(program):
+        family = [program.child.pid, *processes.descendants(program.child.pid)]
+        seen = (_sizes(request, folder), sorted(family))
+        if seen != known or _is_busy(family):
             known, since = seen, now
-        elif now - since >= _QUIET and not events.unfinished(folder, request.subjects):
-            return
+        elif now - since >= _QUIET:
+            if not events.unfinished(folder, request.subjects):
+                return
+            since = until  # what is under way stays so until something else is seen
         program.wait(min(_EVERY, until - now))
 
 
-def _seen(program: Program, request: Request, folder: Path) -> tuple[object, ...]:
-    """What grows where something happens: events, output, addresses, programs."""
+def _sizes(request: Request, folder: Path) -> list[tuple[Path, int]]:
+    """Of what grows where something happens: events, output, addresses."""
     files = [*folder.glob("*.jsonl"), request.stdout_log, request.stderr_log]
     files += [request.contacts] if request.contacts is not None else []
     sizes = []
     for path in sorted(files):
         with suppress(OSError):
             sizes.append((path, os.stat(path).st_size))  # noqa: PTH116
-    return tuple(sizes), tuple(sorted(_family(program)))
+    return sizes
 
 
-def _is_busy(program: Program) -> bool:
-    return any(state in _BUSY for pid in _family(program) for state in processes.states(pid))
-
-
-def _family(program: Program) -> list[int]:
-    return [program.child.pid, *processes.descendants(program.child.pid)]
+def _is_busy(family: Sequence[int]) -> bool:
+    return any(state in _BUSY for pid in family for state in processes.states(pid))

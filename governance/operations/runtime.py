@@ -99,8 +99,12 @@ def prepare(workspace: Workspace, arguments: Sequence[str], *, all_nodes: bool) 
 
 
 def _lying(workspace: Workspace) -> tuple[node_code.Place, ...]:
+    """For byte code alone: where code cannot be read, the start is only slower."""
     plugins = registry.promoted(workspace)
-    return tuple(checkouts.lying(workspace, plugins, checkouts.states(workspace, plugins)))
+    try:
+        return tuple(checkouts.lying(workspace, plugins, checkouts.states(workspace, plugins)))
+    except (OSError, GovError):
+        return ()
 
 
 def _require_fence(support: sandbox.Support) -> None:

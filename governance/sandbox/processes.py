@@ -139,8 +139,12 @@ def command_line(pid: int) -> tuple[str, ...]:
 
 def states(pid: int) -> list[str]:
     """Of each of its threads: R runs, D waits for a disk, S sleeps; empty where it has ended."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - as in _parents
+    except OSError:
+        return []
     found = []
-    for thread in os.listdir(f"/proc/{pid}/task") if os.path.isdir(f"/proc/{pid}/task") else ():  # noqa: PTH112, PTH208
+    for thread in threads:
         try:
             with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
                 found.append(file.read().rpartition(b")")[2].split()[0].decode())

@@ -13,8 +13,9 @@ from support.refusal import assert_refused
 from support.worlds import Site, write_config
 
 from governance import sandbox
+from governance.base.errors import GovError
 from governance.environments import byte_code
-from governance.operations import left_behind
+from governance.operations import left_behind, runtime
 from governance.truth import workspace as workspaces
 
 SECONDS = 60
@@ -293,6 +294,15 @@ def test_data_alone_is_refused_where_nothing_holds_a_program_to_it(settled, worl
     none = sandbox.Support(**nothing, **why, landlock=0)
     monkeypatch.setattr(sandbox, "probe", lambda folder: none)
     assert_refused(site, "run", code=1, says="not here", named="no_fence")
+
+
+def test_code_that_cannot_be_read_makes_a_start_slower_and_no_more(site, monkeypatch):
+    def fails(*_):
+        raise GovError("git cannot work on it", hint="x", code="code_unreadable")
+
+    monkeypatch.setattr(runtime.checkouts, "states", fails)
+    space = workspaces.find(site.root)
+    assert runtime.prepare(space, [], all_nodes=False).lying == ()
 
 
 def test_without_prod_it_names_the_way(site):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from governance import sandbox
+from governance.sandbox import processes
 
 from .conftest import needs
 
@@ -296,3 +297,13 @@ def test_the_terminal_is_given_back_at_the_end(me):
     terminal.type("typed\n")
     assert terminal.wait() == 0
     assert "got typed" in terminal.seen
+
+
+def test_the_states_of_a_process_that_has_just_ended(monkeypatch):
+    """It may end between any two looks at it."""
+    child = subprocess.Popen(["sleep", "30"])
+    assert set(processes.states(child.pid)) <= {"S", "R", "D"}
+    child.kill()
+    child.wait()
+    monkeypatch.setattr(os.path, "isdir", lambda path: True)  # it was there a moment ago
+    assert processes.states(child.pid) == []
