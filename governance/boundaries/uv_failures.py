@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from governance.base.errors import GovError
+from governance.base.names import normalise
 from governance.boundaries import process
 
 # The index, the network or a file of it is at fault; nothing follows for the requirements.
@@ -50,6 +51,7 @@ _NO_VERSIONS = re.compile(
     r"there\s+are\s+no\s+versions\s+of\s+([\w.-]*\w)(?=[\s,]|$)"
     r"|there\s+is\s+no\s+version\s+of\s+([\w.-]*\w)=="
 )
+_REQUIRED = re.compile(r"[A-Za-z0-9][\w.-]*")
 # The code of an index that tells no upload times where a date is asked.
 UNDATED = "index_undated"
 _UNDATED = re.compile(r"`([^`]+)` is missing an upload date, but user provided: (\S{10})")
@@ -207,6 +209,15 @@ def indexes(project: Path | None) -> list[dict[str, Any]]:
         found = []
     has_default = any(one.get("default") for one in found)
     return found if has_default else [*found, {"name": "", "url": PYPI, "default": True}]
+
+
+def asked_for(project: Path) -> Iterator[tuple[str, str]]:
+    """(package, line) of each requirement in the groups of a project's pyproject.toml."""
+    document = tomllib.loads((project / "pyproject.toml").read_text())
+    for group in document.get("dependency-groups", {}).values():
+        for line in group:
+            if isinstance(line, str) and (found := _REQUIRED.match(line)):
+                yield normalise(found[0]), line
 
 
 # --- which ------------------------------------------------------------------------------------

@@ -6,18 +6,15 @@ uv itself stops at the first package that it does not find in its cache.
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from governance.base.errors import GovError
-from governance.base.names import normalise
-from governance.boundaries.uv_failures import indexes
+from governance.boundaries.uv_failures import asked_for, indexes
 
 VARIABLE = "UV_OFFLINE"
 _ON = ("1", "true", "yes", "on", "t", "y")
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 # As uv says it with -v, of what a sync would download.
 _UNCACHED = re.compile(r"Identified uncached distribution: (\S+?)==(\S+)")
 _NAMED = 20
@@ -33,7 +30,8 @@ def require_pages(cache: Path, project: Path) -> None:
     has no pages."""
     if any(not _is_simple(index) for index in indexes(project)):
         return
-    wanted = {normalise(found[0]) for line in _lines(project) if (found := _NAME.match(line))}
+    # What names an address or a folder has no page.
+    wanted = {name for name, line in asked_for(project) if " @ " not in line}
     pages = {path.stem for path in cache.glob("simple-v*/**/*.rkyv")}
     if missing := sorted(wanted - pages):
         _refuse("the versions of", missing)
@@ -47,14 +45,6 @@ def require_files(log: str) -> None:
 
 def _is_simple(index: Mapping[str, Any]) -> bool:
     return str(index.get("url")).startswith("http") and index.get("format") != "flat"
-
-
-def _lines(project: Path) -> Iterable[str]:
-    """Requirements of packages; those that name an address or a folder have no page."""
-    document = tomllib.loads((project / "pyproject.toml").read_text())
-    groups = document.get("dependency-groups", {}).values()
-    lines = (line for group in groups for line in group if isinstance(line, str))
-    return [line for line in lines if " @ " not in line]
 
 
 def _refuse(what: str, missing: Sequence[str]) -> NoReturn:

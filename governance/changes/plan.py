@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from pathlib import Path
+from collections.abc import Container
 from typing import Any
 
 from governance.base.errors import GovError, NeedsResolution, Refused
-from governance.boundaries import store, uv_failures
+from governance.boundaries import uv_failures
 from governance.boundaries.uv import Locked
 from governance.changes import gates, hashes, owned, provenance, supply_chain, unmet
 from governance.changes.work import Work
@@ -142,7 +141,9 @@ def summary(work: Work) -> dict[str, Any]:
     """What the staged lock would change in prod and who asks for it, as data for a table."""
     workspace, stages = work.workspace, work.stages
     found = steps(
-        generations.lock_of_prod(workspace), lock_in(stages.folder), gates.core_names(workspace)
+        generations.lock_of_prod(workspace),
+        lockfile.read(stages.folder / "uv.lock"),
+        gates.core_names(workspace),
     )
     manifest = stages.generation() if stages.is_built() else None
     return {
@@ -162,11 +163,6 @@ def _misrecorded(work: Work) -> list[dict[str, Any]]:
     known = [note["sentence"] for note in work.tx.plan.get("notes", [])]
     told = work.stages.new_misrecorded()
     return [{"sentence": sentence} for sentence in told if sentence not in known]
-
-
-def lock_in(folder: Path) -> Mapping[str, Any]:
-    path = folder / "uv.lock"
-    return lockfile.parse(store.read_bytes(path), path)
 
 
 def error_of(tx: Transaction) -> GovError | None:

@@ -63,7 +63,7 @@ def _along(work: Work, given: Rules, asked: resolution.Project) -> tuple[str, ..
             locked = resolution.lock(work.session.uv, folder, asked)
         except GovError:
             return ()
-        return project.along(given, _lock_in(folder), asked) if locked.ok else ()
+        return project.along(given, lockfile.read(folder / "uv.lock"), asked) if locked.ok else ()
 
 
 def learns(work: Work) -> bool:
@@ -71,7 +71,9 @@ def learns(work: Work) -> bool:
     given, tx = rules(work.workspace), work.tx
     if not given.indexes or work.draft.exact:
         return False
-    now = list(project.along(given, _lock_in(work.stages.folder), work.stages.project()))
+    now = list(
+        project.along(given, lockfile.read(work.stages.folder / "uv.lock"), work.stages.project())
+    )
     tries = int(tx.supply.get("locks", 0)) + 1
     if now == tx.supply.get("names", []) or tries > _MOST_LOCKS:
         tx.supply.pop("locks", None)
@@ -171,7 +173,7 @@ def _offline(given: Rules, folder: Path) -> list[Row]:
     text = store.read_bytes(folder / "uv.lock").decode(errors="replace")
     if not given.asks_lock and not packages.has_builds(text):
         return []
-    lock = _lock_in(folder)
+    lock = lockfile.read(folder / "uv.lock")
     path = folder / "pyproject.toml"
     declared = resolution.Project.read(store.read_bytes(path), path)
     names = [str(package["name"]) for package in packages.of_lock(lock)]
@@ -186,7 +188,7 @@ def _online(work: Work, given: Rules, folder: Path) -> list[Row]:
         found += advisories.known_before(new, _of_prod(work, given) if new else ())
     if given.asks_indexes:
         work.session.say("looking for yanked releases")
-        found += withdrawn.look(given, uv, _lock_in(folder), work.stages.project())
+        found += withdrawn.look(given, uv, lockfile.read(folder / "uv.lock"), work.stages.project())
     return found
 
 
@@ -195,11 +197,6 @@ def _of_prod(work: Work, given: Rules) -> list[Row]:
     workspace = work.workspace
     has_lock = workspace.lock.is_file()
     return advisories.look(given, work.session.uv, workspace.root) if has_lock else []
-
-
-def _lock_in(folder: Path) -> Mapping[str, Any]:
-    path = folder / "uv.lock"
-    return lockfile.parse(store.read_bytes(path), path)
 
 
 # --- nodes ------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def _kind(place: Path, real: Path) -> str:
 
 def _of_clone(repository: Repository, place: Path, head: str) -> State:
     repository.take(place, head)
-    if glance.is_as_seen(repository.seen_path(head), place):
+    if glance.is_as_seen(glance.seen_path(repository.path, head), place):
         return State(CLONE, head, head)
     with repository.seen_index(place, head) as env:
         listed = repository.ask(env, "diff", *_BY_BYTES, "-z", "--name-only")

@@ -12,8 +12,6 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-# In a repository of `.code/`: the index of what git saw of a commit's files.
-SEEN = "seen"
 _SIGNATURE = b"DIRC"
 _ENTRY = struct.Struct(">10I20sH")
 _MAX_INDEX_BYTES = 32 << 20
@@ -71,6 +69,12 @@ def looks_clean(checkout: Path) -> bool | None:
         return None if end is None or not _has_tree(data, end) else True
     except (OSError, ValueError, struct.error, IndexError):
         return None
+
+
+def seen_path(repository: Path, commit: str) -> Path:
+    """In a repository of `.code/`: where the list of what git saw of a commit's files is kept, if
+    it is."""
+    return repository / "seen" / commit
 
 
 def is_as_seen(seen: Path, checkout: Path) -> bool:

@@ -160,10 +160,6 @@ class Repository:
             env = {**self._env(), "GIT_INDEX_FILE": f"{name}/index"}
             yield env if place is None else {**env, "GIT_WORK_TREE": str(place)}
 
-    def seen_path(self, commit: str) -> Path:
-        """Where the list of `seen_index` is kept, if it is."""
-        return self.path / glance.SEEN / commit
-
     @contextmanager
     def seen_index(self, place: Path, commit: str) -> Iterator[dict[str, str]]:
         """As index, read from `commit`, and with what git saw when it read the files there before:
@@ -173,7 +169,7 @@ class Repository:
         and until its page was written to the disk, a file in somebody's memory changes without
         another time.
         """
-        kept = self.seen_path(commit)
+        kept = glance.seen_path(self.path, commit)
         with self.index(place) as env:
             own = Path(env["GIT_INDEX_FILE"])
             before = _copied(kept, own)

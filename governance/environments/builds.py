@@ -192,6 +192,8 @@ class Builds:
 
     def kept(self, project: Path, lock: bytes, python: Path) -> dict[str, list[Wheel]]:
         """The same where all of them were built before; empty where one was not."""
+        if not self.store.is_dir():
+            return {}
         known = _python(python)
         found = {}
         for package in _source_only(project, lock, known):

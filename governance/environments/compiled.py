@@ -116,13 +116,14 @@ def _for_other(trusted: Path, own: Path, other: Path, target: Path) -> Iterator[
         relative = path.removeprefix(begin)
         if relative == path:  # of Python's own library
             yield Path(path), Path(f"{target}{path.removeprefix(str(trusted))}")
-        elif own == other or _is_same(_source(own, relative), _source(other, relative)):
+        elif own == other or _is_same(*(f"{one}/{source_of(relative)}" for one in (own, other))):
             yield Path(path), Path(f"{target}{other}/{relative}")
 
 
-def _source(environment: Path, relative: str) -> str:
-    name = relative.rpartition("/")[2]
-    return f"{environment}/{relative.removesuffix(name)}{name.partition('.')[0]}.py"
+def source_of(byte_code: str) -> str:
+    """Beside it, in whatever folder both are looked at from."""
+    name = byte_code.rpartition("/")[2]
+    return f"{byte_code.removesuffix(name)}{name.partition('.')[0]}.py"
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -172,11 +173,16 @@ def _place(trusted: Path, source: str, file: str) -> Path:
 
 
 def _imported(workspace: Workspace, name: str) -> list[str]:
+    return noted(generations.papers(workspace, name) / IMPORTED)[:_MOST]
+
+
+def noted(path: Path) -> list[str]:
+    """The names in a list that a run left; a list that is none is empty."""
     try:
-        rows = json.loads((generations.papers(workspace, name) / IMPORTED).read_bytes())
+        rows = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return []
-    return [row for row in rows if isinstance(row, str)][:_MOST] if isinstance(rows, list) else []
+    return [row for row in rows if isinstance(row, str)] if isinstance(rows, list) else []
 
 
 def _link(wanted: Mapping[str, Path], own: Path, earlier: Path, before: Path) -> None:

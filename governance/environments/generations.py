@@ -103,8 +103,7 @@ def lock_of_prod(workspace: Workspace) -> Mapping[str, Any]:
     name = current(workspace)
     if name is None:
         return {}
-    file = papers(workspace, name) / "uv.lock"
-    return lockfile.parse(store.read_bytes(file), file)
+    return lockfile.read(papers(workspace, name) / "uv.lock")
 
 
 def incompatible(workspace: Workspace, made: Generation) -> list[Incompatible]:

@@ -76,11 +76,13 @@ def _complete(place: Place, python: Path) -> None:
     for other in place.kept.parent.iterdir():
         if other.is_dir() and other != place.kept:
             store.remove_tree(other)
+    repository = Repository(place.store)
+    known = repository.files(place.commit)
+    sources = {name: compiled.source_of(name) for name in missing}
+    there = {name: source for name, source in sources.items() if source in known}
+    if not there:
+        return  # files that no commit has, as nodes write some: Python compiles them
     with scratch.folder("code") as folder, compiled.writing(place.kept):
-        repository = Repository(place.store)
-        known = repository.files(place.commit)
-        sources = {name: _source(name) for name in missing}
-        there = {name: source for name, source in sources.items() if source in known}
         repository.export(place.commit, folder, list(there.values()))
         rows = [
             (str(folder / source), str(place.kept / name), str(place.folder / source))
@@ -90,21 +92,11 @@ def _complete(place: Place, python: Path) -> None:
 
 
 def _imported(place: Place) -> list[str]:
-    try:
-        rows = json.loads(place.names.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return []
-    listed = rows[:_MOST] if isinstance(rows, list) else []
-    return [row for row in listed if isinstance(row, str) and _is_inside(row)]
+    return [name for name in compiled.noted(place.names)[:_MOST] if _is_inside(name)]
 
 
 def _is_inside(name: str) -> bool:
     return name.endswith(".pyc") and not name.startswith("/") and ".." not in name.split("/")
-
-
-def _source(name: str) -> str:
-    folder, _, file = name.rpartition("/")
-    return f"{folder}/{file.partition('.')[0]}.py".lstrip("/")
 
 
 def _copy(place: Place, target: Path) -> None:
@@ -119,7 +111,7 @@ def _fitting(place: Place) -> Iterator[tuple[str, bytes]]:
     for path in compiled.all_files(place.kept):
         name = os.path.relpath(path, place.kept)
         try:
-            facts = os.stat(place.folder / _source(name))  # noqa: PTH116
+            facts = os.stat(place.folder / compiled.source_of(name))  # noqa: PTH116
             data = store.read_bytes(Path(path))
         except OSError:
             continue

@@ -78,7 +78,7 @@ def _state(places: _Places, record: _Record) -> tuple[str, str | None]:
     if head != record.get("commit"):
         return MOVED, head
     had_edits = record.get("code") not in (None, record.get("commit"))
-    seen = places.code / f"{record.get('id')}.git" / glance.SEEN / str(head)
+    seen = glance.seen_path(places.code / f"{record.get('id')}.git", str(head))
     return (MODIFIED if not had_edits and _is_edited(place, seen) else usual), head
 
 

@@ -56,6 +56,11 @@ def parse(data: bytes, path: Path) -> Mapping[str, Any]:
         raise store.damaged(path, str(error)) from None
 
 
+def read(path: Path) -> Mapping[str, Any]:
+    """Raises Damaged, FileNotFoundError."""
+    return parse(store.read_bytes(path), path)
+
+
 @functools.lru_cache(maxsize=4)
 def _parsed(data: bytes) -> Mapping[str, Any]:
     return tomllib.loads(data.decode())

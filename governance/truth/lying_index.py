@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from governance.base.errors import GovError
-from governance.base.names import normalise
 from governance.boundaries import uv_failures
 from governance.boundaries.uv import Uv
 from governance.catalogue import index_page
@@ -20,7 +19,6 @@ from governance.catalogue.index_page import MISSING
 
 _MOST_PACKAGES = 2
 _MOST_OTHERS = 2
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def require_honest(uv: Uv, folder: Path, log: str) -> None:
@@ -71,21 +69,14 @@ def _others(folder: Path, rows: list[dict[str, Any]], url: str) -> Iterator[str]
     pattern = rf'name = "([^"]+)"\nversion = [^\n]*\nsource = {{ registry = "{re.escape(url)}'
     yield from re.findall(pattern, text)
     if len(rows) == 1:
-        groups = _document(folder).get("dependency-groups", {}).values()
-        for line in (line for group in groups for line in group if isinstance(line, str)):
-            found = _NAME.match(line)
-            if found is not None:
-                yield normalise(found[0])
+        yield from (name for name, _ in uv_failures.asked_for(folder))
 
 
 def _project(folder: Path) -> dict[str, Any]:
-    return dict(_document(folder).get("tool", {}).get("uv", {}))
-
-
-def _document(folder: Path) -> dict[str, Any]:
     import tomllib
 
-    return tomllib.loads((folder / "pyproject.toml").read_text())
+    document = tomllib.loads((folder / "pyproject.toml").read_text())
+    return dict(document.get("tool", {}).get("uv", {}))
 
 
 def _lied(url: str, package: str, wrong: str) -> GovError:

@@ -31,11 +31,7 @@ class Truth:
     plugins: bytes
 
     def digests(self) -> dict[str, str]:
-        return {
-            "pyproject_sha256": store.digest(self.pyproject),
-            "lock_sha256": store.digest(self.lock),
-            "plugins_sha256": store.digest(self.plugins),
-        }
+        return dict(zip(_DIGEST_OF.values(), map(store.digest, _parts(self)), strict=True))
 
     def documents(self) -> dict[str, bytes]:
         """As paths of the workspace, for a commit."""
@@ -211,15 +207,19 @@ def _indexed(workspace: Workspace, snapshot_id: str) -> Snapshot:
 
 def content(workspace: Workspace, snapshot: Snapshot) -> Truth:
     """The three files of a snapshot, checked against the digests in its meta.json."""
+    return Truth(*(_part(workspace, snapshot, name) for name in FILES))
+
+
+def _part(workspace: Workspace, snapshot: Snapshot, name: str) -> bytes:
     folder = workspace.snapshots / snapshot.id
     try:
-        found = Truth(*(store.read_bytes(folder / name) for name in FILES))
-    except FileNotFoundError as error:
-        raise store.damaged(Path(str(error.filename)), "it is missing") from None
-    for name, digest in found.digests().items():
-        if snapshot.digests.get(name) != digest:
-            raise store.damaged(folder, f"its files do not match {name} in meta.json")
-    return found
+        data = store.read_bytes(folder / name)
+    except FileNotFoundError:
+        raise store.damaged(folder / name, "it is missing") from None
+    digest = _DIGEST_OF[name]
+    if snapshot.digests.get(digest) != store.digest(data):
+        raise store.damaged(folder, f"its files do not match {digest} in meta.json")
+    return data
 
 
 def mark(
@@ -286,17 +286,6 @@ def readable(workspace: Workspace, *parts: str) -> Iterator[tuple[bytes, ...]]:
                 found = tuple(_part(workspace, snapshot, name) for name in parts)
                 seen.add(digests)
                 yield found
-
-
-def _part(workspace: Workspace, snapshot: Snapshot, name: str) -> bytes:
-    path = workspace.snapshots / snapshot.id / name
-    try:
-        data = store.read_bytes(path)
-    except FileNotFoundError:
-        raise store.damaged(path, "it is missing") from None
-    if snapshot.digests.get(_DIGEST_OF[name]) != store.digest(data):
-        raise store.damaged(path, "it does not match its digest in meta.json")
-    return data
 
 
 def prune(workspace: Workspace, *, keep: Sequence[str]) -> list[str]:
